@@ -1,0 +1,13 @@
+//! The vocabulary that every room speaks: names, digests and documents of the OCI image and distribution specs. No I/O.
+
+mod digest;
+mod image_config;
+mod manifest;
+mod platform;
+mod reference;
+
+pub use digest::{DiffId, Digest, DigestError, Hasher};
+pub use image_config::{ContainerConfig, Empty, Healthcheck, HistoryEntry, ImageConfig, RootFs};
+pub use manifest::{Descriptor, Document, Index, Manifest, media_type};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError, validate_tag};
