@@ -1,1 +1,116 @@
+//! The content-addressed store on the user's disk. What lies where, and who may touch it:
+//!
+//! ```text
+//! version              "1": a store of another version is refused
+//! lock                 flock: shared by every running brik, exclusive for pruning
+//! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold
+//! records/<kind>/<hex> small JSON documents: CacheKey -> result; written only after the blobs that they name are durable
+//! snapshots/<ids>/<hex>/fs   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single)
+//! mounts/<ids>/<hex>   RUN --mount=type=cache directories
+//! stat/                stat caches of build contexts
+//! flight/<hex>         flock: who runs a CacheKey now
+//! tmp/<pid>.<n>/       work in progress; reclaimed once its owner is gone
+//! ```
+//!
+//! Whatever appears, appears by rename from `tmp/` after fsync; so a process that is killed at any moment leaves only garbage
+//! in `tmp/`, never a wrong result.
 
+mod blobs;
+mod flight;
+mod prune;
+mod records;
+mod snapshots;
+mod temp;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+pub use blobs::BlobWriter;
+pub use flight::FlightGuard;
+pub use prune::{PruneBudget, Pruned, Usage};
+pub use records::RecordKind;
+pub use snapshots::IdMapping;
+pub use temp::TempDir;
+
+use crate::oci::Digest;
+
+const VERSION: &str = "1";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{action} {path}: {source}")]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("the store at {path} has version {found:?}, this brik reads version {VERSION}; remove it or choose another with --store")]
+    Version { path: PathBuf, found: String },
+    #[error("blob {digest} is not in the store")]
+    Missing { digest: Digest },
+    #[error("blob {digest} in the store is damaged (it hashes to {found}); it was removed, run again")]
+    Damaged { digest: Digest, found: Digest },
+    #[error("record {key} of the store cannot be written: {source}")]
+    Record { key: Digest, source: serde_json::Error },
+    #[error("the store at {path} is in use by another brik; try again when it has finished")]
+    Busy { path: PathBuf },
+    #[error("no space left on the device of the store at {path}; free some or run `brik cache prune`")]
+    Full { path: PathBuf },
+}
+
+/// An `io::Error` with what was done to which path. A full disk has a variant of its own.
+fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: path.to_owned() },
+        _ => Error::Io { action, path: path.to_owned(), source },
+    }
+}
+
+/// A store that this process uses. Holds the shared lock until it is dropped.
+pub struct Store {
+    root: PathBuf,
+    temp: temp::TempArea,
+    lock: File,
+}
+
+impl Store {
+    /// Opens the store, making it where there is none.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(root).map_err(at("create the store at", root))?;
+        let root = root.canonicalize().map_err(at("open the store at", root))?;
+        for dir in ["blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
+            let path = root.join(dir);
+            fs::create_dir_all(&path).map_err(at("create", &path))?;
+        }
+        let lock_path = root.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;
+        rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
+        let version = root.join("version");
+        match fs::read_to_string(&version) {
+            Ok(found) if found.trim() == VERSION => {}
+            Ok(found) => return Err(Error::Version { path: root, found: found.trim().to_owned() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::write(&version, VERSION).map_err(at("write", &version))?,
+            Err(e) => return Err(at("read", &version)(e)),
+        }
+        let temp = temp::TempArea::new(&root.join("tmp"));
+        Ok(Self { root, temp, lock })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file for a stat cache.
+    pub fn stat_cache(&self, name: &str) -> PathBuf {
+        self.root.join("stat").join(name)
+    }
+
+    /// A directory of this process's own, on the store's file system, removed when dropped.
+    pub fn temp_dir(&self) -> Result<TempDir, Error> {
+        self.temp.dir()
+    }
+
+    /// Removes what killed processes left in `tmp/`. Needs the rights under which it was made.
+    pub fn reclaim(&self) {
+        self.temp.reclaim();
+    }
+}

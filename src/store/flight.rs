@@ -1,0 +1,22 @@
+//! One execution a key, over processes: a flock held while a CacheKey is being made.
+
+use std::fs::File;
+
+use rustix::fs::FlockOperation;
+
+use super::{Error, Store, at};
+use crate::oci::Digest;
+
+/// Held by the one who makes the result of a key.
+#[must_use = "the key is free again once the guard is dropped"]
+pub struct FlightGuard(#[allow(dead_code, reason = "the lock lives as long as the file is open")] File);
+
+impl Store {
+    /// Waits until no other process is making `key`. Look for its record again afterwards.
+    pub fn single_flight(&self, key: &Digest) -> Result<FlightGuard, Error> {
+        let path = self.root.join("flight").join(key.hex());
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at("open", &path))?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive)).map_err(|e| at("lock", &path)(e.into()))?;
+        Ok(FlightGuard(file))
+    }
+}
