@@ -1,0 +1,1 @@
+line() { printf '[%s] %s\n' "$(id -un)" "$1"; }

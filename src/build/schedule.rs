@@ -1,0 +1,118 @@
+//! Runs tasks on scoped threads, each after those that it needs, with one budget of threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use petgraph::Direction;
+use petgraph::graphmap::DiGraphMap;
+
+/// Tasks by number; an edge leads from a task to one that needs it. Lower numbers are started first.
+pub type TaskGraph = DiGraphMap<usize, ()>;
+
+struct Queue<E> {
+    ready: BTreeSet<usize>,
+    waiting: BTreeMap<usize, usize>,
+    running: usize,
+    errors: Vec<E>,
+}
+
+/// Runs every task once, at most `jobs` at a time. After a failure no further task is started; those under way are finished.
+/// The errors of all tasks that failed.
+pub fn run<E: Send>(graph: &TaskGraph, jobs: usize, work: impl Fn(usize) -> Result<(), E> + Sync) -> Result<(), Vec<E>> {
+    let needs = |task| graph.neighbors_directed(task, Direction::Incoming).count();
+    let (ready, waiting): (Vec<_>, Vec<_>) = graph.nodes().map(|task| (task, needs(task))).partition(|&(_, n)| n == 0);
+    let queue = Mutex::new(Queue {
+        ready: ready.into_iter().map(|(task, _)| task).collect(),
+        waiting: waiting.into_iter().collect(),
+        running: 0,
+        errors: Vec::new(),
+    });
+    let changed = Condvar::new();
+    let worker = || {
+        let mut q = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let stop = !q.errors.is_empty();
+            match q.ready.pop_first() {
+                Some(task) if !stop => {
+                    q.running += 1;
+                    drop(q);
+                    let result = work(task);
+                    q = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                    q.running -= 1;
+                    match result {
+                        Ok(()) => {
+                            for next in graph.neighbors(task) {
+                                let left = q.waiting.get_mut(&next).map(|n| {
+                                    *n -= 1;
+                                    *n
+                                });
+                                if left == Some(0) {
+                                    q.waiting.remove(&next);
+                                    q.ready.insert(next);
+                                }
+                            }
+                        }
+                        Err(error) => q.errors.push(error),
+                    }
+                    changed.notify_all();
+                }
+                _ if stop || q.running == 0 => return,
+                _ => q = changed.wait(q).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, graph.node_count().max(1)) {
+            scope.spawn(worker);
+        }
+    });
+    let errors = queue.into_inner().unwrap_or_else(PoisonError::into_inner).errors;
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_task_runs_after_those_it_needs() {
+        let graph = TaskGraph::from_edges([(0, 2), (1, 2), (2, 3)]);
+        for jobs in [1, 2, 8] {
+            let done = Mutex::new(Vec::new());
+            run::<()>(&graph, jobs, |task| {
+                done.lock().unwrap().push(task);
+                Ok(())
+            })
+            .unwrap();
+            let done = done.into_inner().unwrap();
+            assert_eq!(done.len(), 4);
+            assert_eq!(&done[2..], [2, 3], "with {jobs} jobs");
+        }
+    }
+
+    #[test]
+    fn after_a_failure_nothing_new_is_started() {
+        let graph = TaskGraph::from_edges([(0, 1), (1, 2), (0, 3)]);
+        let started = AtomicUsize::new(0);
+        let errors = run(&graph, 1, |task| {
+            started.fetch_add(1, Ordering::SeqCst);
+            if task == 1 { Err(task) } else { Ok(()) }
+        });
+        assert_eq!(errors, Err(vec![1]));
+        assert_eq!(started.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn independent_tasks_overlap() {
+        let graph = TaskGraph::from_edges([(0, 2), (1, 2)]);
+        let barrier = std::sync::Barrier::new(2);
+        run::<()>(&graph, 2, |task| {
+            if task < 2 {
+                barrier.wait();
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "brik",
+    version,
+    about = "Build the container images of a monorepo: daemonless, rootless, in parallel, from one shared cache",
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 ok, 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Run as if started in DIR
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Use this brik.toml instead of searching upwards for one
+    #[arg(long = "config", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Lay brik.NAME.toml over brik.toml
+    #[arg(long = "env", value_name = "NAME", env = "BRIK_ENV", global = true)]
+    pub environment: Option<String>,
+    /// Override a value, as in --set services.api.target=dev or --set services.api.tags+=edge
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// Where blobs, records and snapshots are kept [default: $XDG_CACHE_HOME/brik]
+    #[arg(long, value_name = "DIR", env = "BRIK_STORE", global = true)]
+    pub store: Option<PathBuf>,
+    /// How progress is told on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", global = true)]
+    pub progress: Progress,
+    /// Tell more; twice for requests and timings
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    #[default]
+    Auto,
+    Tty,
+    Plain,
+    Json,
+    Quiet,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build images, and push them with --push
+    Build(Box<BuildArgs>),
+    /// Check brik.toml and every Dockerfile without building anything
+    Check(CheckArgs),
+    /// Look at the store and make it smaller
+    #[command(subcommand)]
+    Cache(CacheCommand),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  brik build                          every service of brik.toml, into the store
+  brik build api worker --push        two services and what they need, pushed
+  brik build --image localhost/app --context . --output oci:out
+                                      one image without a brik.toml")]
+pub struct BuildArgs {
+    /// Services to build, with what they need; all without any
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Push what was built
+    #[arg(long)]
+    pub push: bool,
+    /// Also write the images to oci:DIR or docker:FILE
+    #[arg(short, long, value_name = "oci:DIR|docker:FILE")]
+    pub output: Vec<String>,
+    /// Run every Step again
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Steps that may run at the same time [default: number of processors]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Tags instead of those of brik.toml, separated by commas or newlines
+    #[arg(long, value_name = "TAGS")]
+    pub tags: Option<String>,
+    /// Write digests and names of the images as bake does
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+    /// What stdout carries: one reference@digest a line, or JSON
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    #[command(flatten)]
+    pub image: ImageArgs,
+}
+
+/// What `docker build` and Kaniko take on the command line. With `--image`, one image is built without a brik.toml.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One image without a brik.toml")]
+pub struct ImageArgs {
+    /// Build this one image, from --dockerfile and --context
+    #[arg(long, value_name = "NAME", conflicts_with = "services")]
+    pub image: Option<String>,
+    /// [default: Dockerfile in the context]
+    #[arg(long, value_name = "FILE", requires = "image")]
+    pub dockerfile: Option<PathBuf>,
+    /// [default: the current directory]
+    #[arg(long, value_name = "DIR", requires = "image")]
+    pub context: Option<PathBuf>,
+    /// Build this stage
+    #[arg(long, value_name = "STAGE", requires = "image")]
+    pub target: Option<String>,
+    /// os/architecture, repeatable [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', requires = "image")]
+    pub platform: Vec<String>,
+    /// Set an ARG; without a value, it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub build_arg: Vec<String>,
+    /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=NAME]
+    #[arg(long, value_name = "id=ID[,src=FILE]")]
+    pub secret: Vec<String>,
+    /// An SSH agent for RUN --mount=type=ssh: default or ID[=SOCKET]
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    pub ssh: Vec<String>,
+    /// Add a label to the image
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// A named context: NAME=DIR or NAME=docker-image://REFERENCE
+    #[arg(long, value_name = "NAME=SOURCE", requires = "image")]
+    pub build_context: Vec<String>,
+    /// An entry of /etc/hosts during RUN
+    #[arg(long, value_name = "HOST:IP")]
+    pub add_host: Vec<String>,
+    /// Size of /dev/shm during RUN, as in 128m
+    #[arg(long, value_name = "SIZE")]
+    pub shm_size: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Services to check; all without any
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// How much the store takes
+    Du {
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Remove least recently used results; everything without a limit
+    Prune {
+        /// Keep the most recently used up to this size, as in 10GiB
+        #[arg(long, value_name = "SIZE")]
+        keep_storage: Option<String>,
+        /// Keep what was used within this time, as in 72h or 14d
+        #[arg(long, value_name = "TIME")]
+        keep_within: Option<String>,
+    },
+}

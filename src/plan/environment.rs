@@ -1,0 +1,84 @@
+//! Variables in force while a Dockerfile is read: global ARGs, and within a stage ENV and ARG together, as BuildKit keeps them.
+
+use std::collections::BTreeMap;
+
+use crate::oci::Platform;
+
+/// PATH where the base image sets none (BuildKit `system.DefaultPathEnvUnix`).
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Predefined ARGs that RUN sees without a declaration and that are no part of any key.
+pub const PROXY_ARGS: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+
+/// Names and values; setting a name moves it to the end, as BuildKit's `EnvList` does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(key, _)| key != name);
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &(String, String)> {
+        self.0.iter()
+    }
+}
+
+/// The ARGs that are there before the first line: the platforms, and the name of the target stage.
+pub fn platform_args(target: &Platform, build: &Platform, stage: &str, build_args: &BTreeMap<String, String>) -> Environment {
+    let mut args = Environment::default();
+    for (prefix, platform) in [("BUILD", build), ("TARGET", target)] {
+        args.set(&format!("{prefix}PLATFORM"), &platform.to_string());
+        args.set(&format!("{prefix}OS"), &platform.os);
+        args.set(&format!("{prefix}OSVERSION"), "");
+        args.set(&format!("{prefix}ARCH"), &platform.architecture);
+        args.set(&format!("{prefix}VARIANT"), platform.variant.as_deref().unwrap_or(""));
+    }
+    args.set("TARGETSTAGE", if stage.is_empty() { "default" } else { stage });
+    let given: Vec<_> = args.0.iter().filter_map(|(name, _)| build_args.get(name).map(|value| (name.clone(), value.clone()))).collect();
+    given.iter().for_each(|(name, value)| args.set(name, value));
+    args
+}
+
+/// The proxy variables among the build arguments, in lower and upper case.
+pub fn proxy_env(build_args: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut env = Vec::new();
+    for name in PROXY_ARGS {
+        let given = build_args.iter().rev().find(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty());
+        if let Some((_, value)) = given {
+            env.push((name.to_ascii_uppercase(), value.clone()));
+            env.push((name.to_owned(), value.clone()));
+        }
+    }
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setting_again_moves_to_the_end() {
+        let mut env = Environment::default();
+        for (name, value) in [("A", "1"), ("B", "2"), ("A", "3")] {
+            env.set(name, value);
+        }
+        assert_eq!(env.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>(), ["B=2", "A=3"]);
+    }
+
+    #[test]
+    fn platform_args_may_be_overridden() {
+        let amd64 = "linux/amd64".parse().unwrap();
+        let args = platform_args(&"linux/arm/v7".parse().unwrap(), &amd64, "", &BTreeMap::from([("TARGETARCH".into(), "x".into())]));
+        assert_eq!(args.get("TARGETPLATFORM"), Some("linux/arm/v7"));
+        assert_eq!(args.get("TARGETVARIANT"), Some("v7"));
+        assert_eq!(args.get("TARGETARCH"), Some("x"));
+        assert_eq!(args.get("BUILDARCH"), Some("amd64"));
+        assert_eq!(args.get("TARGETSTAGE"), Some("default"));
+    }
+}

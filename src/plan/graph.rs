@@ -1,0 +1,144 @@
+//! Which service needs which: edges inferred from Dockerfiles, contexts and `needs`, and an order to plan them in.
+
+use std::collections::BTreeMap;
+
+use petgraph::algo::{kosaraju_scc, toposort};
+use petgraph::graphmap::DiGraphMap;
+
+use crate::oci::Reference;
+
+/// Why a service needs another one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EdgeReason {
+    From,
+    CopyFrom,
+    MountFrom,
+    Context,
+    Needs,
+}
+
+/// `service` needs `dependency`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Edge {
+    pub service: String,
+    pub dependency: String,
+    pub reason: EdgeReason,
+}
+
+/// Names by which Dockerfiles may mean a service of this run.
+#[derive(Debug, Default)]
+pub struct ServiceNames {
+    services: BTreeMap<String, (Reference, Vec<String>)>,
+}
+
+impl ServiceNames {
+    /// `tags` are those that this run produces for the service.
+    pub fn insert(&mut self, service: &str, image: &Reference, tags: Vec<String>) {
+        self.services.insert(service.to_owned(), (image.clone(), tags));
+    }
+
+    /// The service that `name`, as it stands in a `FROM` or a `--from`, means for a Dockerfile of `asking`.
+    ///
+    /// It is one if it is a service's name, or if the repository matches and the tag is absent, `latest` or one that this run
+    /// produces. A digest or another tag is a pull. No service means itself: its Dockerfile then asks for the published image.
+    pub fn service_of(&self, name: &str, asking: &str) -> Option<&str> {
+        let other = |service: &&String| service.as_str() != asking;
+        if let Some((service, _)) = self.services.get_key_value(name) {
+            return Some(service).filter(other).map(String::as_str);
+        }
+        let reference: Reference = name.parse().ok()?;
+        if reference.digest.is_some() {
+            return None;
+        }
+        let (service, (_, tags)) = self.services.iter().find(|(_, (image, _))| image.same_repository(&reference))?;
+        let ours = reference.tag.as_deref().is_none_or(|tag| tag == "latest" || tags.iter().any(|t| t == tag));
+        Some(service).filter(|_| ours).filter(other).map(String::as_str)
+    }
+}
+
+/// The services in an order in which each comes after those that it needs, or a cycle as a path of names that ends where it began.
+pub fn order<'a>(services: impl Iterator<Item = &'a str>, edges: &'a [Edge]) -> Result<Vec<&'a str>, Vec<String>> {
+    let mut graph: DiGraphMap<&str, ()> = DiGraphMap::new();
+    for service in services {
+        graph.add_node(service);
+    }
+    for edge in edges {
+        graph.add_edge(&edge.dependency, &edge.service, ());
+    }
+    toposort(&graph, None).map_err(|_| cycle(&graph))
+}
+
+/// A shortest way round within the first strongly connected component, in the direction "needs".
+fn cycle(graph: &DiGraphMap<&str, ()>) -> Vec<String> {
+    let components = kosaraju_scc(graph);
+    let Some(component) = components.into_iter().find(|c| c.len() > 1 || graph.contains_edge(c[0], c[0])) else { return Vec::new() };
+    let start = component.iter().min().copied().unwrap_or_default();
+    let mut previous: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut queue = std::collections::VecDeque::from([start]);
+    while let Some(node) = queue.pop_front() {
+        let mut needed: Vec<&str> = graph.neighbors_directed(node, petgraph::Direction::Incoming).filter(|n| component.contains(n)).collect();
+        needed.sort_unstable();
+        for next in needed {
+            if next == start {
+                let mut path = vec![start.to_owned()];
+                let mut at = node;
+                while at != start {
+                    path.push(at.to_owned());
+                    at = previous[at];
+                }
+                path.push(start.to_owned());
+                path.reverse();
+                return path;
+            }
+            if !previous.contains_key(next) {
+                previous.insert(next, node);
+                queue.push_back(next);
+            }
+        }
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(service: &str, dependency: &str) -> Edge {
+        Edge { service: service.into(), dependency: dependency.into(), reason: EdgeReason::From }
+    }
+
+    #[test]
+    fn dependencies_come_first() {
+        let edges = [edge("api", "base"), edge("web", "api")];
+        let order = order(["web", "api", "base"].into_iter(), &edges).unwrap();
+        assert_eq!(order, ["base", "api", "web"]);
+    }
+
+    #[test]
+    fn a_cycle_is_a_path_of_names() {
+        let edges = [edge("a", "b"), edge("b", "c"), edge("c", "a"), edge("d", "a")];
+        assert_eq!(order(["a", "b", "c", "d"].into_iter(), &edges).unwrap_err(), ["a", "b", "c", "a"]);
+        assert_eq!(order(["a"].into_iter(), &[edge("a", "a")]).unwrap_err(), ["a", "a"]);
+    }
+
+    #[test]
+    fn a_name_means_a_service_only_where_this_run_makes_it() {
+        let mut names = ServiceNames::default();
+        names.insert("base", &"ghcr.io/org/base".parse().unwrap(), vec!["sha-1".into()]);
+        for (name, service) in [
+            ("base", Some("base")),
+            ("ghcr.io/org/base", Some("base")),
+            ("ghcr.io/org/base:latest", Some("base")),
+            ("ghcr.io/org/base:sha-1", Some("base")),
+            ("ghcr.io/org/base:v1.0.0", None),
+            ("ghcr.io/other/base", None),
+            ("debian", None),
+        ] {
+            assert_eq!(names.service_of(name, "api"), service, "{name}");
+        }
+        let pinned = format!("ghcr.io/org/base@{}", crate::oci::Digest::of(b""));
+        assert_eq!(names.service_of(&pinned, "api"), None);
+        assert_eq!(names.service_of("base", "base"), None);
+    }
+}

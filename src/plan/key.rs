@@ -1,0 +1,69 @@
+//! CacheKeys: everything that can change what a Step makes, and nothing else.
+//!
+//! | in the key | not in the key |
+//! |---|---|
+//! | format version, timestamps mode | secrets' values (their ids are) |
+//! | operation and its expanded text | proxy arguments, unless declared with ARG |
+//! | ARG and ENV values in force | labels and other metadata that do not reach the file system |
+//! | user, working directory, shell, network, mounts | absolute paths and mtimes of the context |
+//! | platform | what is in cache mounts |
+//! | the parent's key, the base image's DiffIds | names of services, stages and tags |
+//! | selected context files: path, type, mode, content | files that no COPY selects |
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Digest, Hasher};
+
+/// Raised when the meaning of a key or the bytes of a layer change: older records are then no longer found.
+const VERSION: &str = "brik-step-1";
+
+/// What identifies the result of a Step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CacheKey(pub Digest);
+
+/// The named inputs of a key, in order. Stored beside the result, so that a later miss can be explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInputs(Vec<(String, String)>);
+
+impl KeyInputs {
+    pub fn new(operation: &str) -> Self {
+        Self(vec![("version".to_owned(), VERSION.to_owned()), ("operation".to_owned(), operation.to_owned())])
+    }
+
+    pub fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    pub fn parts(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// The digest over all parts, each preceded by its length: no two lists of parts share their bytes.
+    pub fn key(&self) -> CacheKey {
+        let mut hasher = Hasher::new();
+        for text in self.0.iter().flat_map(|(name, value)| [name, value]) {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+        CacheKey(hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(parts: &[(&str, &str)]) -> CacheKey {
+        let mut inputs = KeyInputs::new("run");
+        parts.iter().for_each(|(name, value)| inputs.add(*name, *value));
+        inputs.key()
+    }
+
+    #[test]
+    fn parts_never_run_into_each_other() {
+        assert_ne!(key(&[("env", "ab"), ("c", "")]), key(&[("env", "a"), ("bc", "")]));
+        assert_ne!(key(&[("env", "a")]), key(&[("env", "a"), ("", "")]));
+        assert_eq!(key(&[("env", "a")]), key(&[("env", "a")]));
+    }
+}

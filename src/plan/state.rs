@@ -1,0 +1,307 @@
+//! The state of a stage while its instructions are read: file system, image configuration, variables and history.
+//! Semantics and history texts follow BuildKit's `dockerfile2llb/convert.go`.
+
+use super::environment::{DEFAULT_PATH, Environment};
+use super::step::Root;
+use crate::oci::{Empty, Healthcheck, HistoryEntry, ImageConfig, Platform};
+
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
+
+#[derive(Debug, Clone)]
+pub struct StageState {
+    pub root: Root,
+    pub image: ImageConfig,
+    pub platform: Platform,
+    /// ENV and ARG values in force.
+    pub env: Environment,
+    /// Declared ARGs in order, for the history of RUN.
+    pub declared: Vec<(String, Option<String>)>,
+    cmd_set: bool,
+}
+
+impl StageState {
+    /// A stage that starts on `root` with the configuration of its base image or base stage.
+    pub fn on(root: Root, mut image: ImageConfig, platform: Platform) -> Self {
+        image.created = None;
+        let config = &mut image.config;
+        if config.env_var("PATH").is_none() {
+            config.set_env("PATH", DEFAULT_PATH);
+        }
+        if !config.working_dir.is_empty() {
+            config.working_dir = normalize("/", &config.working_dir);
+        }
+        let mut env = Environment::default();
+        for entry in &config.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            env.set(name, value);
+        }
+        Self { root, image, platform, env, declared: Vec::new(), cmd_set: false }
+    }
+
+    /// A stage that continues this one. ONBUILD triggers have been taken out by the caller.
+    pub fn continued(&self) -> Self {
+        let mut next = self.clone();
+        next.image.config.on_build.clear();
+        // ARGs of the base stage stay in force, below the ENV of its configuration (BuildKit copies the state, then adds ENV).
+        for entry in &next.image.config.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            next.env.set(name, value);
+        }
+        next.cmd_set = false;
+        next
+    }
+
+    pub fn working_dir(&self) -> &str {
+        if self.image.config.working_dir.is_empty() { "/" } else { &self.image.config.working_dir }
+    }
+
+    pub fn user(&self) -> &str {
+        &self.image.config.user
+    }
+
+    pub fn history(&mut self, created_by: String, layer: bool) {
+        self.image.history.push(HistoryEntry { created_by, comment: HISTORY_COMMENT.to_owned(), empty_layer: !layer, ..Default::default() });
+    }
+
+    pub fn set_env(&mut self, pairs: &[(String, String)]) {
+        let mut text = "ENV".to_owned();
+        for (name, value) in pairs {
+            text += &format!(" {name}={value}");
+            self.env.set(name, value);
+            self.image.config.set_env(name, value);
+        }
+        self.history(text, false);
+    }
+
+    pub fn set_labels(&mut self, pairs: &[(String, String)]) {
+        let mut text = "LABEL".to_owned();
+        for (name, value) in pairs {
+            text += &format!(" {name}={value}");
+            self.image.config.labels.insert(name.clone(), value.clone());
+        }
+        self.history(text, false);
+    }
+
+    /// Declares ARGs with the values that they have, or none.
+    pub fn declare(&mut self, args: &[(String, Option<String>)]) {
+        let mut texts = Vec::new();
+        for (name, value) in args {
+            if let Some(value) = value {
+                self.env.set(name, value);
+            }
+            self.declared.push((name.clone(), value.clone()));
+            texts.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
+        }
+        self.history(format!("ARG {}", texts.join(" ")), false);
+    }
+
+    /// The words of a shell-form command with the SHELL in force before them.
+    pub fn with_shell(&self, command: &str) -> Vec<String> {
+        let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
+        let mut words = self.image.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default);
+        words.push(command.to_owned());
+        words
+    }
+
+    pub fn set_cmd(&mut self, words: Vec<String>) {
+        self.history(format!("CMD {}", quoted_list(&words)), false);
+        self.image.config.cmd = Some(words);
+        self.image.config.args_escaped = true;
+        self.cmd_set = true;
+    }
+
+    pub fn set_entrypoint(&mut self, words: Vec<String>) {
+        self.history(format!("ENTRYPOINT {}", quoted_list(&words)), false);
+        self.image.config.entrypoint = Some(words);
+        if !self.cmd_set {
+            self.image.config.cmd = None;
+        }
+    }
+
+    pub fn set_user(&mut self, user: &str) {
+        user.clone_into(&mut self.image.config.user);
+        self.history(format!("USER {user}"), false);
+    }
+
+    pub fn set_volumes(&mut self, volumes: &[String]) {
+        self.image.config.volumes.extend(volumes.iter().map(|volume| (volume.clone(), Empty {})));
+        self.history(format!("VOLUME [{}]", volumes.join(" ")), false);
+    }
+
+    /// `ports` are normalised: `80/tcp`.
+    pub fn expose(&mut self, ports: &[String]) {
+        self.image.config.exposed_ports.extend(ports.iter().map(|port| (port.clone(), Empty {})));
+        self.history(format!("EXPOSE [{}]", ports.join(" ")), false);
+    }
+
+    pub fn set_stop_signal(&mut self, signal: &str) {
+        signal.clone_into(&mut self.image.config.stop_signal);
+        self.history(format!("STOPSIGNAL {signal}"), false);
+    }
+
+    pub fn set_shell(&mut self, shell: Vec<String>) {
+        self.history(format!("SHELL [{}]", shell.join(" ")), false);
+        self.image.config.shell = Some(shell);
+    }
+
+    pub fn set_maintainer(&mut self, maintainer: &str) {
+        self.image.author = Some(maintainer.to_owned());
+        self.history(format!("MAINTAINER {maintainer}"), false);
+    }
+
+    pub fn set_healthcheck(&mut self, check: Healthcheck) {
+        self.history(
+            format!(
+                "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+                check.test.join(" "),
+                go_duration(check.interval),
+                go_duration(check.timeout),
+                go_duration(check.start_period),
+                go_duration(check.start_interval),
+                check.retries
+            ),
+            false,
+        );
+        self.image.config.healthcheck = Some(check);
+    }
+
+    pub fn add_trigger(&mut self, instruction: &str) {
+        self.image.config.on_build.push(instruction.to_owned());
+    }
+
+    /// Sets the working directory in force: the absolute path.
+    pub fn set_working_dir(&mut self, path: &str) -> String {
+        let path = normalize(self.working_dir(), path);
+        self.image.config.working_dir.clone_from(&path);
+        path
+    }
+
+    /// `RUN |2 A=1 B=2 /bin/sh -c …`, as BuildKit's `runCommandString`.
+    pub fn run_history(&self, words: &[String]) -> String {
+        let mut args: Vec<(&str, String)> = Vec::new();
+        for (name, value) in &self.declared {
+            let value = self.env.get(name).map(str::to_owned).or_else(|| value.clone()).unwrap_or_default();
+            match args.iter_mut().find(|(known, _)| known == name) {
+                Some(known) => known.1 = value,
+                None => args.push((name, value)),
+            }
+        }
+        let mut parts = Vec::new();
+        if !args.is_empty() {
+            parts.push(format!("|{}", args.len()));
+        }
+        parts.extend(args.into_iter().map(|(name, value)| format!("{name}={value}")));
+        parts.extend(words.iter().cloned());
+        format!("RUN {} # buildkit", parts.join(" "))
+    }
+}
+
+/// An absolute, clean path: `path` as seen from `dir` (Go's `path.Join` with an absolute path replacing `dir`).
+pub fn normalize(dir: &str, path: &str) -> String {
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{dir}/{path}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// Like [`normalize`], but a trailing slash, `/.` or an empty path keeps a slash at the end: it says "into this directory".
+pub fn normalize_destination(dir: &str, path: &str) -> String {
+    let path = if path.is_empty() || path == "." { "./" } else { path };
+    let into = path.ends_with('/') || path.ends_with("/.");
+    let clean = normalize(dir, path);
+    if into && clean != "/" { clean + "/" } else { clean }
+}
+
+/// Go's `%q` of a list of strings: `["sh" "-c"]`.
+fn quoted_list(words: &[String]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| go_quote(word)).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+/// Go's `strconv.Quote`.
+fn go_quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out += "\\\"",
+            '\\' => out += "\\\\",
+            '\n' => out += "\\n",
+            '\t' => out += "\\t",
+            '\r' => out += "\\r",
+            '\x07' => out += "\\a",
+            '\x08' => out += "\\b",
+            '\x0b' => out += "\\v",
+            '\x0c' => out += "\\f",
+            c if c < ' ' || c == '\x7f' => out += &format!("\\x{:02x}", c as u32),
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+/// Go's `time.Duration.String` of nanoseconds.
+fn go_duration(nanoseconds: i64) -> String {
+    if nanoseconds == 0 {
+        return "0s".to_owned();
+    }
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let n = nanoseconds.unsigned_abs();
+    let decimal = |value: u64, unit: u64| {
+        let text = format!("{}.{:0width$}", value / unit, value % unit, width = unit.ilog10() as usize);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let text = match n {
+        0..1_000 => format!("{n}ns"),
+        1_000..1_000_000 => format!("{}µs", decimal(n, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(n, 1_000_000)),
+        _ => {
+            let (hours, minutes) = (n / 3_600_000_000_000, n / 60_000_000_000 % 60);
+            let seconds = format!("{}s", decimal(n % 60_000_000_000, 1_000_000_000));
+            match (hours, minutes) {
+                (0, 0) => seconds,
+                (0, m) => format!("{m}m{seconds}"),
+                (h, m) => format!("{h}h{m}m{seconds}"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_print_as_go_prints_them() {
+        for (n, text) in [(0, "0s"), (1_500_000_000, "1.5s"), (30_000_000_000, "30s"), (90_000_000_000, "1m30s"), (3_600_000_000_000, "1h0m0s"), (1_500_000, "1.5ms")] {
+            assert_eq!(go_duration(n), text);
+        }
+    }
+
+    #[test]
+    fn destinations_keep_a_significant_slash() {
+        for (dir, path, clean) in
+            [("/", "a", "/a"), ("/w", "a/", "/w/a/"), ("/w", ".", "/w/"), ("/w", "", "/w/"), ("/w", "../x", "/x"), ("/", "/", "/"), ("/", "/a/.", "/a/"), ("/", ".", "/")]
+        {
+            assert_eq!(normalize_destination(dir, path), clean, "{dir} {path}");
+        }
+    }
+
+    #[test]
+    fn history_texts_are_buildkits() {
+        let platform: Platform = "linux/amd64".parse().unwrap();
+        let mut state = StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform);
+        state.declare(&[("A".into(), Some("1".into())), ("B".into(), None)]);
+        state.set_cmd(vec!["a b".into(), "\"".into()]);
+        state.set_volumes(&["/x".into(), "/y".into()]);
+        let texts: Vec<_> = state.image.history.iter().map(|h| h.created_by.as_str()).collect();
+        assert_eq!(texts, ["ARG A=1 B", "CMD [\"a b\" \"\\\"\"]", "VOLUME [/x /y]"]);
+        assert_eq!(state.run_history(&state.with_shell("make")), "RUN |2 A=1 B= /bin/sh -c make # buildkit");
+    }
+}

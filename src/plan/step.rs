@@ -1,0 +1,173 @@
+//! Steps: the smallest things that run and are cached, and the file system states that they make.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::key::{CacheKey, KeyInputs};
+use crate::oci::{Digest, Platform};
+use crate::source::tree::Match;
+
+/// Index into [`Plan::steps`](super::Plan::steps).
+pub type StepId = usize;
+/// Index into [`Plan::bases`](super::Plan::bases).
+pub type BaseId = usize;
+/// Index into [`Plan::contexts`](super::Plan::contexts).
+pub type ContextId = usize;
+
+/// A file system state that a Step runs on or copies from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Root {
+    Scratch,
+    /// The layers of an image that no service of this run builds.
+    Base(BaseId),
+    /// What a Step leaves: its parent's layers and its own on top.
+    Step(StepId),
+}
+
+#[derive(Debug)]
+pub struct Step {
+    pub key: CacheKey,
+    pub inputs: KeyInputs,
+    pub parent: Root,
+    /// The layer does not depend on the parent (`COPY --link`): it is made on an empty root.
+    pub independent: bool,
+    pub op: Op,
+    pub platform: Platform,
+    /// As it is shown: `RUN npm ci`.
+    pub text: String,
+    /// Stage name or index and position in it, as in `build 2/5`.
+    pub position: String,
+    /// Services that need it, in the order of planning.
+    pub services: Vec<String>,
+    pub location: Location,
+    /// Run it whatever the cache knows.
+    pub no_cache: bool,
+}
+
+/// Where in a Dockerfile an instruction stands. Lines count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    pub dockerfile: PathBuf,
+    pub line: usize,
+    /// Bytes of the instruction in the Dockerfile.
+    pub span: std::ops::Range<usize>,
+}
+
+#[derive(Debug)]
+pub enum Op {
+    Run(RunOp),
+    Copy(CopyOp),
+    Workdir(WorkdirOp),
+}
+
+#[derive(Debug)]
+pub struct RunOp {
+    pub args: Vec<String>,
+    /// `RUN <<EOF` with a shebang: the script (name, text) that is mounted at `/dev/pipes/`.
+    pub script: Option<(String, String)>,
+    pub env: Vec<(String, String)>,
+    /// Proxy variables that are set but are no part of the key.
+    pub proxy_env: Vec<(String, String)>,
+    pub cwd: String,
+    pub user: String,
+    pub network: Network,
+    pub mounts: Vec<RunMount>,
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Bytes of /dev/shm.
+    pub shm_size: Option<u64>,
+    pub hostname: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Host,
+    None,
+}
+
+#[derive(Debug)]
+pub struct RunMount {
+    /// Absolute path in the image.
+    pub target: String,
+    pub kind: RunMountKind,
+}
+
+#[derive(Debug)]
+pub enum RunMountKind {
+    Bind { from: MountSource, read_only: bool },
+    Cache { id: Digest, sharing: Sharing, seed: Option<(Root, String)>, mode: u32, uid: u32, gid: u32, read_only: bool },
+    Tmpfs { size: Option<u64> },
+    Secret { id: String, env: Option<String>, file: bool, required: bool, mode: u32, uid: u32, gid: u32 },
+    Ssh { id: String, required: bool, mode: u32, uid: u32, gid: u32 },
+}
+
+#[derive(Debug)]
+pub enum MountSource {
+    /// What a path of a context stands for.
+    Context { context: ContextId, matches: Vec<Match> },
+    /// A path in another file system state.
+    Root { root: Root, path: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    Shared,
+    Private,
+    Locked,
+}
+
+#[derive(Debug)]
+pub struct CopyOp {
+    /// ADD: archives are unpacked unless `unpack` says otherwise.
+    pub add: bool,
+    pub sources: Vec<CopySource>,
+    /// Absolute path in the image; a trailing slash is significant.
+    pub destination: String,
+    pub chown: Option<String>,
+    pub chmod: Option<String>,
+    pub parents: bool,
+    pub exclude: Vec<String>,
+    pub unpack: Option<bool>,
+    /// `--checksum` of a URL.
+    pub checksum: Option<Digest>,
+}
+
+#[derive(Debug)]
+pub enum CopySource {
+    Context { context: ContextId, matches: Vec<Match> },
+    Root { root: Root, pattern: String },
+    Inline { name: String, text: String },
+    Url { url: String, name: String },
+}
+
+#[derive(Debug)]
+pub struct WorkdirOp {
+    pub path: String,
+    /// USER in force: owns the directories that are made.
+    pub user: String,
+}
+
+impl Step {
+    /// States, other than the parent, that must be there before the Step can run.
+    pub fn sources(&self) -> Vec<Root> {
+        match &self.op {
+            Op::Run(run) => run
+                .mounts
+                .iter()
+                .filter_map(|mount| match &mount.kind {
+                    RunMountKind::Bind { from: MountSource::Root { root, .. }, .. } => Some(*root),
+                    RunMountKind::Cache { seed: Some((root, _)), .. } => Some(*root),
+                    _ => None,
+                })
+                .collect(),
+            Op::Copy(copy) => copy
+                .sources
+                .iter()
+                .filter_map(|source| match source {
+                    CopySource::Root { root, .. } => Some(*root),
+                    _ => None,
+                })
+                .collect(),
+            Op::Workdir(_) => Vec::new(),
+        }
+    }
+}
