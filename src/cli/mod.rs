@@ -1,1 +1,57 @@
+//! Commands, one file each; arguments, diagnostics and exit codes. Nobody uses this room.
 
+mod args;
+mod build;
+mod cache;
+mod check;
+mod failure;
+mod one_image;
+mod size;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{CacheCommand, Cli, Command, Global};
+use failure::Failure;
+
+/// Parses, runs, tells what went wrong, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let ended = match cli.command {
+        Command::Build(args) => build::run(&cli.global, &args),
+        Command::Check(args) => check::run(&cli.global, &args),
+        Command::Cache(CacheCommand::Du { format }) => cache::du(&cli.global, format),
+        Command::Cache(CacheCommand::Prune { keep_storage, keep_within }) => cache::prune(&cli.global, keep_storage.as_deref(), keep_within.as_deref()),
+    };
+    ended.unwrap_or_else(|failure| failure.tell())
+}
+
+/// The environment, as far as it is text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+impl Global {
+    fn cwd(&self) -> Result<PathBuf, Failure> {
+        let cwd = std::env::current_dir().map_err(|e| Failure::usage(format!("the current directory cannot be read: {e}")))?;
+        let dir = self.directory.as_ref().map_or(cwd.clone(), |dir| cwd.join(dir));
+        if dir.is_dir() { Ok(dir) } else { Err(Failure::usage(format!("{} is not a directory", dir.display()))) }
+    }
+
+    /// `--store`, else `$XDG_CACHE_HOME/brik`, else `~/.cache/brik`.
+    fn store_path(&self, env: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
+        let absolute = |name: &str| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let default = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache"))).map(|dir| dir.join("brik"));
+        let store = self.store.clone().or_else(default);
+        store.ok_or_else(|| Failure::usage("there is no place for the store: neither $XDG_CACHE_HOME nor $HOME is set; give one with --store"))
+    }
+}

@@ -1,1 +1,109 @@
+//! Services, contexts and Dockerfiles in; Steps with CacheKeys out. Nothing here runs, writes or prints; what has to be asked of a
+//! registry is asked through [`Remote`].
+//!
+//! ```text
+//! survey    one Dockerfile for one service: global ARGs, base names, target, what it refers to
+//! graph     edges between services, and their order
+//! planner   all services in that order -> Plan
+//!   stage       one stage: instructions -> Steps and image configuration   (state, environment)
+//!   copy, run   the two kinds of instructions that make Steps
+//! key, step     what a Step is and what identifies it
+//! tags          tag templates and git facts -> tags
+//! ```
 
+mod copy;
+mod environment;
+mod error;
+mod graph;
+pub mod key;
+mod planner;
+mod run;
+mod stage;
+mod state;
+pub mod step;
+mod survey;
+pub mod tags;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use error::{Error, ErrorKind};
+pub use graph::{Edge, EdgeReason, ServiceNames, order};
+pub use key::{CacheKey, KeyInputs};
+pub use planner::{Options, Target, plan};
+pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
+pub use survey::{BaseName, Dockerfile, Survey};
+
+use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
+use crate::source::Context;
+
+/// Everything that a run may do: shared Steps stand once.
+#[derive(Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub bases: Vec<Arc<BaseImage>>,
+    pub contexts: Vec<PlannedContext>,
+    pub images: Vec<ImagePlan>,
+}
+
+/// An image that comes from a registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BaseImage {
+    /// As the Dockerfile names it, fully qualified.
+    pub reference: Reference,
+    /// Of the manifest for the platform.
+    pub digest: Digest,
+    pub manifest: Manifest,
+    pub config: ImageConfig,
+}
+
+pub struct PlannedContext {
+    pub path: PathBuf,
+    pub context: Context,
+}
+
+/// The image of one service for one platform.
+#[derive(Debug)]
+pub struct ImagePlan {
+    pub service: String,
+    pub platform: Platform,
+    pub root: Root,
+    /// Complete but for `rootfs.diff_ids`.
+    pub config: ImageConfig,
+    /// Identifies the finished image: its root and its configuration.
+    pub key: CacheKey,
+}
+
+/// A file that `ADD https://…` fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// Of its content, which is a blob of the store.
+    pub digest: Digest,
+    /// `Last-Modified`, seconds since 1970.
+    pub modified: Option<i64>,
+}
+
+/// What planning has to ask the network. Implementations remember answers; planning asks again and again.
+pub trait Remote: Sync {
+    fn base(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String>;
+    fn download(&self, url: &str, checksum: Option<&Digest>) -> Result<Download, String>;
+}
+
+impl Plan {
+    /// The Steps whose layers make up `root`, lowest first, and the base below them.
+    pub fn chain(&self, root: Root) -> (Option<BaseId>, Vec<StepId>) {
+        let (mut at, mut steps) = (root, Vec::new());
+        let base = loop {
+            match at {
+                Root::Scratch => break None,
+                Root::Base(base) => break Some(base),
+                Root::Step(step) => {
+                    steps.push(step);
+                    at = self.steps[step].parent;
+                }
+            }
+        };
+        steps.reverse();
+        (base, steps)
+    }
+}

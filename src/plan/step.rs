@@ -136,7 +136,8 @@ pub enum CopySource {
     Context { context: ContextId, matches: Vec<Match> },
     Root { root: Root, pattern: String },
     Inline { name: String, text: String },
-    Url { url: String, name: String },
+    /// A file that was fetched: its content is a blob of the store, its mtime the server's `Last-Modified`.
+    Url { digest: Digest, name: String, modified: Option<i64> },
 }
 
 #[derive(Debug)]

@@ -1,0 +1,49 @@
+//! `brik cache du|prune`.
+
+use std::process::ExitCode;
+
+use super::args::{Format, Global};
+use super::environment;
+use super::failure::Failure;
+use super::size::{parse_bytes, parse_span};
+use crate::store::{PruneBudget, Store};
+
+pub fn du(global: &Global, format: Format) -> Result<ExitCode, Failure> {
+    let store = open(global)?;
+    let usage = store.usage();
+    match format {
+        Format::Json => {
+            let mut json = serde_json::to_value(usage).unwrap_or_default();
+            json["store"] = store.root().display().to_string().into();
+            json["total_bytes"] = usage.total_bytes().into();
+            println!("{json}");
+        }
+        Format::Human => {
+            println!("{:<14}{:>8}{:>12}", "", "count", "MiB");
+            let mib = |bytes: u64| format!("{:.1}", bytes as f64 / 1048576.0);
+            println!("{:<14}{:>8}{:>12}", "records", usage.records, "");
+            println!("{:<14}{:>8}{:>12}", "blobs", usage.blobs, mib(usage.blob_bytes));
+            println!("{:<14}{:>8}{:>12}", "snapshots", usage.snapshots, mib(usage.snapshot_bytes));
+            println!("{:<14}{:>8}{:>12}", "cache mounts", usage.mounts, mib(usage.mount_bytes));
+            println!("{:<14}{:>8}{:>12}", "total", "", mib(usage.total_bytes()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn prune(global: &Global, keep_storage: Option<&str>, keep_within: Option<&str>) -> Result<ExitCode, Failure> {
+    let keep_bytes = keep_storage.map(|text| parse_bytes(text).ok_or_else(|| Failure::usage(format!("--keep-storage {text:?}: expected a size, as in 10GiB"))));
+    let keep_used_within = keep_within.map(|text| parse_span(text).ok_or_else(|| Failure::usage(format!("--keep-within {text:?}: expected a time, as in 72h or 14d"))));
+    let budget = PruneBudget { keep_bytes: keep_bytes.transpose()?, keep_used_within: keep_used_within.transpose()? };
+    // Snapshots hold files of subordinate ids, which only their user namespace may remove.
+    if let Some(code) = super::build::enter_sandbox()? {
+        return Ok(code);
+    }
+    let pruned = open(global)?.prune(&budget).map_err(|e| Failure::failed(e.to_string()))?;
+    println!("removed {} records, freed {:.1} MiB", pruned.records, pruned.bytes as f64 / 1048576.0);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(global: &Global) -> Result<Store, Failure> {
+    Store::open(&global.store_path(&environment())?).map_err(|e| Failure::failed(e.to_string()))
+}

@@ -1,0 +1,65 @@
+//! How a command fails: what is said on stderr, and the exit code.
+
+use std::process::ExitCode;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+
+use crate::report::Redactor;
+
+/// 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    Failed = 1,
+    Usage = 2,
+    Findings = 3,
+    Interrupted = 130,
+}
+
+/// Diagnostics, rendered and redacted, and the exit code that goes with them.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    text: String,
+}
+
+impl Failure {
+    pub fn new<'a>(code: Code, diagnostics: impl IntoIterator<Item = &'a dyn Diagnostic>, redactor: Option<&Redactor>) -> Self {
+        let mut text = String::new();
+        for diagnostic in diagnostics {
+            render(&mut text, diagnostic);
+        }
+        let text = redactor.map_or(text.clone(), |redactor| redactor.redact(&text).into_owned());
+        Self { code, text }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: Code::Usage, text: format!("error: {}\n", message.into()) }
+    }
+
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { code: Code::Failed, text: format!("error: {}\n", message.into()) }
+    }
+
+    /// Nothing more to say: it has been told already.
+    pub fn silent(code: Code) -> Self {
+        Self { code, text: String::new() }
+    }
+
+    pub fn tell(self) -> ExitCode {
+        use std::io::Write;
+        let _ = std::io::stderr().write_all(self.text.as_bytes());
+        ExitCode::from(self.code as u8)
+    }
+}
+
+/// One diagnostic as text: code, message, the bytes it is about, help.
+pub fn render(out: &mut String, diagnostic: &dyn Diagnostic) {
+    use std::io::IsTerminal;
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let width = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map_or(100, |size| usize::from(size.ws_col)).clamp(40, 140);
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+    if handler.render_report(out, diagnostic).is_err() {
+        out.push_str(&format!("error: {diagnostic}\n"));
+    }
+}

@@ -1,0 +1,58 @@
+//! What can be wrong with a Dockerfile beyond its syntax, and with what it asks for.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::dockerfile::WordError;
+
+/// A fault and the bytes of the Dockerfile that it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct Error {
+    pub dockerfile: PathBuf,
+    pub span: Range<usize>,
+    pub kind: ErrorKind,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ErrorKind {
+    #[error("{0}")]
+    Word(#[from] WordError),
+    #[error("base name ({0}) should not be blank")]
+    BlankBase(String),
+    #[error("target stage {name:?} could not be found")]
+    UnknownTarget { name: String, stages: Vec<String> },
+    #[error("invalid stage index {0}")]
+    StageIndex(String),
+    #[error("cannot copy from stage {from:?}, it needs to be defined before current stage {stage:?}")]
+    StageLater { from: String, stage: String },
+    #[error("stages need each other: {}", .0.join(" -> "))]
+    StageCycle(Vec<String>),
+    #[error("{0}")]
+    Reference(#[from] crate::oci::ReferenceError),
+    #[error("{0}")]
+    Platform(#[from] crate::oci::PlatformError),
+    #[error("{name}: {reason}")]
+    Base { name: String, reason: String },
+    #[error("{name}: {reason}")]
+    Download { name: String, reason: String },
+    #[error("{0}")]
+    Source(#[from] crate::source::Error),
+    #[error("{0}")]
+    Instruction(String),
+    #[error("{what} is not supported by this version of brik")]
+    Unsupported { what: String, instead: &'static str },
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn help(&self) -> Option<String> {
+        match &self.kind {
+            ErrorKind::UnknownTarget { stages, .. } if !stages.is_empty() => Some(format!("the stages are: {}", stages.join(", "))),
+            ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
+            ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),
+            ErrorKind::Source(crate::source::Error::NotFound(_)) => Some("the path is relative to the context; .dockerignore may exclude it".to_owned()),
+            _ => None,
+        }
+    }
+}

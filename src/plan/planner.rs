@@ -1,0 +1,221 @@
+//! All services of a run, in the order of their needs, into one [`Plan`] in which identical Steps stand once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::{Error, ErrorKind};
+use super::graph::ServiceNames;
+use super::key::{CacheKey, KeyInputs};
+use super::stage::StagePlanner;
+use super::state::StageState;
+use super::step::{BaseId, ContextId, Root, Step, StepId};
+use super::survey::{BaseName, Dockerfile, Survey};
+use super::{BaseImage, ImagePlan, Plan, PlannedContext, Remote};
+use crate::config::NamedContext;
+use crate::oci::{Digest, ImageConfig, Platform, Reference};
+use crate::source::{Context, IgnoreFile, StatCache};
+
+/// What holds for all services.
+pub struct Options<'a> {
+    pub build_platform: Platform,
+    pub no_cache: bool,
+    /// Seconds since 1970 that files and configurations are dated with; `None` keeps the times of files.
+    pub epoch: Option<i64>,
+    pub hosts: Vec<(String, IpAddr)>,
+    pub shm_size: Option<u64>,
+    pub names: &'a ServiceNames,
+    pub stat_cache: Arc<StatCache>,
+    pub remote: &'a dyn Remote,
+}
+
+/// One service as the planner needs it.
+#[derive(Debug)]
+pub struct Target {
+    pub service: String,
+    pub image: Reference,
+    pub context: PathBuf,
+    pub dockerfile: Arc<Dockerfile>,
+    pub target: Option<String>,
+    pub args: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// By lower-case name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    pub platforms: Vec<Platform>,
+}
+
+/// Plans `targets`, which stand in the order of their needs.
+pub fn plan(targets: &[Target], options: &Options) -> Result<Plan, Error> {
+    let mut planner = Planner { options, plan: Plan::default(), steps: HashMap::new(), contexts: HashMap::new(), finished: BTreeMap::new() };
+    for target in targets {
+        for platform in &target.platforms {
+            planner.target(target, platform)?;
+        }
+    }
+    Ok(planner.plan)
+}
+
+pub(super) struct Planner<'a> {
+    pub options: &'a Options<'a>,
+    pub plan: Plan,
+    steps: HashMap<(CacheKey, Root), StepId>,
+    contexts: HashMap<(PathBuf, Option<PathBuf>), ContextId>,
+    finished: BTreeMap<(String, Platform), StageState>,
+}
+
+impl<'a> Planner<'a> {
+    fn target(&mut self, target: &Target, platform: &Platform) -> Result<(), Error> {
+        let dockerfile = &target.dockerfile;
+        let contexts: BTreeSet<&str> = target.contexts.keys().map(String::as_str).collect();
+        let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &contexts)?;
+        let mut state = StagePlanner::new(self, target, platform, &survey).run()?;
+        state.image.config.labels.extend(target.labels.clone());
+        if let Some(epoch) = self.options.epoch {
+            let created = rfc3339(epoch);
+            state.image.created = Some(created.clone());
+            state.image.history.iter_mut().filter(|entry| entry.created.is_none()).for_each(|entry| entry.created = Some(created.clone()));
+        }
+        // Where FROM --platform chose another platform than the one asked for, the image says what was asked for (BuildKit).
+        platform.os.clone_into(&mut state.image.os);
+        platform.architecture.clone_into(&mut state.image.architecture);
+        state.image.variant.clone_from(&platform.variant);
+        state.image.rootfs = Default::default();
+        let key = self.image_key(&state);
+        self.plan.images.push(ImagePlan { service: target.service.clone(), platform: platform.clone(), root: state.root, config: state.image.clone(), key });
+        self.finished.insert((target.service.clone(), platform.clone()), state);
+        Ok(())
+    }
+
+    fn image_key(&self, state: &StageState) -> CacheKey {
+        let mut inputs = KeyInputs::new("image");
+        inputs.add("root", self.root_key(state.root));
+        inputs.add("config", serde_json::to_string(&state.image).unwrap_or_default());
+        inputs.key()
+    }
+
+    /// Identifies a file system state by what made it.
+    pub fn root_key(&self, root: Root) -> String {
+        match root {
+            Root::Scratch => "scratch".to_owned(),
+            Root::Base(base) => {
+                let mut inputs = KeyInputs::new("base");
+                self.plan.bases[base].config.rootfs.diff_ids.iter().for_each(|id| inputs.add("layer", id.to_string()));
+                inputs.key().0.to_string()
+            }
+            Root::Step(step) => {
+                let step = &self.plan.steps[step];
+                if !step.independent {
+                    return step.key.0.to_string();
+                }
+                let mut inputs = KeyInputs::new("link");
+                inputs.add("parent", self.root_key(step.parent));
+                inputs.add("layer", step.key.0.to_string());
+                inputs.key().0.to_string()
+            }
+        }
+    }
+
+    /// Adds a Step, or finds the one that is the same: same key on the same parent.
+    pub fn add_step(&mut self, service: &str, step: Step) -> StepId {
+        let place = (step.key, step.parent);
+        if let Some(&known) = self.steps.get(&place) {
+            let services = &mut self.plan.steps[known].services;
+            if !services.iter().any(|s| s == service) {
+                services.push(service.to_owned());
+            }
+            return known;
+        }
+        self.plan.steps.push(step);
+        self.steps.insert(place, self.plan.steps.len() - 1);
+        self.plan.steps.len() - 1
+    }
+
+    /// The context in a directory under the ignore file that rules it, walked on first use.
+    pub fn context(&mut self, path: &std::path::Path, dockerfile: &std::path::Path) -> Result<ContextId, ErrorKind> {
+        let place = (path.to_owned(), IgnoreFile::locate(dockerfile, path));
+        if let Some(&known) = self.contexts.get(&place) {
+            return Ok(known);
+        }
+        let ignore = IgnoreFile::load(dockerfile, path)?;
+        let context = Context::walk(path, &ignore, &self.options.stat_cache)?;
+        self.plan.contexts.push(PlannedContext { path: path.to_owned(), context });
+        self.contexts.insert(place, self.plan.contexts.len() - 1);
+        Ok(self.plan.contexts.len() - 1)
+    }
+
+    pub fn base(&mut self, image: Arc<BaseImage>) -> BaseId {
+        let known = self.plan.bases.iter().position(|base| base.digest == image.digest && base.reference.same_repository(&image.reference));
+        known.unwrap_or_else(|| {
+            self.plan.bases.push(image);
+            self.plan.bases.len() - 1
+        })
+    }
+
+    /// The state behind a name that is no stage: a named context, a service of this run, or an image.
+    pub fn outside(&mut self, target: &Target, name: &str, platform: &Platform) -> Result<Outside, ErrorKind> {
+        let named = target.contexts.get(&name.to_ascii_lowercase()).or_else(|| {
+            let wanted: Reference = name.parse().ok()?;
+            let same = |other: &str| other.parse::<Reference>().is_ok_and(|other| other.name() == wanted.name() && other.tag_or_latest() == wanted.tag_or_latest());
+            target.contexts.iter().find(|(key, _)| same(key)).map(|(_, context)| context)
+        });
+        match named {
+            Some(NamedContext::Directory(path)) => return Ok(Outside::Directory(path.clone())),
+            Some(NamedContext::Service(service)) => return self.service(service, platform, name),
+            Some(NamedContext::Image(reference)) => return self.image(&reference.clone(), platform, name),
+            Some(NamedContext::OciLayout { .. }) => {
+                return Err(ErrorKind::Unsupported { what: "an OCI layout as a context".to_owned(), instead: "push it to a registry and use docker-image://" });
+            }
+            Some(NamedContext::Url(_)) => {
+                return Err(ErrorKind::Unsupported { what: "a URL as a context".to_owned(), instead: "fetch it into a directory first" });
+            }
+            None => {}
+        }
+        if let Some(service) = self.options.names.service_of(name, &target.service).map(str::to_owned) {
+            return self.service(&service, platform, name);
+        }
+        self.image(&name.parse()?, platform, name)
+    }
+
+    fn service(&self, service: &str, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
+        let state = self.finished.get(&(service.to_owned(), platform.clone()));
+        let reason = || format!("service {service} is not built for {platform}; add the platform to it");
+        let image = |state: &StageState| StageState::on(state.root, state.image.clone(), state.platform.clone());
+        state.map(image).map(Outside::State).ok_or_else(|| ErrorKind::Base { name: name.to_owned(), reason: reason() })
+    }
+
+    fn image(&mut self, reference: &Reference, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
+        let image = self.options.remote.base(reference, platform);
+        let image = image.map_err(|reason| ErrorKind::Base { name: name.to_owned(), reason })?;
+        let mut config = image.config.clone();
+        // Its own layers are listed again when the image that is built on it is put together.
+        config.rootfs.diff_ids.clear();
+        let root = if image.config.rootfs.diff_ids.is_empty() { Root::Scratch } else { Root::Base(self.base(image)) };
+        Ok(Outside::State(StageState::on(root, config, platform.clone())))
+    }
+}
+
+/// What a name from outside means.
+pub(super) enum Outside {
+    State(StageState),
+    Directory(PathBuf),
+}
+
+/// The names from outside that are images, over all surveys: what can be asked of registries before planning, in parallel.
+pub fn images_of(target: &Target, survey: &Survey, names: &ServiceNames, platform: &Platform) -> Vec<(Reference, Platform)> {
+    let mut images = Vec::new();
+    for outside in &survey.outside {
+        let platform = outside.platform.as_ref().unwrap_or(platform).clone();
+        match target.contexts.get(&outside.name.to_ascii_lowercase()) {
+            Some(NamedContext::Image(reference)) => images.push((reference.clone(), platform)),
+            Some(_) => {}
+            None if names.service_of(&outside.name, &target.service).is_some() => {}
+            None => images.extend(outside.name.parse().ok().map(|reference| (reference, platform))),
+        }
+    }
+    images
+}
+
+fn rfc3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
+}

@@ -1,0 +1,287 @@
+//! Stages of one Dockerfile for one platform: instructions become Steps and image configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::{Error, ErrorKind};
+use super::planner::{Outside, Planner, Target};
+use super::state::{StageState, normalize};
+use super::step::{CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
+use super::survey::{BaseName, Dockerfile, Survey};
+use super::key::KeyInputs;
+use crate::dockerfile::{CommandLine, Instruction, InstructionKind, KeyValue, Span, Word, parse_instruction, parse_ports};
+use crate::oci::{ImageConfig, Platform};
+
+pub(super) struct StagePlanner<'p, 'a> {
+    pub planner: &'p mut Planner<'a>,
+    pub target: &'p Target,
+    pub platform: &'p Platform,
+    pub survey: &'p Survey,
+    pub dockerfile: &'p Dockerfile,
+    /// Stages that have been read.
+    pub done: BTreeMap<usize, StageState>,
+}
+
+/// The stage that is being read.
+pub(super) struct Current {
+    pub index: usize,
+    pub label: String,
+    pub state: StageState,
+    /// Steps so far and in all, for display.
+    pub position: (usize, usize),
+    /// Where a trigger is reported: the FROM that fired it.
+    pub trigger_at: Option<Span>,
+}
+
+impl<'p, 'a> StagePlanner<'p, 'a> {
+    pub fn new(planner: &'p mut Planner<'a>, target: &'p Target, platform: &'p Platform, survey: &'p Survey) -> Self {
+        Self { planner, target, platform, survey, dockerfile: &target.dockerfile, done: BTreeMap::new() }
+    }
+
+    /// Reads the target stage and those it needs: the state that the image is made of.
+    pub fn run(mut self) -> Result<StageState, Error> {
+        for index in self.survey.needed.clone() {
+            let state = self.stage(index)?;
+            self.done.insert(index, state);
+        }
+        match self.done.remove(&self.survey.target) {
+            Some(state) => Ok(state),
+            None => Err(self.dockerfile.error(Span::default(), ErrorKind::StageIndex(self.survey.target.to_string()))),
+        }
+    }
+
+    fn stage(&mut self, index: usize) -> Result<StageState, Error> {
+        let stage = &self.dockerfile.syntax.stages[index];
+        let surveyed = &self.survey.stages[index];
+        let platform = surveyed.platform.as_ref().unwrap_or(self.platform).clone();
+        let at = |kind| self.dockerfile.error(stage.from.span, kind);
+        let mut triggers = Vec::new();
+        let mut state = match &surveyed.base {
+            BaseName::Scratch => StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform),
+            BaseName::Stage(base) => {
+                let base_stage = &self.dockerfile.syntax.stages[*base];
+                triggers.extend(base_stage.instructions.iter().filter_map(|instruction| match &instruction.kind {
+                    InstructionKind::Onbuild(onbuild) => Some(onbuild.trigger.clone()),
+                    _ => None,
+                }));
+                let from = || ErrorKind::StageLater { from: self.dockerfile.stage_label(*base), stage: self.dockerfile.stage_label(index) };
+                self.done.get(base).ok_or_else(|| at(from()))?.continued()
+            }
+            BaseName::Outside(name) => match self.planner.outside(self.target, name, &platform).map_err(at)? {
+                Outside::State(state) => {
+                    triggers.clone_from(&state.image.config.on_build);
+                    state.continued()
+                }
+                Outside::Directory(path) => self.directory_as_base(&path, &platform, index)?,
+            },
+        };
+        let contexts: BTreeSet<&str> = self.target.contexts.keys().map(String::as_str).collect();
+        if self.dockerfile.is_replaced(index, &contexts) {
+            return Ok(state);
+        }
+        let triggers = triggers
+            .iter()
+            .map(|text| parse_instruction(text, self.dockerfile.syntax.directives.escape_char()).map_err(|e| at(ErrorKind::Instruction(format!("ONBUILD {text}: {e}")))))
+            .collect::<Result<Vec<_>, _>>()?;
+        let total = triggers.iter().chain(&stage.instructions).filter(|i| makes_step(i)).count();
+        let mut current = Current { index, label: self.dockerfile.stage_label(index), state, position: (0, total), trigger_at: Some(stage.statement.span) };
+        for trigger in &triggers {
+            self.instruction(&mut current, trigger)?;
+        }
+        current.trigger_at = None;
+        for instruction in &stage.instructions {
+            self.instruction(&mut current, instruction)?;
+        }
+        Ok(current.state)
+    }
+
+    fn instruction(&mut self, current: &mut Current, instruction: &Instruction) -> Result<(), Error> {
+        let span = current.trigger_at.unwrap_or(instruction.statement.span);
+        let refuse = |text: String| self.dockerfile.error(span, ErrorKind::Instruction(text));
+        match &instruction.kind {
+            InstructionKind::Add(add) => self.add(current, instruction, add)?,
+            InstructionKind::Copy(copy) => self.copy(current, instruction, copy)?,
+            InstructionKind::Run(run) => self.run_command(current, instruction, run)?,
+            InstructionKind::Workdir(path) => self.workdir(current, instruction, path)?,
+            InstructionKind::Arg(args) => {
+                let mut values = Vec::new();
+                for arg in args {
+                    let name = &arg.name.text;
+                    let value = match (self.target.args.get(name), &arg.default) {
+                        (Some(given), _) => Some(given.clone()),
+                        (None, Some(default)) => Some(self.dockerfile.expand(default, &current.state.env)?),
+                        (None, None) => self.survey.global.get(name).map(str::to_owned),
+                    };
+                    // Later defaults of the same instruction see earlier values.
+                    if let Some(value) = &value {
+                        current.state.env.set(name, value);
+                    }
+                    values.push((name.clone(), value));
+                }
+                current.state.declare(&values);
+            }
+            InstructionKind::Env(pairs) => {
+                let pairs = self.pairs(current, pairs)?;
+                current.state.set_env(&pairs);
+            }
+            InstructionKind::Label(pairs) => {
+                let pairs = self.pairs(current, pairs)?;
+                current.state.set_labels(&pairs);
+            }
+            InstructionKind::Cmd(command) => {
+                let words = command_words(&current.state, command);
+                current.state.set_cmd(words);
+            }
+            InstructionKind::Entrypoint(command) => {
+                let words = command_words(&current.state, command);
+                current.state.set_entrypoint(words);
+            }
+            InstructionKind::Expose(words) => {
+                let mut ports = Vec::new();
+                for word in words {
+                    let env = |name: &str| current.state.env.get(name).map(str::to_owned);
+                    for port in self.dockerfile.expander().words(&word.text, &env).map_err(|e| self.dockerfile.error(word.span, e))? {
+                        ports.extend(parse_ports(&port).map_err(|e| self.dockerfile.error(word.span, ErrorKind::Instruction(e.to_string())))?);
+                    }
+                }
+                current.state.expose(&ports);
+            }
+            InstructionKind::Healthcheck(check) => current.state.set_healthcheck(check.clone()),
+            InstructionKind::Maintainer(word) => current.state.set_maintainer(&word.text),
+            InstructionKind::Onbuild(onbuild) => current.state.add_trigger(&onbuild.trigger),
+            InstructionKind::Shell(words) => current.state.set_shell(words.iter().map(|word| word.text.clone()).collect()),
+            InstructionKind::Stopsignal(word) => {
+                let signal = self.dockerfile.expand(word, &current.state.env)?;
+                if !is_signal(&signal) {
+                    return Err(self.dockerfile.error(word.span, ErrorKind::Instruction(format!("invalid signal: {signal}"))));
+                }
+                current.state.set_stop_signal(&signal);
+            }
+            InstructionKind::User(word) => {
+                let user = self.dockerfile.expand(word, &current.state.env)?;
+                current.state.set_user(&user);
+            }
+            InstructionKind::Volume(words) => {
+                let volumes = words.iter().map(|word| self.dockerfile.expand(word, &current.state.env)).collect::<Result<Vec<_>, _>>()?;
+                if volumes.iter().any(String::is_empty) {
+                    return Err(refuse("VOLUME specified can not be an empty string".to_owned()));
+                }
+                current.state.set_volumes(&volumes);
+            }
+        }
+        Ok(())
+    }
+
+    fn pairs(&self, current: &Current, pairs: &[KeyValue]) -> Result<Vec<(String, String)>, Error> {
+        let expand = |word: &Word| self.dockerfile.expand(word, &current.state.env);
+        pairs.iter().map(|pair| Ok((expand(&pair.key)?, expand(&pair.value)?))).collect()
+    }
+
+    fn workdir(&mut self, current: &mut Current, instruction: &Instruction, path: &Word) -> Result<(), Error> {
+        let path = self.dockerfile.expand(path, &current.state.env)?;
+        let path = current.state.set_working_dir(&path);
+        let made = path != "/";
+        if made {
+            let user = current.state.user().to_owned();
+            let mut inputs = KeyInputs::new("workdir");
+            inputs.add("path", &path);
+            inputs.add("user", &user);
+            let text = format!("WORKDIR {path}");
+            self.step(current, instruction, text, inputs, false, Op::Workdir(WorkdirOp { path: path.clone(), user }));
+        }
+        current.state.history(format!("WORKDIR {path}"), made);
+        Ok(())
+    }
+
+    /// Adds a Step on top of the current state.
+    pub fn step(&mut self, current: &mut Current, instruction: &Instruction, text: String, mut inputs: KeyInputs, independent: bool, op: Op) {
+        current.position.0 += 1;
+        let parent = current.state.root;
+        if !independent {
+            inputs.add("parent", self.planner.root_key(parent));
+        }
+        inputs.add("timestamps", self.planner.options.epoch.map_or_else(|| "preserved".to_owned(), |epoch| epoch.to_string()));
+        let span = current.trigger_at.unwrap_or(instruction.statement.span);
+        let line = self.dockerfile.text[..span.start.min(self.dockerfile.text.len())].matches('\n').count() + 1;
+        let step = Step {
+            key: inputs.key(),
+            inputs,
+            parent,
+            independent,
+            op,
+            platform: current.state.platform.clone(),
+            text,
+            position: format!("{} {}/{}", current.label, current.position.0, current.position.1),
+            services: vec![self.target.service.clone()],
+            location: Location { dockerfile: self.dockerfile.path.clone(), line, span: span.range() },
+            no_cache: self.planner.options.no_cache,
+        };
+        current.state.root = Root::Step(self.planner.add_step(&self.target.service, step));
+    }
+
+    /// A named context that is a directory, where an image was expected: its files on an empty root.
+    fn directory_as_base(&mut self, path: &std::path::Path, platform: &Platform, index: usize) -> Result<StageState, Error> {
+        let stage = &self.dockerfile.syntax.stages[index];
+        let state = StageState::on(Root::Scratch, ImageConfig::scratch(platform), platform.clone());
+        let mut current = Current { index, label: self.dockerfile.stage_label(index), state, position: (0, 1), trigger_at: Some(stage.statement.span) };
+        let mut inputs = KeyInputs::new("copy");
+        let source: CopySource = self.context_source(path, "/", &Default::default(), &mut inputs, stage.from.span)?;
+        let op = CopyOp {
+            add: false,
+            sources: vec![source],
+            destination: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: None,
+            checksum: None,
+        };
+        let instruction = Instruction { kind: InstructionKind::Workdir(stage.from.clone()), statement: stage.statement.clone() };
+        self.step(&mut current, &instruction, format!("FROM {}", stage.from.text), inputs, false, Op::Copy(op));
+        Ok(current.state)
+    }
+
+    /// The state that `--from` or `from=` means.
+    pub fn source_state(&mut self, current: &Current, name: &str, span: Span) -> Result<Outside, Error> {
+        if let Some(stage) = self.dockerfile.syntax.stage_by_name_or_index(name) {
+            let later = || ErrorKind::StageLater { from: name.to_owned(), stage: current.label.clone() };
+            return self.done.get(&stage).cloned().map(Outside::State).ok_or_else(|| self.dockerfile.error(span, later()));
+        }
+        if name == "scratch" {
+            let platform = current.state.platform.clone();
+            return Ok(Outside::State(StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform)));
+        }
+        let platform = self.platform.clone();
+        self.planner.outside(self.target, name, &platform).map_err(|kind| self.dockerfile.error(span, kind))
+    }
+}
+
+fn makes_step(instruction: &Instruction) -> bool {
+    matches!(instruction.kind, InstructionKind::Run(_) | InstructionKind::Copy(_) | InstructionKind::Add(_) | InstructionKind::Workdir(_))
+}
+
+fn command_words(state: &StageState, command: &CommandLine) -> Vec<String> {
+    match command {
+        CommandLine::Shell(line) => state.with_shell(&line.text),
+        CommandLine::Exec(words) => words.iter().map(|word| word.text.clone()).collect(),
+    }
+}
+
+/// `9`, `KILL` or `SIGKILL`; real-time signals as `RTMIN+3` (moby/sys signal).
+fn is_signal(text: &str) -> bool {
+    const NAMES: &str = " ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU UNUSED URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX ";
+    if let Ok(number) = text.parse::<i32>() {
+        return number != 0;
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let offset = |rest: &str, sign: char, most: u8| rest.strip_prefix(sign).and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (1..=most).contains(&n));
+    NAMES.contains(&format!(" {name} "))
+        || name.strip_prefix("RTMIN").is_some_and(|rest| offset(rest, '+', 15))
+        || name.strip_prefix("RTMAX").is_some_and(|rest| offset(rest, '-', 14))
+}
+
+/// Where a relative path of an instruction points to.
+pub(super) fn from_working_dir(state: &StageState, path: &str) -> String {
+    normalize(state.working_dir(), path)
+}

@@ -1,0 +1,205 @@
+//! What one Dockerfile refers to, known from its text alone: global ARGs, the bases of its stages, the target, the stages that the
+//! target needs, and the names from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::environment::{Environment, platform_args};
+use super::error::{Error, ErrorKind};
+use super::graph::EdgeReason;
+use crate::dockerfile::{self, Expander, Instruction, InstructionKind, Mount, MountType, Span, SyntaxError, Word};
+use crate::oci::Platform;
+
+/// A Dockerfile that parses.
+#[derive(Debug)]
+pub struct Dockerfile {
+    pub path: PathBuf,
+    pub text: Arc<str>,
+    pub syntax: dockerfile::Dockerfile,
+}
+
+/// What a stage starts from, variables expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseName {
+    Scratch,
+    Stage(usize),
+    /// A named context, a service or an image.
+    Outside(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SurveyedStage {
+    pub base: BaseName,
+    /// `FROM --platform`.
+    pub platform: Option<Platform>,
+}
+
+/// A name that is not a stage of the Dockerfile, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutsideName {
+    pub name: String,
+    pub platform: Option<Platform>,
+    pub reason: EdgeReason,
+    pub span: Span,
+}
+
+#[derive(Debug)]
+pub struct Survey {
+    /// ARGs that FROM sees.
+    pub global: Environment,
+    pub stages: Vec<SurveyedStage>,
+    pub target: usize,
+    /// Stages that the target needs, itself included.
+    pub needed: BTreeSet<usize>,
+    pub outside: Vec<OutsideName>,
+}
+
+impl Dockerfile {
+    /// Parses a Dockerfile; `path` is only remembered.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Vec<SyntaxError>> {
+        let syntax = dockerfile::parse(bytes)?;
+        Ok(Self { path: path.to_owned(), text: String::from_utf8_lossy(bytes).into(), syntax })
+    }
+
+    pub fn expander(&self) -> Expander {
+        Expander { escape: self.syntax.directives.escape_char() }
+    }
+
+    pub fn error(&self, span: Span, kind: impl Into<ErrorKind>) -> Error {
+        Error { dockerfile: self.path.clone(), span: span.range(), kind: kind.into() }
+    }
+
+    /// The name of a stage, or its index as BuildKit shows it.
+    pub fn stage_label(&self, stage: usize) -> String {
+        self.syntax.stages[stage].name.as_ref().map_or_else(|| format!("stage-{stage}"), |name| name.text.clone())
+    }
+
+    /// Reads the Dockerfile for `args`, `target` and platforms. Stages named like one of `contexts` are replaced by it.
+    pub fn survey(
+        &self,
+        args: &BTreeMap<String, String>,
+        target: Option<&str>,
+        platform: &Platform,
+        build_platform: &Platform,
+        contexts: &BTreeSet<&str>,
+    ) -> Result<Survey, Error> {
+        let target = self.target(target)?;
+        let target_name = self.syntax.stages[target].name.as_ref().map_or("", |name| name.text.as_str());
+        let global = self.global_args(platform_args(platform, build_platform, target_name, args), args)?;
+        let stages = (0..self.syntax.stages.len()).map(|stage| self.base(stage, &global, contexts)).collect::<Result<Vec<_>, _>>()?;
+        let mut survey = Survey { global, stages, target, needed: BTreeSet::new(), outside: Vec::new() };
+        self.collect(&mut survey, contexts, &mut Vec::new(), target)?;
+        Ok(survey)
+    }
+
+    fn target(&self, target: Option<&str>) -> Result<usize, Error> {
+        let last = self.syntax.stages.len() - 1;
+        let Some(name) = target.filter(|name| !name.is_empty()) else { return Ok(last) };
+        self.syntax.stage_by_name_or_index(name).ok_or_else(|| {
+            let stages = self.syntax.stages.iter().filter_map(|stage| stage.name.as_ref().map(|name| name.text.clone())).collect();
+            self.error(self.syntax.stages[last].statement.span, ErrorKind::UnknownTarget { name: name.to_owned(), stages })
+        })
+    }
+
+    fn global_args(&self, mut global: Environment, args: &BTreeMap<String, String>) -> Result<Environment, Error> {
+        for arg in self.syntax.meta_args.iter().flat_map(|meta| &meta.args) {
+            let value = match (args.get(&arg.name.text), &arg.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.expand(default, &global)?),
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                global.set(&arg.name.text, &value);
+            }
+        }
+        Ok(global)
+    }
+
+    /// Expands a word against variables.
+    pub fn expand(&self, word: &Word, env: &Environment) -> Result<String, Error> {
+        let expanded = self.expander().word(&word.text, &|name| env.get(name).map(str::to_owned));
+        expanded.map(|expansion| expansion.text).map_err(|error| self.error(word.span, error))
+    }
+
+    fn base(&self, index: usize, global: &Environment, contexts: &BTreeSet<&str>) -> Result<SurveyedStage, Error> {
+        let stage = &self.syntax.stages[index];
+        let name = self.expand(&stage.from, global)?;
+        if name.is_empty() {
+            return Err(self.error(stage.from.span, ErrorKind::BlankBase(stage.from.text.clone())));
+        }
+        let platform = match &stage.platform {
+            Some(word) => {
+                let text = self.expand(word, global)?;
+                Some(text.parse().map_err(|error: crate::oci::PlatformError| self.error(word.span, error))?)
+            }
+            None => None,
+        };
+        let replaced = stage.name.as_ref().filter(|name| contexts.contains(name.text.to_ascii_lowercase().as_str()));
+        let base = match replaced {
+            Some(own) => BaseName::Outside(own.text.to_ascii_lowercase()),
+            None => match self.syntax.stage_before(&name, index) {
+                Some(earlier) => BaseName::Stage(earlier),
+                None if name == "scratch" => BaseName::Scratch,
+                None => BaseName::Outside(name),
+            },
+        };
+        Ok(SurveyedStage { base, platform })
+    }
+
+    /// Whether a named context stands in for the stage: its instructions are then not read.
+    pub fn is_replaced(&self, index: usize, contexts: &BTreeSet<&str>) -> bool {
+        self.syntax.stages[index].name.as_ref().is_some_and(|name| contexts.contains(name.text.to_ascii_lowercase().as_str()))
+    }
+
+    fn collect(&self, survey: &mut Survey, contexts: &BTreeSet<&str>, path: &mut Vec<usize>, index: usize) -> Result<(), Error> {
+        if path.contains(&index) {
+            let names = path.iter().skip_while(|at| **at != index).chain([&index]).map(|at| self.stage_label(*at)).collect();
+            return Err(self.error(self.syntax.stages[index].statement.span, ErrorKind::StageCycle(names)));
+        }
+        if !survey.needed.insert(index) {
+            return Ok(());
+        }
+        path.push(index);
+        let stage = &self.syntax.stages[index];
+        match survey.stages[index].base.clone() {
+            BaseName::Scratch => {}
+            BaseName::Stage(base) => self.collect(survey, contexts, path, base)?,
+            BaseName::Outside(name) => {
+                let platform = survey.stages[index].platform.clone();
+                survey.outside.push(OutsideName { name, platform, reason: EdgeReason::From, span: stage.from.span });
+            }
+        }
+        if !self.is_replaced(index, contexts) {
+            for instruction in &stage.instructions {
+                for (name, span, reason) in sources(instruction) {
+                    match self.syntax.stage_by_name_or_index(&name) {
+                        Some(source) => self.collect(survey, contexts, path, source)?,
+                        None if name.parse::<usize>().is_ok() => return Err(self.error(span, ErrorKind::StageIndex(name))),
+                        None if name == "scratch" => {}
+                        None => survey.outside.push(OutsideName { name, platform: None, reason, span }),
+                    }
+                }
+            }
+        }
+        path.pop();
+        Ok(())
+    }
+}
+
+/// The `--from` of a COPY, and the `from=` of the mounts of a RUN.
+pub fn sources(instruction: &Instruction) -> Vec<(String, Span, EdgeReason)> {
+    match &instruction.kind {
+        InstructionKind::Copy(copy) => copy.from.iter().map(|from| (from.text.clone(), from.span, EdgeReason::CopyFrom)).collect(),
+        InstructionKind::Run(run) => run
+            .mounts
+            .iter()
+            .filter_map(|word| {
+                let mount = Mount::parse(&word.text, &|value| Ok(value.to_owned())).ok()?;
+                let from = mount.from.filter(|_| matches!(mount.kind, MountType::Bind | MountType::Cache))?;
+                Some((from, word.span, EdgeReason::MountFrom))
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
