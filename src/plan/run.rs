@@ -1,0 +1,173 @@
+//! RUN: command, environment and mounts, and what of them is in the key.
+
+use super::copy::shown;
+use super::environment::proxy_env;
+use super::error::{Error, ErrorKind};
+use super::key::KeyInputs;
+use super::planner::Outside;
+use super::stage::{Current, StagePlanner, from_working_dir};
+use super::state::normalize;
+use super::step::{MountSource, Network, Op, RunMount, RunMountKind, RunOp};
+use crate::dockerfile::{self, Instruction, Mount, MountType, RunCommand, Script, Security, Sharing, Span, Word};
+use crate::oci::Digest;
+use crate::source::{SelectOptions, digest_matches, select};
+
+impl StagePlanner<'_, '_> {
+    pub fn run_command(&mut self, current: &mut Current, instruction: &Instruction, run: &RunCommand) -> Result<(), Error> {
+        let span = current.trigger_at.unwrap_or(instruction.statement.span);
+        let unsupported = |what: &str, instead| self.dockerfile.error(span, ErrorKind::Unsupported { what: what.to_owned(), instead });
+        if run.security == Security::Insecure {
+            return Err(unsupported("RUN --security=insecure", "leave the flag out: brik runs every RUN in its sandbox"));
+        }
+        if !run.devices.is_empty() {
+            return Err(unsupported("RUN --device", "run what needs the device after the build"));
+        }
+        let (args, script) = match run.script() {
+            Script::Exec(words) => (words, None),
+            Script::Shell(line) => (current.state.with_shell(&line), None),
+            Script::File { name, content } => (current.state.with_shell(&format!("/dev/pipes/{name}")), Some((name, content))),
+        };
+        let network = match run.network {
+            dockerfile::Network::None => Network::None,
+            dockerfile::Network::Default | dockerfile::Network::Host => Network::Host,
+        };
+        let options = self.planner.options;
+        let mut inputs = KeyInputs::new("run");
+        args.iter().for_each(|arg| inputs.add("argument", arg));
+        if let Some((name, content)) = &script {
+            inputs.add(format!("script {name}"), content);
+        }
+        let env: Vec<(String, String)> = current.state.env.iter().cloned().collect();
+        let mut sorted = env.clone();
+        sorted.sort();
+        sorted.iter().for_each(|(name, value)| inputs.add(format!("env {name}"), value));
+        inputs.add("user", current.state.user());
+        inputs.add("working directory", current.state.working_dir());
+        inputs.add("network", if network == Network::None { "none" } else { "host" });
+        inputs.add("platform", current.state.platform.to_string());
+        options.hosts.iter().for_each(|(host, address)| inputs.add(format!("host {host}"), address.to_string()));
+        if let Some(size) = options.shm_size {
+            inputs.add("shm size", size.to_string());
+        }
+        let hostname = self.target.args.get("BUILDKIT_SANDBOX_HOSTNAME").cloned();
+        hostname.iter().for_each(|hostname| inputs.add("hostname", hostname));
+
+        let mut mounts = Vec::new();
+        for word in &run.mounts {
+            mounts.push(self.mount(current, word, &mut inputs)?);
+        }
+        let op = RunOp {
+            args: args.clone(),
+            script,
+            env,
+            proxy_env: proxy_env(&self.target.args),
+            cwd: current.state.working_dir().to_owned(),
+            user: current.state.user().to_owned(),
+            network,
+            mounts,
+            hosts: options.hosts.clone(),
+            shm_size: options.shm_size,
+            hostname,
+        };
+        let history = current.state.run_history(&args);
+        self.step(current, instruction, shown(&instruction.statement.text), inputs, false, Op::Run(op));
+        current.state.history(history, true);
+        Ok(())
+    }
+
+    fn mount(&mut self, current: &mut Current, word: &Word, inputs: &mut KeyInputs) -> Result<RunMount, Error> {
+        let dockerfile = self.dockerfile;
+        let refuse = |text: String| dockerfile.error(word.span, ErrorKind::Instruction(text));
+        let env = current.state.env.clone();
+        let mut expand = |value: &str| dockerfile.expander().word(value, &|name| env.get(name).map(str::to_owned)).map(|e| e.text);
+        let mount = Mount::parse(&word.text, &mut expand).map_err(|error| refuse(error.to_string()))?;
+        let written = mount.target.as_deref();
+        let target = |default: String| written.map_or(default, |path| from_working_dir(&current.state, path));
+        let required_target = || written.map(|path| from_working_dir(&current.state, path)).ok_or_else(|| refuse("mount target is required".to_owned()));
+        let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+        // What the definition says; the content of caches and the values of secrets are no part of the key.
+        inputs.add("mount", definition(&mount));
+        let (target, kind) = match mount.kind {
+            MountType::Bind => {
+                let target = required_target()?;
+                let from = self.bind_source(current, &mount, word.span, inputs)?;
+                (target, RunMountKind::Bind { from, read_only: mount.read_only })
+            }
+            MountType::Cache => {
+                let target = required_target()?;
+                let name = mount.id.clone().unwrap_or_else(|| target.clone());
+                let namespace = self.target.args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
+                let seed = match &mount.from {
+                    Some(from) => match self.source_state(current, from, word.span)? {
+                        Outside::State(state) => Some((state.root, normalize("/", mount.source.as_deref().unwrap_or("/")))),
+                        Outside::Directory(_) => return Err(refuse("a cache mount cannot start from a directory".to_owned())),
+                    },
+                    None => None,
+                };
+                if let Some((root, _)) = &seed {
+                    inputs.add("mount from", self.planner.root_key(*root));
+                }
+                let id = Digest::of(format!("{namespace}\0{name}\0{uid}\0{gid}\0{:?}", mount.mode).as_bytes());
+                let sharing = match mount.sharing {
+                    Some(Sharing::Locked) => super::step::Sharing::Locked,
+                    Some(Sharing::Private) => super::step::Sharing::Private,
+                    Some(Sharing::Shared) | None => super::step::Sharing::Shared,
+                };
+                let mode = mount.mode.unwrap_or(0o755);
+                (target, RunMountKind::Cache { id, sharing, seed, mode, uid, gid, read_only: mount.read_only })
+            }
+            MountType::Tmpfs => (required_target()?, RunMountKind::Tmpfs { size: mount.size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0) }),
+            MountType::Secret => {
+                let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+                let id = mount.source.clone().or_else(|| mount.id.clone()).or_else(|| written.map(base)).unwrap_or_default();
+                let env = mount.env.clone().map(|name| if name.is_empty() { id.clone() } else { name });
+                let file = env.is_none() || written.is_some();
+                let path = target(format!("/run/secrets/{}", base(&id)));
+                let mode = mount.mode.unwrap_or(0o400);
+                (path, RunMountKind::Secret { id, env, file, required: mount.required, mode, uid, gid })
+            }
+            MountType::Ssh => {
+                let id = mount.source.clone().or_else(|| mount.id.clone()).unwrap_or_else(|| "default".to_owned());
+                let path = target("/run/buildkit/ssh_agent.0".to_owned());
+                (path, RunMountKind::Ssh { id, required: mount.required, mode: mount.mode.unwrap_or(0o600), uid, gid })
+            }
+        };
+        if target == "/" {
+            return Err(refuse(format!("invalid mount target {:?}", written.unwrap_or("/"))));
+        }
+        Ok(RunMount { target, kind })
+    }
+
+    fn bind_source(&mut self, current: &Current, mount: &Mount, span: Span, inputs: &mut KeyInputs) -> Result<MountSource, Error> {
+        let path = normalize("/", mount.source.as_deref().unwrap_or("/"));
+        let directory = match &mount.from {
+            Some(from) => match self.source_state(current, from, span)? {
+                Outside::State(state) => {
+                    inputs.add("mount from", self.planner.root_key(state.root));
+                    return Ok(MountSource::Root { root: state.root, path });
+                }
+                Outside::Directory(directory) => directory,
+            },
+            None => self.target.context.clone(),
+        };
+        let dockerfile = self.dockerfile;
+        let at = |kind: ErrorKind| dockerfile.error(span, kind);
+        let context = self.planner.context(&directory, &dockerfile.path).map_err(at)?;
+        let tree = &self.planner.plan.contexts[context].context;
+        let matches = select(tree, path.as_bytes(), &SelectOptions::default()).map_err(|e| at(e.into()))?;
+        inputs.add("mount files", digest_matches(tree, &matches).map_err(|e| at(e.into()))?.to_string());
+        Ok(MountSource::Context { context, matches })
+    }
+}
+
+/// A mount's options, defaults left out.
+fn definition(mount: &Mount) -> String {
+    let mut parts = vec![format!("type={}", mount.kind.name())];
+    let texts = [("source", &mount.source), ("target", &mount.target), ("id", &mount.id), ("env", &mount.env)];
+    parts.extend(texts.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={value}"))));
+    let octal = mount.mode.map(|mode| format!("mode={mode:o}"));
+    let numbers = [mount.uid.map(|uid| format!("uid={uid}")), mount.gid.map(|gid| format!("gid={gid}")), mount.size.map(|size| format!("size={size}"))];
+    parts.extend(octal.into_iter().chain(numbers.into_iter().flatten()));
+    parts.push(if mount.read_only { "ro".to_owned() } else { "rw".to_owned() });
+    parts.join(",")
+}
