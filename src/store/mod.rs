@@ -33,7 +33,7 @@ pub use flight::FlightGuard;
 pub use prune::{PruneBudget, Pruned, Usage};
 pub use records::RecordKind;
 pub use snapshots::IdMapping;
-pub use temp::TempDir;
+pub use temp::{TempDir, remove_tree};
 
 use crate::oci::Digest;
 

@@ -88,7 +88,7 @@ impl Drop for TempArea {
 }
 
 /// Removes a tree even where its directories lack write or search permission for their owner.
-pub(super) fn remove_tree(path: &Path) {
+pub fn remove_tree(path: &Path) {
     let Ok(meta) = fs::symlink_metadata(path) else { return };
     if !meta.is_dir() {
         let _ = fs::remove_file(path);

@@ -1,0 +1,125 @@
+//! COPY, ADD and WORKDIR: the plan's description meets the mounted root.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+
+use super::copy::{CopyJob, LooseFiles, ModeChange, Unpacker, make_directory, resolve_owner, verify_checksum, write_matches};
+use super::engine::Engine;
+use super::error::Error;
+use super::run_step::open_dir;
+use super::sandbox::Rung;
+use crate::image::{ArchiveOptions, extract_archive, is_archive};
+use crate::plan::step::{CopyOp, CopySource, WorkdirOp};
+use crate::source::{Match, PatternList, RootTree, SelectOptions, Tree, select};
+use crate::store::TempDir;
+
+impl Engine<'_> {
+    fn record_owner(&self) -> bool {
+        self.layers.rung == Rung::SingleUid
+    }
+
+    pub(super) fn copy(&self, op: &CopyOp, root: &Path, work: &TempDir) -> Result<(), Error> {
+        let root = open_dir(root)?;
+        let owner = match &op.chown {
+            Some(spec) => {
+                let owner = resolve_owner(root.as_fd(), spec)?;
+                if let Some(name) = &owner.unknown {
+                    self.reporter().warning(format!("--chown={spec}: {name:?} is not known to the image, 0 is used"));
+                }
+                Some((owner.uid, owner.gid))
+            }
+            None => None,
+        };
+        let mode = op.chmod.as_deref().map(ModeChange::parse).transpose()?;
+        let archives = Archives { owner, single_uid: self.record_owner() };
+        let write = |tree: &dyn Tree, matches: &[Match], unpack: bool| {
+            let unpack = unpack.then_some(&archives as &dyn Unpacker);
+            let destination = op.destination.as_bytes();
+            write_matches(&CopyJob { tree, matches, root: root.as_fd(), destination, owner, mode: mode.as_ref(), unpack, record_owner: self.record_owner() })
+        };
+        for (n, source) in op.sources.iter().enumerate() {
+            match source {
+                CopySource::Context { context, matches } => {
+                    write(&self.plan.contexts[*context].context, matches, op.unpack.unwrap_or(op.add))?;
+                }
+                CopySource::Root { root: from, pattern } => {
+                    let overlay = self.mount_source(*from, work, &format!("source-{n}"))?;
+                    let tree = RootTree::open(overlay.path()).map_err(|source| Error::Io { action: "open", path: overlay.path().to_owned(), source })?;
+                    let mut exclude = PatternList::default();
+                    for pattern in &op.exclude {
+                        exclude.push(pattern.as_bytes()).map_err(crate::source::Error::from)?;
+                    }
+                    let matches = select(&tree, pattern.as_bytes(), &SelectOptions { wildcards: true, parents: op.parents, exclude })?;
+                    write(&tree, &matches, op.unpack.unwrap_or(op.add))?;
+                }
+                CopySource::Inline { name, text } => {
+                    let mut files = LooseFiles::new();
+                    files.add_heredoc(name, text.clone().into_bytes(), self.supplies.epoch.unwrap_or(0));
+                    write(&files, &files.matches(), false)?;
+                }
+                CopySource::Url { digest, name, modified } => {
+                    if let Some(expected) = &op.checksum {
+                        verify_checksum(expected, digest)?;
+                    }
+                    let mut files = LooseFiles::new();
+                    files.add_download(name, self.layers.store.blob_path(digest), modified.unwrap_or(0));
+                    write(&files, &files.matches(), op.unpack.unwrap_or(false))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn workdir(&self, op: &WorkdirOp, root: &Path) -> Result<(), Error> {
+        let root = open_dir(root)?;
+        let owner = if op.user.is_empty() { (0, 0) } else { resolve_owner(root.as_fd(), &op.user).map(|owner| (owner.uid, owner.gid))? };
+        Ok(make_directory(root.as_fd(), op.path.as_bytes(), owner, self.record_owner())?)
+    }
+
+    /// The working directory of a RUN, where the image names one that it does not have.
+    pub(super) fn make_working_dir(&self, root: &Path, path: &str) -> Result<(), Error> {
+        let root = open_dir(root)?;
+        Ok(make_directory(root.as_fd(), path.as_bytes(), (0, 0), self.record_owner())?)
+    }
+
+    /// Copies what is below `path` of a mounted root into a directory.
+    pub(super) fn copy_tree(&self, from: &Path, path: &str, into: &Path) -> Result<(), Error> {
+        let tree = RootTree::open(from).map_err(|source| Error::Io { action: "open", path: from.to_owned(), source })?;
+        let matches = select(&tree, path.as_bytes(), &SelectOptions::default())?;
+        let root = open_dir(into)?;
+        write_matches(&CopyJob {
+            tree: &tree,
+            matches: &matches,
+            root: root.as_fd(),
+            destination: b"/",
+            owner: None,
+            mode: None,
+            unpack: None,
+            record_owner: self.record_owner(),
+        })?;
+        Ok(())
+    }
+}
+
+/// Archives of an ADD, unpacked by `image`.
+struct Archives {
+    owner: Option<(u32, u32)>,
+    single_uid: bool,
+}
+
+impl Unpacker for Archives {
+    fn is_archive(&self, mut file: File) -> io::Result<bool> {
+        file.rewind()?;
+        Ok(is_archive(file))
+    }
+
+    fn unpack(&self, mut file: File, into: BorrowedFd<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        file.rewind()?;
+        let root = format!("/proc/self/fd/{}", into.as_raw_fd());
+        let options = ArchiveOptions { owner: self.owner, single_uid: self.single_uid, ..ArchiveOptions::default() };
+        extract_archive(file, Path::new(&root), b"", &options)?;
+        Ok(())
+    }
+}

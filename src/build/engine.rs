@@ -1,0 +1,208 @@
+//! Executes Steps: mounts the parent, lets the operation change it, and makes a layer of the change.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use super::error::Error;
+use super::layers::Layers;
+use super::lookup::{StepRecord, recorded};
+use super::sandbox::{CancelFlag, Overlay, Rung};
+use crate::image::{Codec, Layer, LayerOptions, LayerWriter, Mtime, normalise_mtimes, write_layer};
+use crate::oci::{Descriptor, Platform};
+use crate::plan::{Op, Plan, Root, Step, StepId};
+use crate::report::{Event, Outcome, Reporter};
+use crate::store::{RecordKind, TempDir};
+
+/// What Steps may use besides the plan.
+pub struct Supplies {
+    /// By id. Values are known to the redactor.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of agents, by id.
+    pub agents: BTreeMap<String, PathBuf>,
+    pub ca_certs: Option<PathBuf>,
+    pub cancel: CancelFlag,
+    /// Times of files in layers; `None` keeps them.
+    pub epoch: Option<i64>,
+}
+
+pub struct Engine<'a> {
+    pub plan: &'a Plan,
+    pub layers: Layers<'a>,
+    pub supplies: &'a Supplies,
+    results: Vec<OnceLock<Layer>>,
+    /// RUN cache mounts with `sharing=locked` that are in use.
+    pub(super) locked_mounts: Mutex<BTreeMap<crate::oci::Digest, std::sync::Arc<Mutex<()>>>>,
+}
+
+impl<'a> Engine<'a> {
+    pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, known: &BTreeMap<StepId, Layer>) -> Self {
+        let results: Vec<OnceLock<Layer>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
+        for (&step, layer) in known {
+            let _ = results[step].set(layer.clone());
+        }
+        Self { plan, layers, supplies, results, locked_mounts: Mutex::new(BTreeMap::new()) }
+    }
+
+    pub(super) fn reporter(&self) -> &Reporter {
+        self.layers.reporter
+    }
+
+    /// The layer of a Step that has run or was cached.
+    pub fn layer(&self, step: StepId) -> Option<&Layer> {
+        self.results[step].get()
+    }
+
+    /// Runs a Step, unless another process has meanwhile. Its parent and sources are there.
+    pub fn run(&self, id: StepId) -> Result<Outcome, Error> {
+        if self.supplies.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let step = &self.plan.steps[id];
+        let started = Instant::now();
+        self.reporter().emit(Event::StepStarted {
+            id: id as u64,
+            services: step.services.clone(),
+            name: format!("[{}] {}", step.position, step.text),
+            reason: None,
+        });
+        let result = self.run_unless_recorded(id, step, started);
+        let outcome = match &result {
+            Ok(outcome) => *outcome,
+            Err(Error::Cancelled) => Outcome::Cancelled,
+            Err(_) => Outcome::Failed,
+        };
+        self.reporter().emit(Event::StepFinished { id: id as u64, outcome, seconds: started.elapsed().as_secs_f64() });
+        result
+    }
+
+    fn run_unless_recorded(&self, id: StepId, step: &Step, started: Instant) -> Result<Outcome, Error> {
+        let _flight = self.layers.store.single_flight(&step.key.0)?;
+        if let Some(layer) = recorded(self.layers.store, step).filter(|_| !step.no_cache) {
+            let _ = self.results[id].set(layer);
+            return Ok(Outcome::Cached);
+        }
+        let layer = self.execute(id, step)?;
+        let took = started.elapsed().as_millis() as u64;
+        let record = StepRecord { diff_id: layer.diff_id, layer: layer.descriptor.clone(), inputs: step.inputs.clone(), took };
+        self.layers.store.put_record(RecordKind::Step, &step.key.0, &record)?;
+        let _ = self.results[id].set(layer);
+        Ok(Outcome::Built)
+    }
+
+    fn execute(&self, id: StepId, step: &Step) -> Result<Layer, Error> {
+        let work = self.layers.store.temp_dir()?;
+        let [upper, scratch, root] = ["fs", "work", "root"].map(|name| work.path().join(name));
+        for dir in [&upper, &scratch, &root] {
+            make_dir(dir)?;
+        }
+        // The root of an image is 0755, whatever the umask.
+        set_mode(&upper, 0o755)?;
+        let lowers = if step.independent { Vec::new() } else { self.lowers(step.parent)? };
+        let overlay = Overlay::mount(&lowers, Some(&upper), Some(&scratch), &root)?;
+        match &step.op {
+            Op::Run(run) => self.run_command(id, step, run, overlay.path(), &work)?,
+            Op::Copy(copy) => self.copy(copy, overlay.path(), &work)?,
+            Op::Workdir(workdir) => self.workdir(workdir, overlay.path())?,
+        }
+        drop(overlay);
+        self.commit(&upper, work)
+    }
+
+    /// Makes a layer of an upper directory, and the directory its snapshot.
+    fn commit(&self, upper: &Path, work: TempDir) -> Result<Layer, Error> {
+        let store = self.layers.store;
+        let mtime = match self.supplies.epoch {
+            Some(epoch) => {
+                normalise_mtimes(upper, epoch)?;
+                Mtime::Normalized(epoch)
+            }
+            None => Mtime::Preserve,
+        };
+        let options = LayerOptions { mtime, owner_xattr: self.layers.rung == Rung::SingleUid };
+        let codec = Codec::default();
+        let io = |source| Error::Io { action: "write a layer to", path: store.root().to_owned(), source };
+        let mut writer = LayerWriter::new(codec, store.blob_writer()?).map_err(io)?;
+        write_layer(upper, &options, &mut writer)?;
+        let (blob, summary) = writer.finish().map_err(io)?;
+        let (digest, size) = blob.commit()?;
+        for name in ["work", "root"] {
+            crate::store::remove_tree(&work.path().join(name));
+        }
+        store.commit_snapshot(self.layers.ids(), &summary.diff_id.0, work)?;
+        Ok(Layer { diff_id: summary.diff_id, descriptor: Descriptor::new(codec.media_type(), digest, size) })
+    }
+
+    /// The snapshots of a state, top first, as overlayfs wants them.
+    pub(super) fn lowers(&self, root: Root) -> Result<Vec<PathBuf>, Error> {
+        let (base, steps) = self.plan.chain(root);
+        let mut lowers: Vec<PathBuf> = Vec::new();
+        if let Some(base) = base {
+            let base = &self.plan.bases[base];
+            let layers: Vec<Layer> = base_layers(base);
+            // Pulls overlap; unpacking then finds its blobs.
+            let missing = layers.iter().filter(|layer| self.layers.store.snapshot(self.layers.ids(), &layer.diff_id.0).is_none());
+            let pulled = Mutex::new(Ok(()));
+            std::thread::scope(|scope| {
+                for layer in missing {
+                    let pulled = &pulled;
+                    scope.spawn(move || {
+                        if let Err(error) = self.layers.pull(&layer.descriptor, &base.reference) {
+                            *pulled.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
+                        }
+                    });
+                }
+            });
+            pulled.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+            for layer in &layers {
+                lowers.push(self.layers.snapshot(layer, Some(&base.reference), &lowers)?);
+            }
+        }
+        for step in steps {
+            let layer = self.layer(step).ok_or(Error::Cancelled)?;
+            lowers.push(self.layers.snapshot(layer, None, &lowers)?);
+        }
+        lowers.reverse();
+        Ok(lowers)
+    }
+
+    /// Mounts a state read-only below `work`.
+    pub(super) fn mount_source(&self, root: Root, work: &TempDir, name: &str) -> Result<Overlay, Error> {
+        let target = work.path().join(name);
+        make_dir(&target)?;
+        Ok(Overlay::mount(&self.lowers(root)?, None, None, &target)?)
+    }
+
+    /// Refuses a RUN for another platform than the machine's, unless an emulator is registered for it.
+    pub(super) fn check_platform(platform: &Platform) -> Result<(), Error> {
+        let host = Platform::host();
+        let same = host.architecture == platform.architecture || (host.architecture == "amd64" && platform.architecture == "386");
+        let arch = match platform.architecture.as_str() {
+            "arm64" => "aarch64",
+            "amd64" => "x86_64",
+            "386" => "i386",
+            other => other,
+        };
+        if same || Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{arch}")).exists() {
+            return Ok(());
+        }
+        Err(Error::ForeignPlatform { platform: platform.to_string() })
+    }
+}
+
+/// The layers of a base image: DiffIds from its config, descriptors from its manifest.
+pub fn base_layers(base: &crate::plan::BaseImage) -> Vec<Layer> {
+    let pairs = base.config.rootfs.diff_ids.iter().zip(&base.manifest.layers);
+    pairs.map(|(diff_id, descriptor)| Layer { diff_id: *diff_id, descriptor: descriptor.clone() }).collect()
+}
+
+pub(super) fn make_dir(path: &Path) -> Result<(), Error> {
+    fs::create_dir(path).map_err(|source| Error::Io { action: "create", path: path.to_owned(), source })
+}
+
+pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|source| Error::Io { action: "set the mode of", path: path.to_owned(), source })
+}

@@ -1,0 +1,72 @@
+//! How a build fails.
+
+use std::path::PathBuf;
+
+use super::copy::CopyError;
+use super::sandbox::SandboxError;
+use crate::plan::StepId;
+use crate::{image, registry, source, store};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    #[error("{action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{command:?} ended with exit code {code}")]
+    ExitCode { command: String, code: i32 },
+    #[error("{command:?} was killed by signal {signal}")]
+    Signal { command: String, signal: i32 },
+    #[error("secret {id:?} is required here and was not given")]
+    SecretMissing { id: String },
+    #[error("an ssh agent for id {id:?} is required here and was not given")]
+    AgentMissing { id: String },
+    #[error("RUN for {platform} cannot be executed on this machine, which has no emulator registered for it")]
+    ForeignPlatform { platform: String },
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::SecretMissing { id } => Some(format!("pass --secret id={id},src=FILE or list it in `secrets` of the service")),
+            Self::AgentMissing { .. } => Some("start an ssh agent and pass --ssh default, or list it in `ssh` of the service".to_owned()),
+            Self::ForeignPlatform { .. } => Some("install qemu-user-static, or use FROM --platform=$BUILDPLATFORM for the stages that RUN".to_owned()),
+            Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
+            Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// An error and the Step that it came from, where it came from one.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    pub step: Option<StepId>,
+    /// The service whose push or export failed.
+    pub service: Option<String>,
+    pub error: Error,
+}
+
+impl Failure {
+    pub fn of_step(step: StepId, error: impl Into<Error>) -> Self {
+        Self { step: Some(step), service: None, error: error.into() }
+    }
+
+    pub fn of_service(service: &str, error: impl Into<Error>) -> Self {
+        Self { step: None, service: Some(service.to_owned()), error: error.into() }
+    }
+}

@@ -1,0 +1,184 @@
+//! RUN: the plan's description becomes a [`RunSpec`], with sources of mounts made ready.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::copy::{CopyJob, write_matches};
+use super::engine::{Engine, make_dir, set_mode};
+use super::error::Error;
+use super::sandbox::{self, Access, Network, Overlay, Rung, RunSpec, SandboxMount};
+use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
+use crate::plan::{Step, StepId};
+use crate::report::{Event, Stream};
+use crate::source::Tree;
+use crate::store::TempDir;
+
+/// What has to outlive the command.
+#[derive(Default)]
+struct Held {
+    overlays: Vec<Overlay>,
+    locks: Vec<Arc<Mutex<()>>>,
+    flights: Vec<crate::store::FlightGuard>,
+}
+
+impl Engine<'_> {
+    pub(super) fn run_command(&self, id: StepId, step: &Step, run: &RunOp, root: &Path, work: &TempDir) -> Result<(), Error> {
+        Self::check_platform(&step.platform)?;
+        let user = sandbox::resolve_user(root, &run.user)?;
+        let mut held = Held::default();
+        let argv = run.args.iter().map(|arg| arg.clone().into_bytes()).collect();
+        let mut spec = RunSpec::new(root.to_owned(), self.layers.rung, user, argv);
+        let pairs = run.env.iter().chain(&run.proxy_env);
+        spec.env = pairs.map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes())).collect();
+        spec.cwd = PathBuf::from(&run.cwd);
+        spec.hostname = run.hostname.clone().unwrap_or_else(|| RunSpec::HOSTNAME.to_owned());
+        spec.network = match run.network {
+            crate::plan::step::Network::Host => Network::Host,
+            crate::plan::step::Network::None => Network::None,
+        };
+        spec.extra_hosts.clone_from(&run.hosts);
+        spec.shm_size = run.shm_size.unwrap_or(RunSpec::SHM_SIZE);
+        spec.ca_certs.clone_from(&self.supplies.ca_certs);
+        // The working directory may be one that no WORKDIR made: `FROM` an image with one that is missing.
+        self.make_working_dir(root, &run.cwd)?;
+        if let Some((name, text)) = &run.script {
+            let dir = work.path().join("pipes");
+            make_dir(&dir)?;
+            let file = dir.join(name);
+            fs::write(&file, text).map_err(|source| Error::Io { action: "write", path: file.clone(), source })?;
+            set_mode(&file, 0o755)?;
+            spec.mounts.push(SandboxMount::Bind { source: dir, target: "/dev/pipes".into(), read_only: true });
+        }
+        for (n, mount) in run.mounts.iter().enumerate() {
+            self.mount(mount, n, work, &mut spec, &mut held)?;
+        }
+        let locks = held.locks.clone();
+        let _guards: Vec<_> = locks.iter().map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+        let mut output = |stream: sandbox::Stream, bytes: &[u8]| {
+            let stream = match stream {
+                sandbox::Stream::Stdout => Stream::Stdout,
+                sandbox::Stream::Stderr => Stream::Stderr,
+            };
+            self.reporter().emit(Event::StepOutput { id: id as u64, stream, bytes: bytes.to_vec() });
+        };
+        let outcome = sandbox::run(&spec, &mut output, &self.supplies.cancel)?;
+        drop(held);
+        let command = || crate::plan::shown(&run.args.join(" "));
+        if self.supplies.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match (outcome.signal, outcome.code) {
+            (Some(signal), _) => Err(Error::Signal { command: command(), signal }),
+            (None, 0) => Ok(()),
+            (None, code) => Err(Error::ExitCode { command: command(), code }),
+        }
+    }
+
+    fn mount(&self, mount: &RunMount, n: usize, work: &TempDir, spec: &mut RunSpec, held: &mut Held) -> Result<(), Error> {
+        let target = PathBuf::from(&mount.target);
+        let mounted = match &mount.kind {
+            RunMountKind::Bind { from, read_only } => {
+                let source = match from {
+                    MountSource::Root { root, path } => {
+                        let overlay = match read_only {
+                            true => self.mount_source(*root, work, &format!("mount-{n}"))?,
+                            false => self.mount_writable(*root, work, n)?,
+                        };
+                        let source = overlay.path().join(path.trim_start_matches('/'));
+                        held.overlays.push(overlay);
+                        source
+                    }
+                    MountSource::Context { context, matches } => {
+                        let dir = work.path().join(format!("mount-{n}"));
+                        make_dir(&dir)?;
+                        set_mode(&dir, 0o755)?;
+                        let tree: &dyn Tree = &self.plan.contexts[*context].context;
+                        let file = matches.iter().any(|found| !matches!(found.node.kind, crate::source::NodeKind::Directory));
+                        let root = open_dir(&dir)?;
+                        let destination: &[u8] = if file { b"/file" } else { b"/" };
+                        let record_owner = self.layers.rung == Rung::SingleUid;
+                        write_matches(&CopyJob { tree, matches, root: std::os::fd::AsFd::as_fd(&root), destination, owner: None, mode: None, unpack: None, record_owner })?;
+                        if file { dir.join("file") } else { dir }
+                    }
+                };
+                SandboxMount::Bind { source, target, read_only: *read_only }
+            }
+            RunMountKind::Cache { id, sharing, seed, mode, uid, gid, read_only } => {
+                let dir = self.layers.store.cache_mount(self.layers.ids(), id);
+                // `private` promises that no two RUNs have one directory at a time; waiting keeps that too.
+                if *sharing != Sharing::Shared {
+                    let lock = self.locked_mounts.lock().unwrap_or_else(PoisonError::into_inner).entry(*id).or_default().clone();
+                    held.locks.push(lock);
+                    held.flights.push(self.layers.store.single_flight(id)?);
+                }
+                self.prepare_cache(&dir, seed.as_ref(), *mode, (*uid, *gid), work, n)?;
+                SandboxMount::Bind { source: dir, target, read_only: *read_only }
+            }
+            RunMountKind::Tmpfs { size } => SandboxMount::Tmpfs { target, size: *size, mode: None },
+            RunMountKind::Secret { id, env, file, required, mode, uid, gid } => {
+                let Some(value) = self.supplies.secrets.get(id) else {
+                    return if *required { Err(Error::SecretMissing { id: id.clone() }) } else { Ok(()) };
+                };
+                if let Some(name) = env {
+                    spec.env.push((name.clone().into_bytes(), value.clone()));
+                }
+                if !file {
+                    return Ok(());
+                }
+                SandboxMount::Secret { bytes: value.clone(), target, access: Access { mode: *mode, uid: *uid, gid: *gid } }
+            }
+            RunMountKind::Ssh { id, required, mode, uid, gid } => {
+                let Some(agent) = self.supplies.agents.get(id) else {
+                    return if *required { Err(Error::AgentMissing { id: id.clone() }) } else { Ok(()) };
+                };
+                spec.env.push((b"SSH_AUTH_SOCK".to_vec(), mount.target.clone().into_bytes()));
+                SandboxMount::SshAgent { agent: agent.clone(), target, access: Access { mode: *mode, uid: *uid, gid: *gid } }
+            }
+        };
+        spec.mounts.push(mounted);
+        Ok(())
+    }
+
+    /// A state that the command may write to; what it writes is thrown away.
+    fn mount_writable(&self, root: crate::plan::Root, work: &TempDir, n: usize) -> Result<Overlay, Error> {
+        let [upper, scratch, target] = ["upper", "scratch", "mount"].map(|name| work.path().join(format!("{name}-{n}")));
+        for dir in [&upper, &scratch, &target] {
+            make_dir(dir)?;
+        }
+        set_mode(&upper, 0o755)?;
+        Ok(Overlay::mount(&self.lowers(root)?, Some(&upper), Some(&scratch), &target)?)
+    }
+
+    /// Makes the directory of a cache mount on first use, from its seed if it has one.
+    fn prepare_cache(&self, dir: &Path, seed: Option<&(crate::plan::Root, String)>, mode: u32, owner: (u32, u32), work: &TempDir, n: usize) -> Result<(), Error> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let io = |source| Error::Io { action: "create", path: dir.to_owned(), source };
+        let fresh = work.path().join(format!("cache-{n}"));
+        make_dir(&fresh)?;
+        if let Some((root, path)) = seed {
+            let overlay = self.mount_source(*root, work, &format!("seed-{n}"))?;
+            self.copy_tree(overlay.path(), path, &fresh)?;
+        }
+        set_mode(&fresh, mode)?;
+        let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
+        if let Err(error) = rustix::fs::chown(&fresh, Some(uid), Some(gid))
+            && self.layers.rung != Rung::SingleUid
+        {
+            return Err(io(error.into()));
+        }
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent).map_err(io)?;
+        }
+        match fs::rename(&fresh, dir) {
+            Err(_) if dir.is_dir() => Ok(()),
+            other => other.map_err(io),
+        }
+    }
+}
+
+pub(super) fn open_dir(path: &Path) -> Result<fs::File, Error> {
+    fs::File::open(path).map_err(|source| Error::Io { action: "open", path: path.to_owned(), source })
+}
