@@ -33,8 +33,6 @@ pub struct Engine<'a> {
     pub layers: Layers<'a>,
     pub supplies: &'a Supplies,
     results: Vec<OnceLock<Layer>>,
-    /// RUN cache mounts with `sharing=locked` that are in use.
-    pub(super) locked_mounts: Mutex<BTreeMap<crate::oci::Digest, std::sync::Arc<Mutex<()>>>>,
 }
 
 impl<'a> Engine<'a> {
@@ -43,7 +41,7 @@ impl<'a> Engine<'a> {
         for (&step, layer) in known {
             let _ = results[step].set(layer.clone());
         }
-        Self { plan, layers, supplies, results, locked_mounts: Mutex::new(BTreeMap::new()) }
+        Self { plan, layers, supplies, results }
     }
 
     pub(super) fn reporter(&self) -> &Reporter {

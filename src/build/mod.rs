@@ -1,2 +1,32 @@
+//! Executes what was planned: the only room with a sandbox, and the one that makes layers.
+//!
+//! ```text
+//! remote      base images and downloads that planning asks for
+//! lookup      keys and records -> what is known, what has to run
+//! schedule    tasks on threads, each after what it needs
+//! engine      one Step: mount, operate, make a layer     (run_step, copy_step, copy, sandbox)
+//! layers      blobs pulled, snapshots unpacked
+//! finish      images assembled, recorded, pushed
+//! run         all of it for one plan
+//! ```
+
 pub mod copy;
+mod copy_step;
+mod engine;
+mod error;
+mod finish;
+mod layers;
+mod lookup;
+mod remote;
+mod run;
+mod run_step;
 pub mod sandbox;
+mod schedule;
+
+pub use engine::Supplies;
+pub use error::{Error, Failure};
+pub use finish::{Built, PushCounts, base_of, document, push};
+pub use layers::Layers;
+pub use lookup::{ImageRecord, Lookup, look_up};
+pub use remote::RemoteSources;
+pub use run::{Finished, run};

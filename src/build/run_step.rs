@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::copy::{CopyJob, write_matches};
 use super::engine::{Engine, make_dir, set_mode};
 use super::error::Error;
 use super::sandbox::{self, Access, Network, Overlay, Rung, RunSpec, SandboxMount};
+use crate::oci::Digest;
 use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
 use crate::plan::{Step, StepId};
 use crate::report::{Event, Stream};
@@ -18,7 +18,6 @@ use crate::store::TempDir;
 #[derive(Default)]
 struct Held {
     overlays: Vec<Overlay>,
-    locks: Vec<Arc<Mutex<()>>>,
     flights: Vec<crate::store::FlightGuard>,
 }
 
@@ -50,11 +49,16 @@ impl Engine<'_> {
             set_mode(&file, 0o755)?;
             spec.mounts.push(SandboxMount::Bind { source: dir, target: "/dev/pipes".into(), read_only: true });
         }
+        // `locked` and `private` caches are one RUN's at a time. Taken in order, so that no two RUNs wait for each other.
+        let mut exclusive: Vec<_> = run.mounts.iter().filter_map(exclusive_cache).collect();
+        exclusive.sort();
+        exclusive.dedup();
+        for id in exclusive {
+            held.flights.push(self.layers.store.single_flight(&id)?);
+        }
         for (n, mount) in run.mounts.iter().enumerate() {
             self.mount(mount, n, work, &mut spec, &mut held)?;
         }
-        let locks = held.locks.clone();
-        let _guards: Vec<_> = locks.iter().map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner)).collect();
         let mut output = |stream: sandbox::Stream, bytes: &[u8]| {
             let stream = match stream {
                 sandbox::Stream::Stdout => Stream::Stdout,
@@ -104,14 +108,8 @@ impl Engine<'_> {
                 };
                 SandboxMount::Bind { source, target, read_only: *read_only }
             }
-            RunMountKind::Cache { id, sharing, seed, mode, uid, gid, read_only } => {
+            RunMountKind::Cache { id, sharing: _, seed, mode, uid, gid, read_only } => {
                 let dir = self.layers.store.cache_mount(self.layers.ids(), id);
-                // `private` promises that no two RUNs have one directory at a time; waiting keeps that too.
-                if *sharing != Sharing::Shared {
-                    let lock = self.locked_mounts.lock().unwrap_or_else(PoisonError::into_inner).entry(*id).or_default().clone();
-                    held.locks.push(lock);
-                    held.flights.push(self.layers.store.single_flight(id)?);
-                }
                 self.prepare_cache(&dir, seed.as_ref(), *mode, (*uid, *gid), work, n)?;
                 SandboxMount::Bind { source: dir, target, read_only: *read_only }
             }
@@ -176,6 +174,13 @@ impl Engine<'_> {
             Err(_) if dir.is_dir() => Ok(()),
             other => other.map_err(io),
         }
+    }
+}
+
+fn exclusive_cache(mount: &RunMount) -> Option<Digest> {
+    match &mount.kind {
+        RunMountKind::Cache { id, sharing: Sharing::Locked | Sharing::Private, .. } => Some(*id),
+        _ => None,
     }
 }
 

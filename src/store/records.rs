@@ -18,16 +18,19 @@ pub enum RecordKind {
     Image,
     /// A manifest digest of a base image -> its documents and its layers' DiffIds.
     Base,
+    /// A URL -> what was fetched from it.
+    Download,
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 3] = [Self::Step, Self::Image, Self::Base];
+    pub const ALL: [Self; 4] = [Self::Step, Self::Image, Self::Base, Self::Download];
 
     fn dir(self) -> &'static str {
         match self {
             Self::Step => "step",
             Self::Image => "image",
             Self::Base => "base",
+            Self::Download => "download",
         }
     }
 }

@@ -1,0 +1,128 @@
+//! What planning asks of the network: base images and downloads, each once a run, remembered in the store by content.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
+use crate::plan::{BaseImage, Download, Remote};
+use crate::registry::Client;
+use crate::store::{RecordKind, Store};
+
+/// A config larger than this is refused (bytes).
+const MAX_CONFIG: u64 = 8 << 20;
+
+pub struct RemoteSources<'a> {
+    client: &'a Client,
+    store: &'a Store,
+    bases: Mutex<HashMap<(Reference, Platform), Answer<Arc<BaseImage>>>>,
+    downloads: Mutex<HashMap<String, Answer<Download>>>,
+}
+
+type Answer<T> = Arc<OnceLock<Result<T, String>>>;
+
+/// The documents of an image, by the digest of its manifest.
+#[derive(Serialize, Deserialize)]
+struct BaseRecord {
+    manifest: Manifest,
+    config: ImageConfig,
+}
+
+/// What a URL led to, and how to ask whether it still does.
+#[derive(Serialize, Deserialize)]
+struct DownloadRecord {
+    digest: Digest,
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+impl<'a> RemoteSources<'a> {
+    pub fn new(client: &'a Client, store: &'a Store) -> Self {
+        Self { client, store, bases: Mutex::default(), downloads: Mutex::default() }
+    }
+
+    /// Resolves images in parallel. Errors are told when planning asks for them.
+    pub fn prefetch(&self, images: &[(Reference, Platform)]) {
+        std::thread::scope(|scope| {
+            for (reference, platform) in images {
+                scope.spawn(|| self.base(reference, platform).map(drop));
+            }
+        });
+    }
+
+    fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
+        let text = |error: crate::registry::Error| error.to_string();
+        // An image that is named by its own digest never changes.
+        if let Some(digest) = &reference.digest
+            && let Some(known) = self.known(reference, digest)
+        {
+            return Ok(known);
+        }
+        let resolved = self.client.resolve(reference, platform).map_err(text)?;
+        if let Some(known) = self.known(reference, &resolved.digest) {
+            return Ok(known);
+        }
+        let config = self.client.read_blob(reference, &resolved.manifest.config, MAX_CONFIG).map_err(text)?;
+        let config: ImageConfig = serde_json::from_slice(&config).map_err(|error| format!("its config cannot be read: {error}"))?;
+        if config.rootfs.diff_ids.len() != resolved.manifest.layers.len() {
+            let (ids, layers) = (config.rootfs.diff_ids.len(), resolved.manifest.layers.len());
+            return Err(format!("its config names {ids} layers, its manifest {layers}: the image is broken"));
+        }
+        let record = BaseRecord { manifest: resolved.manifest, config };
+        self.store.put_record(RecordKind::Base, &resolved.digest, &record).map_err(|error| error.to_string())?;
+        Ok(Arc::new(BaseImage { reference: reference.clone(), digest: resolved.digest, manifest: record.manifest, config: record.config }))
+    }
+
+    fn known(&self, reference: &Reference, digest: &Digest) -> Option<Arc<BaseImage>> {
+        let record: BaseRecord = self.store.record(RecordKind::Base, digest)?;
+        Some(Arc::new(BaseImage { reference: reference.clone(), digest: *digest, manifest: record.manifest, config: record.config }))
+    }
+
+    fn fetch(&self, url: &str, checksum: Option<&Digest>) -> Result<Download, String> {
+        let key = Digest::of(url.as_bytes());
+        let record: Option<DownloadRecord> = self.store.record(RecordKind::Download, &key);
+        let record = record.filter(|record| self.store.blob_size(&record.digest).is_some());
+        if let Some(record) = record.as_ref().filter(|record| Some(&record.digest) == checksum) {
+            return Ok(download(record));
+        }
+        let mut headers = Vec::new();
+        if let Some(record) = &record {
+            headers.extend(record.etag.clone().map(|etag| ("If-None-Match".to_owned(), etag)));
+            headers.extend(record.last_modified.clone().map(|date| ("If-Modified-Since".to_owned(), date)));
+        }
+        let store_error = |error: crate::store::Error| error.to_string();
+        let mut blob = self.store.blob_writer().map_err(store_error)?;
+        let response = self.client.fetch(url, &headers, &mut blob).map_err(|error| error.to_string())?;
+        match (response.status, record) {
+            (304, Some(record)) => return Ok(download(&record)),
+            (200..=299, _) => {}
+            (status, _) => return Err(format!("the server answered with status {status}")),
+        }
+        let (digest, _) = blob.commit().map_err(store_error)?;
+        if let Some(expected) = checksum.filter(|expected| **expected != digest) {
+            return Err(format!("digest mismatch {digest}: {expected}"));
+        }
+        let record = DownloadRecord { digest, etag: response.etag, last_modified: response.last_modified };
+        self.store.put_record(RecordKind::Download, &key, &record).map_err(store_error)?;
+        Ok(download(&record))
+    }
+}
+
+impl Remote for RemoteSources<'_> {
+    fn base(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
+        let key = (reference.clone(), platform.clone());
+        let answer = self.bases.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        answer.get_or_init(|| self.resolve(reference, platform)).clone()
+    }
+
+    fn download(&self, url: &str, checksum: Option<&Digest>) -> Result<Download, String> {
+        let answer = self.downloads.lock().unwrap_or_else(PoisonError::into_inner).entry(url.to_owned()).or_default().clone();
+        answer.get_or_init(|| self.fetch(url, checksum)).clone()
+    }
+}
+
+fn download(record: &DownloadRecord) -> Download {
+    let parsed = record.last_modified.as_ref().and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    Download { digest: record.digest, modified: parsed.map(|time| time.timestamp().as_second()) }
+}

@@ -1,0 +1,91 @@
+//! One plan from lookup to finished images: Steps and images as one graph of tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use super::engine::{Engine, Supplies};
+use super::error::{Error, Failure};
+use super::finish::finish;
+use super::layers::Layers;
+use super::lookup::{ImageRecord, Lookup};
+use super::schedule::{self, TaskGraph};
+use crate::image::Format;
+use crate::plan::{Plan, Root, StepId};
+use crate::report::Outcome;
+
+/// An image that is complete in the store.
+pub struct Finished {
+    pub record: ImageRecord,
+    pub steps_run: u64,
+    pub steps_cached: u64,
+    pub seconds: f64,
+}
+
+/// Runs the Steps that `lookup` says have to, and finishes the images. `then` is called for each image as soon as it is complete,
+/// on the thread that completed it.
+pub fn run(
+    plan: &Plan,
+    layers: Layers<'_>,
+    supplies: &Supplies,
+    lookup: &Lookup,
+    (jobs, format): (usize, Format),
+    then: impl Fn(usize, &Finished) -> Result<(), Failure> + Sync,
+) -> Result<BTreeMap<usize, Finished>, Vec<Failure>> {
+    let started = Instant::now();
+    let engine = Engine::new(plan, layers, supplies, &lookup.layers);
+    let graph = task_graph(plan, lookup);
+    let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
+    let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
+    let lock = |outcomes: &Mutex<BTreeMap<StepId, Outcome>>, id, outcome| drop(outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(id, outcome));
+    schedule::run(&graph, jobs, |task| {
+        if task < plan.steps.len() {
+            let outcome = engine.run(task).map_err(|error| Failure::of_step(task, error))?;
+            lock(&outcomes, task, outcome);
+            return Ok(());
+        }
+        let index = task - plan.steps.len();
+        let image = &plan.images[index];
+        let record = match lookup.images.get(&index) {
+            Some(record) => record.clone(),
+            None if supplies.cancel.is_cancelled() => return Err(Failure::of_service(&image.service, Error::Cancelled)),
+            None => finish(&engine, image, format).map_err(|error| Failure::of_service(&image.service, error))?,
+        };
+        let (mut steps_run, mut steps_cached) = (0, 0);
+        for step in plan.chain(image.root).1 {
+            match outcomes.lock().unwrap_or_else(PoisonError::into_inner).get(&step) {
+                Some(Outcome::Built) => steps_run += 1,
+                _ => steps_cached += 1,
+            }
+        }
+        let done = Finished { record, steps_run, steps_cached, seconds: started.elapsed().as_secs_f64() };
+        then(index, &done)?;
+        finished.lock().unwrap_or_else(PoisonError::into_inner).insert(index, done);
+        Ok(())
+    })?;
+    Ok(finished.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Steps that run have their own numbers, images the numbers after all Steps.
+fn task_graph(plan: &Plan, lookup: &Lookup) -> TaskGraph {
+    let mut graph = TaskGraph::new();
+    let mut needs = |task: usize, root: Root| {
+        let (_, steps) = plan.chain(root);
+        for step in steps.into_iter().filter(|step| lookup.run.contains(step) && *step != task) {
+            graph.add_edge(step, task, ());
+        }
+    };
+    for &step in &lookup.run {
+        needs(step, plan.steps[step].parent);
+        plan.steps[step].sources().into_iter().for_each(|root| needs(step, root));
+    }
+    for (index, image) in plan.images.iter().enumerate() {
+        if !lookup.images.contains_key(&index) {
+            needs(plan.steps.len() + index, image.root);
+        }
+    }
+    lookup.run.iter().for_each(|&step| drop(graph.add_node(step)));
+    (0..plan.images.len()).for_each(|index| drop(graph.add_node(plan.steps.len() + index)));
+    graph
+}
