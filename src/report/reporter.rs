@@ -1,6 +1,5 @@
 //! The door through which everybody who works says what happens, and the one thread that renders it.
 
-use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -159,7 +158,7 @@ impl Renderer {
         self.write(&mut out);
     }
 
-    fn take_in(&mut self, events: VecDeque<Event>, out: &mut Vec<u8>) {
+    fn take_in(&mut self, events: Vec<Event>, out: &mut Vec<u8>) {
         let now = self.started.elapsed();
         for event in events {
             self.filter.pass(event, &mut |event| self.render.event(&event, now, out));

@@ -4,6 +4,9 @@
 /// invalid UTF-8 is replaced. The result holds no control characters.
 pub(super) fn sanitise(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return text.into_owned();
+    }
     let shown = text.rsplit('\r').map(without_controls).find(|segment| !segment.is_empty());
     shown.unwrap_or_default()
 }

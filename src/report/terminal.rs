@@ -65,7 +65,7 @@ impl Style {
 
     /// `text` between the SGR parameters `sgr` and a reset.
     pub fn paint(self, sgr: &str, text: &str) -> String {
-        if self.color { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color && !text.is_empty() { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     pub fn choose(self, unicode: &'static str, ascii: &'static str) -> &'static str {
