@@ -1,1 +1,54 @@
+//! How brik talks while it works: [`Event`]s in; text for people, plain lines or JSON out, on stderr.
+//!
+//! ```text
+//! any thread ── Reporter::emit ─→ queue ─→ filter ─────────────→ plain | tty | json | quiet ─→ writer
+//!                                (bounded) (redact, cut in lines) (one rendering thread)
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `event` | what can be said: the vocabulary, and the JSON that scripts read |
+//! | `reporter` | the door for everybody who works, and the one rendering thread |
+//! | `queue` | the bounded way between them |
+//! | `redact`, `forms` | secrets, and the spellings in which they leak |
+//! | `filter` | redaction, sanitising and line cutting of every event, before any renderer sees it |
+//! | `sanitise` | output of a RUN without what would move the cursor |
+//! | `plain`, `json`, `quiet`, `tty` | the renderers; `live` is the state and the frame of `tty`, `tail` the end of a Step's output |
+//! | `terminal`, `text` | what the terminal can do; widths, sizes and times as text |
+//! | `summary`, `metadata` | results, which `cli` prints on stdout and writes to files |
 
+mod event;
+mod filter;
+mod forms;
+mod json;
+mod live;
+mod metadata;
+mod plain;
+mod queue;
+mod quiet;
+mod redact;
+mod reporter;
+mod sanitise;
+mod summary;
+mod tail;
+mod terminal;
+mod text;
+mod tty;
+
+pub use event::{Event, Outcome, PushOutcome, Stream, Transfer, VERSION};
+pub use metadata::{ImageMetadata, metadata_by_service, metadata_flat};
+pub use redact::{RedactingStream, Redactor};
+pub use reporter::{Mode, Reporter};
+pub use summary::{Row, Summary};
+pub use terminal::{Size, Terminal};
+
+/// What can go wrong before anything is said. While brik talks, nothing fails: a closed stderr is silence.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot start the rendering thread")]
+    Thread(#[source] std::io::Error),
+    #[error("a secret of {bytes} bytes cannot be kept out of the output: at most {limit} bytes are supported")]
+    SecretTooLarge { bytes: usize, limit: usize },
+    #[error("the secrets of this run cannot be searched for in its output: {reason}")]
+    Secrets { reason: String },
+}

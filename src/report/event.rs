@@ -1,0 +1,158 @@
+//! What a run says. The names are the JSON contract of `--progress json`: adding a variant or a field keeps [`VERSION`],
+//! renaming or removing one raises it.
+
+use serde::{Serialize, Serializer};
+
+use crate::oci::{Digest, Reference};
+
+/// Version of the JSON events, said in their first line: `{"type":"start","version":1,…}`.
+pub const VERSION: u32 = 1;
+
+/// One thing that happened. Emitted unredacted; hence no `Debug` outside tests.
+#[derive(Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(Debug))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The plan stands: what may run.
+    Planned {
+        services: Vec<String>,
+        steps: u64,
+    },
+    Notice {
+        message: String,
+    },
+    Warning {
+        message: String,
+    },
+    /// Which rung of the sandbox ladder is used; once a run.
+    Sandbox {
+        description: String,
+    },
+    /// A Step begins: its cache is asked, then it runs.
+    StepStarted {
+        id: u64,
+        /// Every Service that needs this Step; it runs once for all of them.
+        services: Vec<String>,
+        /// As in `[api build 3/7] RUN npm ci`.
+        name: String,
+        /// Why it is not cached, where that is known by now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Bytes that a RUN wrote, cut anywhere.
+    StepOutput {
+        id: u64,
+        stream: Stream,
+        #[serde(rename = "text", serialize_with = "lossy")]
+        bytes: Vec<u8>,
+    },
+    StepFinished {
+        id: u64,
+        outcome: Outcome,
+        seconds: f64,
+    },
+    /// `bytes` of the Layer (or config) have been moved so far, of `total` where that is known.
+    LayerProgress {
+        service: String,
+        transfer: Transfer,
+        digest: Digest,
+        bytes: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+    },
+    PushFinished {
+        service: String,
+        reference: Reference,
+        outcome: PushOutcome,
+    },
+    /// Everything that was asked for a Service is done, on all its platforms.
+    ServiceFinished {
+        service: String,
+        outcome: Outcome,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+        seconds: f64,
+    },
+    /// The last event of a run.
+    Finished {
+        success: bool,
+        seconds: f64,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// How a Step or a Service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Cached,
+    Built,
+    Failed,
+    /// Stopped because of another failure or of a signal.
+    Cancelled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushOutcome {
+    Pushed,
+    /// The tag already pointed at the digest.
+    Unchanged,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transfer {
+    Pull,
+    Push,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Built => "built",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl PushOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pushed => "pushed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "push failed",
+        }
+    }
+}
+
+impl Event {
+    /// The free text, in which a secret could stand. Names, references and digests are checked where they are read.
+    pub(super) fn texts_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Notice { message } | Self::Warning { message } => vec![message],
+            Self::Sandbox { description } => vec![description],
+            Self::StepStarted { name, reason, .. } => std::iter::once(name).chain(reason).collect(),
+            Self::Planned { .. }
+            | Self::StepOutput { .. }
+            | Self::StepFinished { .. }
+            | Self::LayerProgress { .. }
+            | Self::PushFinished { .. }
+            | Self::ServiceFinished { .. }
+            | Self::Finished { .. } => Vec::new(),
+        }
+    }
+}
+
+fn lossy<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(bytes))
+}

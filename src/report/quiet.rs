@@ -1,0 +1,46 @@
+//! Nothing but failures: the output of a Step that failed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::event::{Event, Outcome, PushOutcome};
+use super::reporter::Render;
+use super::tail::Tail;
+
+#[derive(Default)]
+pub(super) struct Quiet {
+    running: HashMap<u64, (String, Tail)>,
+}
+
+impl Render for Quiet {
+    fn event(&mut self, event: &Event, _now: Duration, out: &mut Vec<u8>) {
+        match event {
+            Event::StepStarted { id, name, .. } => {
+                self.running.insert(*id, (name.clone(), Tail::default()));
+            }
+            Event::StepOutput { id, bytes, .. } => {
+                if let Some((_, tail)) = self.running.get_mut(id) {
+                    tail.push(&String::from_utf8_lossy(bytes));
+                }
+            }
+            Event::StepFinished { id, outcome, .. } => {
+                if let Some((name, tail)) = self.running.remove(id)
+                    && *outcome == Outcome::Failed
+                {
+                    tail.render(&name, "|", out);
+                }
+            }
+            Event::PushFinished { service, reference, outcome: PushOutcome::Failed } => {
+                out.extend_from_slice(format!("{service}: push failed: {reference}\n").as_bytes());
+            }
+            Event::Planned { .. }
+            | Event::Notice { .. }
+            | Event::Warning { .. }
+            | Event::Sandbox { .. }
+            | Event::LayerProgress { .. }
+            | Event::PushFinished { .. }
+            | Event::ServiceFinished { .. }
+            | Event::Finished { .. } => {}
+        }
+    }
+}
