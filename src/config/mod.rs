@@ -1,1 +1,74 @@
+//! brik.toml -> `Config`.
+//!
+//! ```text
+//! place      where brik.toml is, what its paths may reach
+//! layer(s)   defaults < brik.toml < brik.<env>.toml < environment < --set, each a `document` that knows its bytes
+//! check      each layer against the `schema`, which is derived from `model`; strings by the rules of `format`
+//! resolve    the merged model -> `types`: defaults filled in, paths absolute, names looked up
+//! ```
+//!
+//! Everything that is wrong is collected as a `Finding` at its bytes. The room reads files, prints nothing, and takes the
+//! environment as an argument.
 
+mod check;
+mod document;
+mod finding;
+mod format;
+mod layer;
+mod layers;
+mod members;
+mod model;
+mod place;
+mod resolve;
+mod schema;
+mod service;
+mod suggest;
+mod template;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use finding::{Finding, Findings, Location, Severity, Source};
+pub use schema::schema_json;
+pub use suggest::did_you_mean;
+pub use template::{Piece, TagTemplate, TemplateError, Variable};
+pub use types::{
+    BuildOptions, Config, ImageFormat, NamedContext, Policy, Preset, RegistryOptions, Secret, SecretSource, Service, SshAgent, Timestamps,
+};
+
+/// What a load depends on, all of it. No `Debug`: the environment holds secrets.
+#[derive(Clone, Default)]
+pub struct LoadOptions {
+    /// Absolute; brik.toml is searched from here upwards.
+    pub cwd: PathBuf,
+    /// Instead of the search; relative to `cwd`.
+    pub file: Option<PathBuf>,
+    /// Picks the overlay `brik.<environment>.toml`; `$BRIK_ENV` where None.
+    pub environment: Option<String>,
+    /// Variables in force: `BRIK_*`, `REGISTRY_URL` and `HOME` are read.
+    pub env: BTreeMap<String, String>,
+    /// `key=value` or `key+=value`, later ones stronger.
+    pub set: Vec<String>,
+}
+
+/// Reads brik.toml in all its layers.
+///
+/// # Errors
+/// Every finding, warnings included, if at least one is an error.
+pub fn load(options: &LoadOptions) -> Result<Config, Findings> {
+    let place = place::Place::find(options)?;
+    let layers = layers::Layers::gather(options, &place)?;
+    let mut findings = Vec::new();
+    let file = layers.merge(&mut findings);
+    let mut config = resolve::resolve(options, &place, &layers, &file, &mut findings);
+    layers.sort(&mut findings);
+    let findings = Findings(findings);
+    if findings.has_errors() {
+        return Err(findings);
+    }
+    config.warnings = findings.0;
+    Ok(config)
+}

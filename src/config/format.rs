@@ -1,0 +1,230 @@
+//! The rules of strings in brik.toml: what the schema's `format` names mean.
+
+use std::ops::Range;
+
+use super::template::TagTemplate;
+use crate::oci::{Platform, Reference};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Glob,
+    Host,
+    Id,
+    Image,
+    NamedContext,
+    Path,
+    Platform,
+    Registry,
+    Service,
+    TagTemplate,
+    Text,
+    Variable,
+}
+
+/// What is wrong with a string.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    pub code: &'static str,
+    pub message: String,
+    pub help: Option<String>,
+    /// Bytes of the string; all of it where None.
+    pub span: Option<Range<usize>>,
+}
+
+impl Complaint {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None, span: None }
+    }
+
+    fn help(self, help: &str) -> Self {
+        Self { help: Some(help.to_owned()), ..self }
+    }
+}
+
+impl Format {
+    /// By the name that the schema gives it; None for formats that are only hints to editors (`uint`).
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "glob" => Self::Glob,
+            "host" => Self::Host,
+            "id" => Self::Id,
+            "image" => Self::Image,
+            "named-context" => Self::NamedContext,
+            "path" => Self::Path,
+            "platform" => Self::Platform,
+            "registry" => Self::Registry,
+            "service" => Self::Service,
+            "tag-template" => Self::TagTemplate,
+            "text" => Self::Text,
+            "variable" => Self::Variable,
+            _ => return None,
+        })
+    }
+
+    pub fn check(self, text: &str) -> Result<(), Complaint> {
+        if text.is_empty() {
+            return Err(Complaint::new("brik::config::empty", "this may not be empty"));
+        }
+        if let Some(at) = text.find('\0') {
+            let complaint = Complaint::new("brik::config::invalid-character", "a NUL character cannot stand here");
+            return Err(Complaint { span: Some(at..at + 1), ..complaint });
+        }
+        match self {
+            Self::Text => Ok(()),
+            Self::Glob => glob(text),
+            Self::Host => host(text),
+            Self::Id => id(text),
+            Self::Image => image(text),
+            Self::NamedContext => named_context(text),
+            Self::Path => path(text),
+            Self::Platform => platform(text),
+            Self::Registry => registry(text),
+            Self::Service => service(text),
+            Self::TagTemplate => tag_template(text),
+            Self::Variable => variable(text),
+        }
+    }
+}
+
+/// Whether a name begins with a registry's host, as docker decides it: `ghcr.io/…`, `localhost/…`, `mirror:5000/…`.
+pub(super) fn begins_with_host(name: &str) -> bool {
+    let host = |first: &str| first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase());
+    name.split_once('/').is_some_and(|(first, _)| host(first))
+}
+
+fn glob(text: &str) -> Result<(), Complaint> {
+    let pattern = text.strip_prefix('!').unwrap_or(text);
+    Format::Path.check(pattern)?;
+    let built = globset::GlobBuilder::new(pattern).literal_separator(true).build();
+    built.map(drop).map_err(|error| Complaint::new("brik::config::invalid-glob", format!("invalid glob: {}", error.kind())))
+}
+
+fn path(text: &str) -> Result<(), Complaint> {
+    if text.starts_with('/') {
+        let message = format!("the path {text:?} is absolute");
+        return Err(Complaint::new("brik::config::absolute-path", message).help("write it relative to brik.toml"));
+    }
+    Ok(())
+}
+
+fn reference(text: &str) -> Result<Reference, Complaint> {
+    text.parse().map_err(|error: crate::oci::ReferenceError| Complaint::new("brik::config::invalid-reference", error.to_string()))
+}
+
+fn image(text: &str) -> Result<(), Complaint> {
+    let full = reference(text)?;
+    if full.tag.is_none() && full.digest.is_none() {
+        return Ok(());
+    }
+    let at = text.find('@').or(text.rfind(':')).unwrap_or(0);
+    let complaint = Complaint::new("brik::config::tagged-image", format!("the image {text:?} has a tag or a digest"));
+    Err(Complaint { span: Some(at..text.len()), ..complaint.help("name the repository only; tags come from `tags`") })
+}
+
+fn registry(text: &str) -> Result<(), Complaint> {
+    let complaint = |reason: &str| Complaint::new("brik::config::invalid-registry", format!("invalid registry {text:?}: {reason}"));
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let help = format!("write {:?}", rest.trim_end_matches('/'));
+        return Err(Complaint { span: Some(0..scheme.len() + 3), ..complaint("it has a scheme").help(&help) });
+    }
+    if text.ends_with('/') {
+        return Err(Complaint { span: Some(text.len() - 1..text.len()), ..complaint("it ends in a slash") });
+    }
+    match format!("{text}/x").parse::<Reference>() {
+        Ok(full) if full.tag.is_none() && full.digest.is_none() => Ok(()),
+        Ok(_) => Err(complaint("it has a tag or a digest")),
+        Err(error) => Err(complaint(&error.to_string())),
+    }
+}
+
+fn host(text: &str) -> Result<(), Complaint> {
+    let good = !text.contains('/') && begins_with_host(&format!("{text}/x")) && format!("{text}/x").parse::<Reference>().is_ok();
+    let complaint = || Complaint::new("brik::config::invalid-host", format!("{text:?} is not a registry's host"));
+    good.then_some(()).ok_or_else(|| complaint().help("write a host with its port, as in [registries.\"ghcr.io\"]"))
+}
+
+fn platform(text: &str) -> Result<(), Complaint> {
+    let parsed: Platform =
+        text.parse().map_err(|error: crate::oci::PlatformError| Complaint::new("brik::config::invalid-platform", error.to_string()))?;
+    if parsed.os != "linux" {
+        let message = format!("brik builds for linux only, not for {:?}", parsed.os);
+        return Err(Complaint::new("brik::config::unsupported-platform", message));
+    }
+    Ok(())
+}
+
+/// A service's name is a component of its image's repository, and names it in `--set` and `service:`.
+fn service(text: &str) -> Result<(), Complaint> {
+    let component = !text.contains(['/', ':', '@']) && text.len() <= 128 && text.parse::<Reference>().is_ok();
+    let complaint = || Complaint::new("brik::config::invalid-service", format!("{text:?} is not a service's name"));
+    component.then_some(()).ok_or_else(|| complaint().help("use a-z 0-9, with . _ or - between them"))
+}
+
+fn tag_template(text: &str) -> Result<(), Complaint> {
+    text.parse::<TagTemplate>().map(drop).map_err(|error| Complaint {
+        message: error.to_string(),
+        code: "brik::config::invalid-tag",
+        help: error.help,
+        span: Some(error.span),
+    })
+}
+
+fn id(text: &str) -> Result<(), Complaint> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    let complaint = || Complaint::new("brik::config::invalid-id", format!("{text:?} is not an id"));
+    text.bytes().all(good).then_some(()).ok_or_else(|| complaint().help("use A-Z a-z 0-9 _ . -"))
+}
+
+fn variable(text: &str) -> Result<(), Complaint> {
+    let good = text.bytes().enumerate().all(|(i, b)| b.is_ascii_alphabetic() || b == b'_' || (i > 0 && b.is_ascii_digit()));
+    let complaint = || Complaint::new("brik::config::invalid-variable", format!("{text:?} is not a variable's name"));
+    good.then_some(()).ok_or_else(|| complaint().help("use A-Z a-z 0-9 _, not beginning with a digit"))
+}
+
+fn named_context(text: &str) -> Result<(), Complaint> {
+    if let Some(image) = text.strip_prefix("docker-image://") {
+        return reference(image).map(drop);
+    }
+    if let Some(name) = text.strip_prefix("service:").or(text.strip_prefix("target:")) {
+        return service(name);
+    }
+    match text.strip_prefix("oci-layout://") {
+        Some(layout) => path(layout),
+        None => path(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_format_takes_the_good_and_refuses_the_bad() {
+        let table: [(Format, &[&str], &[&str]); 12] = [
+            (Format::Glob, &["services/*", "a/**/b", "!x", "{a,b}/*"], &["", "/abs/*", "a[", "!"]),
+            (Format::Host, &["ghcr.io", "localhost", "m:5000", "[::1]:5000"], &["ghcr", "ghcr.io/org", "a b.c"]),
+            (Format::Id, &["npm_token", "a.b-C"], &["a b", "a,b"]),
+            (Format::Image, &["api", "ghcr.io/org/api", "org/api"], &["api:v1", "Api", "a//b", "x@sha256:00"]),
+            (
+                Format::NamedContext,
+                &["shared", "docker-image://alpine:3.20", "service:api", "target:api", "oci-layout://out/x:tag", "https://e.org/x.git"],
+                &["/abs", "docker-image://A", "service:A", "oci-layout:///abs"],
+            ),
+            (Format::Path, &["a/b", ".", "../x"], &["/a", "a\0b"]),
+            (Format::Platform, &["linux/amd64", "linux/arm/v7"], &["linux", "amd64", "windows/amd64"]),
+            (Format::Registry, &["ghcr.io", "ghcr.io/org", "org"], &["https://ghcr.io", "ghcr.io/", "ghcr.io/Org"]),
+            (Format::Service, &["api", "java-api", "a.b_c"], &["Api", "a/b", "-a", "a b", "a:b"]),
+            (Format::TagTemplate, &["sha-{sha}"], &["{shaa}", "a/b"]),
+            (Format::Text, &["x"], &["", "\0"]),
+            (Format::Variable, &["JAVA_VERSION", "_x1"], &["1x", "a-b", "a b"]),
+        ];
+        for (format, good, bad) in table {
+            for text in good {
+                assert!(format.check(text).is_ok(), "{format:?} {text:?}");
+            }
+            for text in bad {
+                assert!(format.check(text).is_err(), "{format:?} {text:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The shape of brik.toml as it is written: the types from which both the schema and the reader are derived.
+//!
+//! `format` names a rule of `format.rs`; doc comments become the descriptions that editors show.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::types::{ImageFormat, Policy, Timestamps};
+
+/// brik.toml: the services of a monorepo and how their images are built.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "brik.toml")]
+pub(super) struct File {
+    /// Prefix of images: a service is `<registry>/<service>`, its cache `<registry>/<service>-cache`.
+    #[schemars(extend("format" = "registry"))]
+    pub registry: Option<String>,
+    /// Globs of directories, relative to brik.toml; each that holds a Dockerfile is a service. `!glob` takes away.
+    pub members: Vec<Glob>,
+    /// Tag templates. A template whose variable has no value in a run is skipped.
+    pub tags: Vec<Template>,
+    /// Platforms to build for; the machine's own by default.
+    pub platforms: Vec<PlatformName>,
+    /// Labels of every image.
+    pub labels: BTreeMap<String, Text>,
+    /// Build arguments of every service.
+    #[schemars(extend("propertyNames" = {"format": "variable"}))]
+    pub args: BTreeMap<String, Text>,
+    /// Rules that images are held to.
+    pub policy: Policy,
+    /// How to reach a registry, by host.
+    #[schemars(extend("propertyNames" = {"format": "host"}))]
+    pub registries: BTreeMap<String, RegistryTable>,
+    /// Services by name: a member directory's name, or a new one with its own `context`.
+    #[schemars(extend("propertyNames" = {"format": "service"}))]
+    pub services: BTreeMap<String, ServiceTable>,
+    /// How images are built.
+    pub build: BuildTable,
+}
+
+/// One service. A member directory needs none of it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ServiceTable {
+    /// Image name without tag, relative to `registry` unless it begins with a host.
+    #[schemars(extend("format" = "image"))]
+    pub image: Option<String>,
+    /// Directory that COPY reads from; the member directory by default.
+    #[schemars(extend("format" = "path"))]
+    pub context: Option<String>,
+    /// Relative to brik.toml, or else to the context; `Dockerfile` in the context by default.
+    #[schemars(extend("format" = "path"))]
+    pub dockerfile: Option<String>,
+    /// Stage to build; the last one by default.
+    #[schemars(extend("format" = "text"))]
+    pub target: Option<String>,
+    /// Build arguments, over the global ones.
+    #[schemars(extend("propertyNames" = {"format": "variable"}))]
+    pub args: BTreeMap<String, Text>,
+    /// Tag templates instead of the global ones.
+    pub tags: Option<Vec<Template>>,
+    /// Labels, over the global ones.
+    pub labels: BTreeMap<String, Text>,
+    /// Repository of the cache; `<image>-cache` by default, false for none.
+    pub cache: Option<Cache>,
+    /// Secrets that RUN may mount: an id, read from the variable of the same name in capitals, or a table.
+    pub secrets: Vec<SecretEntry>,
+    /// SSH agents that RUN may mount: an id, from $SSH_AUTH_SOCK, or a table.
+    pub ssh: Vec<SshEntry>,
+    /// Named contexts: a path, `docker-image://ref`, `service:name`, `oci-layout://path` or a URL.
+    pub contexts: BTreeMap<String, ContextText>,
+    /// Services to build first, where no FROM, COPY --from or context says so.
+    pub needs: Vec<ServiceName>,
+    /// Platforms instead of the global ones.
+    pub platforms: Option<Vec<PlatformName>>,
+}
+
+/// How to reach one registry.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RegistryTable {
+    /// Registry to ask first: `host[:port][/prefix]`.
+    #[schemars(extend("format" = "registry"))]
+    pub mirror: Option<String>,
+    /// Plain HTTP, and certificates unchecked.
+    pub insecure: bool,
+    /// PEM bundle of certificate authorities to trust.
+    #[schemars(extend("format" = "text"))]
+    pub ca: Option<String>,
+}
+
+/// How images are built.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BuildTable {
+    /// PEM bundle of certificate authorities, mounted during RUN and never part of the image.
+    #[schemars(extend("format" = "text"))]
+    pub ca_certs: Option<String>,
+    /// Modification times of files in layers.
+    pub timestamps: Timestamps,
+    /// Media types of the image.
+    pub format: ImageFormat,
+    /// Give every commit its own digest by keeping revision, created and version labels exact.
+    pub exact_labels: bool,
+    /// Steps to run at once; the number of processors by default.
+    #[schemars(range(min = 1, max = 4096))]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// A cache: a repository, true or false, or both in a table.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Cache {
+    Enabled(bool),
+    Repository(#[schemars(extend("format" = "image"))] String),
+    Table(CacheTable),
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CacheTable {
+    /// Relative to `registry` unless it begins with a host.
+    #[schemars(extend("format" = "image"))]
+    pub repo: Option<String>,
+    /// true by default.
+    pub enabled: Option<bool>,
+}
+
+/// A secret's id, or where to find it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SecretEntry {
+    Id(#[schemars(extend("format" = "id"))] String),
+    Table(SecretTable),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretTable {
+    /// As in `--mount=type=secret,id=…`.
+    #[schemars(extend("format" = "id"))]
+    pub id: String,
+    /// Variable that holds the value.
+    #[schemars(extend("format" = "variable"))]
+    pub env: Option<String>,
+    /// File that holds the value.
+    #[schemars(extend("format" = "text"))]
+    pub file: Option<String>,
+}
+
+/// An agent's id, or where its socket is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SshEntry {
+    Id(#[schemars(extend("format" = "id"))] String),
+    Table(SshTable),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SshTable {
+    /// As in `--mount=type=ssh,id=…`.
+    #[schemars(extend("format" = "id"))]
+    pub id: String,
+    /// The agent's socket; $SSH_AUTH_SOCK by default.
+    #[schemars(extend("format" = "text"))]
+    pub socket: Option<String>,
+}
+
+/// A string; integers and booleans stand for their text. (A float would not keep it: 1.20.)
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Text {
+    String(String),
+    Integer(i64),
+    Boolean(bool),
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::String(text) => f.write_str(text),
+            Self::Integer(number) => number.fmt(f),
+            Self::Boolean(yes) => yes.fmt(f),
+        }
+    }
+}
+
+/// Strings that stand in lists and maps, where a field's attribute cannot reach.
+macro_rules! formatted {
+    ($($name:ident: $format:literal),* $(,)?) => {$(
+        #[derive(Debug, Clone, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        #[schemars(inline, extend("format" = $format))]
+        pub(super) struct $name(pub String);
+    )*};
+}
+
+formatted! {
+    Glob: "glob",
+    Template: "tag-template",
+    PlatformName: "platform",
+    ServiceName: "service",
+    ContextText: "named-context",
+}

@@ -1,0 +1,125 @@
+//! The merged model -> `Config`: what concerns the whole file. One service is `service.rs`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::LoadOptions;
+use super::finding::Finding;
+use super::layers::Layers;
+use super::members::{self, Member};
+use super::model::{self, File};
+use super::place::Place;
+use super::service;
+use super::suggest::did_you_mean;
+use super::types::{BuildOptions, Config, NamedContext, RegistryOptions, Service};
+use crate::oci::Platform;
+
+/// What every service is resolved against.
+pub(super) struct Scope<'a> {
+    pub options: &'a LoadOptions,
+    pub place: &'a Place,
+    pub layers: &'a Layers,
+    pub file: &'a File,
+    pub members: &'a BTreeMap<String, Member>,
+    /// False where `check` has dropped something: what seems to be missing may be among that.
+    pub complete: bool,
+}
+
+pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, file: &File, findings: &mut Vec<Finding>) -> Config {
+    let complete = findings.is_empty();
+    let members = members::find(place, layers, file.members.iter().map(|glob| glob.0.as_str()), findings);
+    let scope = Scope { options, place, layers, file, members: &members, complete };
+    let unset = model::ServiceTable::default();
+    let mut services = BTreeMap::new();
+    let names: std::collections::BTreeSet<&String> = members.keys().chain(file.services.keys()).collect();
+    for &name in &names {
+        let table = file.services.get(name).unwrap_or(&unset);
+        if let Some(service) = service::resolve(&scope, name, table, findings) {
+            services.insert(name.clone(), service);
+        }
+    }
+    let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    services.values().for_each(|service| unknown_services(&scope, service, &known, findings));
+    duplicate_images(&scope, &services, findings);
+    let registry_options = |table: &model::RegistryTable| RegistryOptions {
+        mirror: table.mirror.clone(),
+        insecure: table.insecure,
+        ca: table.ca.as_deref().map(|path| scope.anywhere(path)),
+    };
+    Config {
+        root: place.root.clone(),
+        file: place.file.clone(),
+        repository: place.repository.clone(),
+        registry: file.registry.clone(),
+        platforms: platforms(&file.platforms),
+        registries: file.registries.iter().map(|(host, table)| (host.clone(), registry_options(table))).collect(),
+        policy: file.policy.clone(),
+        build: BuildOptions {
+            ca_certs: file.build.ca_certs.as_deref().map(|path| scope.anywhere(path)),
+            timestamps: file.build.timestamps,
+            format: file.build.format,
+            exact_labels: file.build.exact_labels,
+            jobs: file.build.jobs,
+        },
+        services,
+        warnings: Vec::new(),
+    }
+}
+
+impl Scope<'_> {
+    /// A path of credentials or certificates, which may lie anywhere: relative to brik.toml, or to home with `~/`.
+    pub fn anywhere(&self, path: &str) -> PathBuf {
+        match (path.strip_prefix("~/"), self.options.env.get("HOME")) {
+            (Some(below), Some(home)) => PathBuf::from(home).join(below),
+            _ => self.place.root.join(path),
+        }
+    }
+}
+
+/// Without repetitions; the host's own where none is named. Names are known to be valid.
+pub(super) fn platforms(names: &[model::PlatformName]) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for platform in names.iter().filter_map(|name| name.0.parse().ok()) {
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() { vec![Platform::host()] } else { platforms }
+}
+
+fn unknown_services(scope: &Scope, service: &Service, known: &[&str], findings: &mut Vec<Finding>) {
+    let name = service.name.as_str();
+    let mut check = |other: &str, at: super::Location| {
+        let finding = if other == name {
+            Finding::error("brik::config::needs-itself", format!("the service {name} cannot need itself"))
+        } else if known.contains(&other) || !scope.complete {
+            return;
+        } else {
+            Finding::error("brik::config::unknown-service", format!("there is no service {other}"))
+                .maybe_help(did_you_mean(other, known.iter().copied()))
+        };
+        findings.push(finding.at(at));
+    };
+    for other in &service.needs {
+        check(other, scope.layers.item(&["services", name, "needs"], |item| item.as_str() == Some(other)));
+    }
+    for (context, value) in &service.contexts {
+        if let NamedContext::Service(other) = value {
+            check(other, scope.layers.value(&["services", name, "contexts", context]));
+        }
+    }
+}
+
+/// Two services that push to one repository would overwrite each other's tags.
+fn duplicate_images(scope: &Scope, services: &BTreeMap<String, Service>, findings: &mut Vec<Finding>) {
+    let mut owners: BTreeMap<String, &Service> = BTreeMap::new();
+    for service in services.values() {
+        let Some(owner) = owners.insert(service.image.name(), service) else { continue };
+        // Blame the one whose image somebody wrote.
+        let written = |service: &Service| scope.layers.has(&["services", &service.name, "image"]);
+        let (blamed, other) = if written(service) || !written(owner) { (service, owner) } else { (owner, service) };
+        let at = if written(blamed) { scope.layers.value(&["services", &blamed.name, "image"]) } else { blamed.location.clone() };
+        let message = format!("the services {} and {} have the same image {}", other.name, blamed.name, service.image);
+        findings.push(Finding::error("brik::config::duplicate-image", message).at(at));
+    }
+}

@@ -1,0 +1,172 @@
+//! What brik.toml promises once read: plain values with every default filled in and every path absolute.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::finding::{Finding, Location};
+use super::template::TagTemplate;
+use crate::oci::{Platform, Reference};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory of brik.toml, canonical.
+    pub root: PathBuf,
+    /// brik.toml itself.
+    pub file: PathBuf,
+    /// What contexts may not leave: the top level of the git repository around brik.toml, else `root`. Canonical.
+    pub repository: PathBuf,
+    /// Prefix of images: a host, with or without a path.
+    pub registry: Option<String>,
+    /// Never empty.
+    pub platforms: Vec<Platform>,
+    /// By host.
+    pub registries: BTreeMap<String, RegistryOptions>,
+    pub policy: Policy,
+    pub build: BuildOptions,
+    /// By name.
+    pub services: BTreeMap<String, Service>,
+    /// What is odd about the files but stops nothing.
+    pub warnings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub name: String,
+    /// Registry and repository; no tag, no digest.
+    pub image: Reference,
+    /// Canonical directory inside the repository.
+    pub context: PathBuf,
+    /// Canonical file inside the repository.
+    pub dockerfile: PathBuf,
+    /// Stage to build; the last one where None.
+    pub target: Option<String>,
+    /// The global args under the service's own.
+    pub args: BTreeMap<String, String>,
+    pub tags: Vec<TagTemplate>,
+    /// The global labels under the service's own.
+    pub labels: BTreeMap<String, String>,
+    /// Repository of the shared cache; None = off.
+    pub cache: Option<Reference>,
+    pub secrets: Vec<Secret>,
+    pub ssh: Vec<SshAgent>,
+    /// By the name that `FROM` and `--from` use.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Services to build before, beyond the inferred ones.
+    pub needs: Vec<String>,
+    /// Never empty.
+    pub platforms: Vec<Platform>,
+    /// The name in `[services.<name>]`, else the member pattern that found the service.
+    pub location: Location,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub id: String,
+    pub source: SecretSource,
+}
+
+/// Where a secret's value is; the value itself is read only by the RUN that mounts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    Variable(String),
+    /// Absolute; may lie outside of the repository.
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshAgent {
+    pub id: String,
+    /// Socket of an agent, absolute; None = `$SSH_AUTH_SOCK`.
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// Canonical, inside the repository.
+    Directory(PathBuf),
+    Image(Reference),
+    /// The image that another service of this file builds.
+    Service(String),
+    /// Canonical directory of an OCI layout, inside the repository, and the tag or digest in it.
+    OciLayout {
+        path: PathBuf,
+        reference: Option<String>,
+    },
+    Url(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RegistryOptions {
+    /// `host[:port][/prefix]` to ask first.
+    pub mirror: Option<String>,
+    /// Plain HTTP, and certificates unchecked.
+    pub insecure: bool,
+    /// PEM bundle, absolute.
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BuildOptions {
+    /// PEM bundle mounted during RUN, absolute.
+    pub ca_certs: Option<PathBuf>,
+    pub timestamps: Timestamps,
+    pub format: ImageFormat,
+    /// Every commit gets its own digest: revision, created and version labels are part of the image's key.
+    pub exact_labels: bool,
+    /// Steps at once; the number of processors where None.
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// Modification times of the files in layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Timestamps {
+    /// As the step left them; the digest then depends on when it ran.
+    Preserve,
+    /// SOURCE_DATE_EPOCH, else a fixed time: same inputs, same digest.
+    #[default]
+    Normalized,
+}
+
+/// Media types of manifests, configs and layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageFormat {
+    #[default]
+    Oci,
+    /// Docker image manifest version 2, schema 2.
+    Docker,
+}
+
+/// Rules that `brik check` and `brik push` hold images to; what is not set comes from the preset.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Preset to start from.
+    pub extends: Option<Preset>,
+    /// false reports violations as warnings.
+    pub enforce: Option<bool>,
+    /// Whether the tag `latest` may be pushed.
+    pub allow_latest: Option<bool>,
+    /// Every push has a `sha-…` tag.
+    pub require_sha: Option<bool>,
+    /// A release has a `vX.Y.Z` tag.
+    pub require_version: Option<bool>,
+    /// The final stage runs as a user other than root.
+    pub non_root: Option<bool>,
+    /// Every Dockerfile has at least two stages.
+    pub multi_stage: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// A sha tag required, vX.Y.Z on release, no latest, non-root, multi-stage.
+    Brikbyte,
+    /// Every image has both a sha tag and a version tag.
+    BrikbyteGovernance,
+}
