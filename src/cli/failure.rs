@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
+use crate::config::{Config, Finding, did_you_mean};
 use crate::report::Redactor;
 
 /// 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted.
@@ -23,13 +24,20 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new<'a>(code: Code, diagnostics: impl IntoIterator<Item = &'a dyn Diagnostic>, redactor: Option<&Redactor>) -> Self {
+    pub fn findings(code: Code, findings: &[Finding], redactor: Option<&Redactor>) -> Self {
         let mut text = String::new();
-        for diagnostic in diagnostics {
-            render(&mut text, diagnostic);
-        }
+        findings.iter().for_each(|finding| render(&mut text, finding));
         let text = redactor.map_or(text.clone(), |redactor| redactor.redact(&text).into_owned());
         Self { code, text }
+    }
+
+    /// A failure with a code of its own and no place in a file.
+    pub fn diagnosed(code: Code, name: &'static str, message: &str, redactor: Option<&Redactor>) -> Self {
+        Self::findings(code, &[Finding::error(name, message)], redactor)
+    }
+
+    pub fn interrupted() -> Self {
+        Self { code: Code::Interrupted, text: "interrupted: what was finished is kept\n".to_owned() }
     }
 
     pub fn usage(message: impl Into<String>) -> Self {
@@ -38,11 +46,6 @@ impl Failure {
 
     pub fn failed(message: impl Into<String>) -> Self {
         Self { code: Code::Failed, text: format!("error: {}\n", message.into()) }
-    }
-
-    /// Nothing more to say: it has been told already.
-    pub fn silent(code: Code) -> Self {
-        Self { code, text: String::new() }
     }
 
     pub fn tell(self) -> ExitCode {
@@ -61,5 +64,16 @@ pub fn render(out: &mut String, diagnostic: &dyn Diagnostic) {
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
     if handler.render_report(out, diagnostic).is_err() {
         out.push_str(&format!("error: {diagnostic}\n"));
+    }
+}
+
+impl Failure {
+    pub fn unknown_service(name: &str, config: &Config) -> Self {
+        let known: Vec<&str> = config.services.keys().map(String::as_str).collect();
+        let hint = match did_you_mean(name, known.iter().copied()) {
+            Some(near) => near,
+            None => format!("the services are: {}", known.join(", ")),
+        };
+        Self::usage(format!("there is no service {name:?}; {hint}"))
     }
 }

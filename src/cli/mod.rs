@@ -6,7 +6,12 @@ mod cache;
 mod check;
 mod failure;
 mod one_image;
+mod output;
+mod request;
+mod secrets;
+mod session;
 mod size;
+mod workspace;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -185,7 +185,7 @@ fn url_file_name(url: &str) -> String {
 }
 
 /// An instruction on one line, cut where it is long.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(200) {
         Some((at, _)) => format!("{}…", &line[..at]),

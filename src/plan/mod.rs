@@ -30,7 +30,9 @@ use std::sync::Arc;
 pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
-pub use planner::{Options, Target, plan};
+pub use copy::shown;
+pub use planner::{Options, Target, images_of, plan};
+pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
 pub use survey::{BaseName, Dockerfile, Survey};
 

@@ -1,0 +1,169 @@
+//! `brik build`: plan, look up, and only if something has to run, enter the sandbox and build.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::args::{BuildArgs, Global, Progress};
+use super::failure::{Code, Failure};
+use super::request::Request;
+use super::secrets::Given;
+use super::session::Session;
+use super::workspace::{Loaded, Workspace, plan_finding};
+use crate::build::sandbox::{self, CancelFlag, Rung};
+use crate::build::{Layers, RemoteSources, Supplies, look_up};
+use crate::config::{Finding, Findings};
+use crate::oci::{Digest, Platform};
+use crate::plan::{self, Options, Target};
+use crate::registry::{Client, ClientOptions, Credentials, RegistryOptions};
+use crate::report::{Event, Mode, Redactor, Reporter, Terminal};
+use crate::source::{GitFacts, StatCache};
+use crate::store::Store;
+
+/// Runs brik again inside its namespaces, unless it is inside already: the exit code of that run.
+pub fn enter_sandbox() -> Result<Option<ExitCode>, Failure> {
+    if sandbox::inside().is_some() {
+        return Ok(None);
+    }
+    let code = sandbox::respawn().map_err(|error| Failure::diagnosed(Code::Failed, "brik::sandbox::refused", &error.to_string(), None))?;
+    Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(1))))
+}
+
+pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let inside = sandbox::inside();
+    let request = Request::new(global, args)?;
+    let redactor = Redactor::new();
+    let given = Given::read(&request.config, &request.env, &redactor)?;
+    let store = Store::open(&global.store_path(&request.env)?).map_err(|error| Failure::failed(error.to_string()))?;
+    let client = client(&request, &redactor)?;
+    let git = GitFacts::read(&request.config.root, &request.env);
+    let (workspace, findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
+    if Findings(findings.clone()).has_errors() {
+        return Err(Failure::findings(Code::Usage, &findings, Some(&redactor)));
+    }
+    let stat_cache = Arc::new(StatCache::load(&store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex())));
+    let remote = RemoteSources::new(&client, &store);
+    let targets = targets(&workspace);
+    remote.prefetch(&workspace.images(&targets));
+    let options = Options {
+        build_platform: Platform::host(),
+        no_cache: args.no_cache,
+        epoch: request.epoch,
+        hosts: request.hosts.clone(),
+        shm_size: request.shm_size,
+        names: &workspace.names,
+        stat_cache: stat_cache.clone(),
+        remote: &remote,
+    };
+    let plan = plan::plan(&targets, &options).map_err(|error| plan_failure(&workspace, &targets, &error, &redactor))?;
+    // A stat cache that cannot be written costs only time.
+    let _ = stat_cache.save();
+    let lookup = look_up(&plan, &store);
+    // Steps need a namespace of their own. The outer process has planned in silence and becomes the one that waits.
+    if !lookup.run.is_empty() && inside.is_none() {
+        drop(store);
+        return enter_sandbox().map(|code| code.unwrap_or(ExitCode::SUCCESS));
+    }
+    store.reclaim();
+
+    let reporter = reporter(global, &redactor)?;
+    for finding in findings.iter().chain(&request.config.warnings) {
+        reporter.warning(finding.one_line());
+    }
+    client.credentials().take_warnings().into_iter().for_each(|warning| reporter.warning(warning.to_string()));
+    let rung = inside.unwrap_or(Rung::Root);
+    if !lookup.run.is_empty() {
+        reporter.emit(Event::Sandbox { description: rung.to_string() });
+        rung.notice().into_iter().for_each(|notice| reporter.notice(notice));
+    }
+    reporter.emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
+    let cancel = cancel_on_signals()?;
+    let session = Session {
+        request: &request,
+        args,
+        workspace: &workspace,
+        plan: &plan,
+        layers: Layers { store: &store, client: &client, reporter: &reporter, rung },
+        redactor: &redactor,
+        supplies: Supplies {
+            secrets: given.secrets,
+            agents: given.agents,
+            ca_certs: request.config.build.ca_certs.clone(),
+            cancel,
+            epoch: request.epoch,
+        },
+        started,
+    };
+    let result = session.build(&lookup);
+    let success = result.is_ok();
+    reporter.emit(Event::Finished { success, seconds: started.elapsed().as_secs_f64() });
+    reporter.finish();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn client(request: &Request, redactor: &Redactor) -> Result<Client, Failure> {
+    let host = request.config.registry.as_deref().map(|registry| registry.split('/').next().unwrap_or(registry));
+    let credentials = Credentials::discover(request.env.clone(), host);
+    for secret in credentials.secrets() {
+        redactor.add(secret.as_bytes()).map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    let registries = request.config.registries.iter().map(|(host, options)| {
+        (host.clone(), RegistryOptions { mirror: options.mirror.clone(), insecure: options.insecure, ca: options.ca.clone() })
+    });
+    let options = ClientOptions { registries: registries.collect(), credentials: Arc::new(credentials), ..ClientOptions::default() };
+    Client::new(options).map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn targets(workspace: &Workspace) -> Vec<Target> {
+    let target = |loaded: &Loaded| Target {
+        service: loaded.service.name.clone(),
+        image: loaded.service.image.clone(),
+        context: loaded.service.context.clone(),
+        dockerfile: loaded.dockerfile.clone(),
+        target: loaded.service.target.clone(),
+        args: loaded.service.args.clone(),
+        labels: loaded.service.labels.clone(),
+        contexts: loaded.service.contexts.iter().map(|(name, context)| (name.to_ascii_lowercase(), context.clone())).collect(),
+        platforms: loaded.service.platforms.clone(),
+    };
+    workspace.services.iter().map(target).collect()
+}
+
+fn plan_failure(workspace: &Workspace, targets: &[Target], error: &plan::Error, redactor: &Redactor) -> Failure {
+    let dockerfile = targets.iter().map(|target| &target.dockerfile).find(|dockerfile| dockerfile.path == error.dockerfile);
+    let finding = match dockerfile {
+        Some(dockerfile) => plan_finding(workspace.config, dockerfile, error),
+        None => Finding::error("brik::plan::invalid", error.to_string()),
+    };
+    Failure::findings(Code::Failed, &[finding], Some(redactor))
+}
+
+fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
+    let mode = match global.progress {
+        Progress::Auto => Mode::Auto,
+        Progress::Tty => Mode::Tty,
+        Progress::Plain => Mode::Plain,
+        Progress::Json => Mode::Json,
+        Progress::Quiet => Mode::Quiet,
+    };
+    let reporter = Reporter::new(mode, global.verbose, redactor.clone(), Box::new(std::io::stderr()), Terminal::stderr());
+    reporter.map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// The first SIGINT or SIGTERM ends every RUN and keeps what is finished; the second ends brik.
+fn cancel_on_signals() -> Result<CancelFlag, Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("signals cannot be handled: {error}"));
+    let cancel = CancelFlag::new().map_err(failed)?;
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]).map_err(failed)?;
+    let flag = cancel.clone();
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if flag.is_cancelled() {
+                std::process::exit(Code::Interrupted as i32);
+            }
+            flag.cancel();
+        }
+    });
+    Ok(cancel)
+}

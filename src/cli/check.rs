@@ -1,0 +1,104 @@
+//! `brik check`: everything that can be known to be wrong without building and without the network.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::args::{CheckArgs, Format, Global};
+use super::environment;
+use super::failure::{Code, Failure, render};
+use super::workspace::{Loaded, Workspace, within};
+use crate::config::{Finding, Findings, LoadOptions, Severity, Source, load};
+use crate::dockerfile::{InstructionKind, Transfer};
+use crate::plan::Edge;
+use crate::source::{GitFacts, IgnoreFile};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    services: usize,
+    edges: &'a [Edge],
+    findings: &'a [Finding],
+}
+
+pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
+    let env = environment();
+    let options = LoadOptions { cwd: global.cwd()?, file: global.config.clone(), environment: global.environment.clone(), env: env.clone(), set: global.set.clone() };
+    let config = match load(&options) {
+        Ok(config) => config,
+        Err(Findings(findings)) => {
+            tell(args.format, 0, &[], &findings);
+            return Ok(ExitCode::from(Code::Usage as u8));
+        }
+    };
+    if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
+        return Err(Failure::unknown_service(unknown, &config));
+    }
+    let git = GitFacts::read(&config.root, &env);
+    let (workspace, mut findings) = Workspace::load(&config, &args.services, &git, None);
+    findings.splice(0..0, config.warnings.iter().cloned());
+    for service in &workspace.services {
+        findings.extend(missing_sources(&workspace, service));
+    }
+    tell(args.format, workspace.services.len(), &workspace.edges, &findings);
+    let found = findings.iter().any(|finding| finding.severity == Severity::Error);
+    Ok(if found { ExitCode::from(Code::Findings as u8) } else { ExitCode::SUCCESS })
+}
+
+/// Sources of COPY and ADD that are plain paths of the context and are not there.
+fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
+    let dockerfile = &loaded.dockerfile;
+    let name = dockerfile.path.strip_prefix(&workspace.config.root).unwrap_or(&dockerfile.path).display().to_string();
+    let source = Source::new(name, dockerfile.text.clone());
+    let context = &loaded.service.context;
+    let ignore = match IgnoreFile::load(&dockerfile.path, context) {
+        Ok(ignore) => ignore,
+        Err(error) => return vec![Finding::error("brik::dockerignore::invalid", error.to_string())],
+    };
+    let needed = loaded.surveys.iter().flat_map(|(_, survey)| &survey.needed).collect::<std::collections::BTreeSet<_>>();
+    let mut findings = Vec::new();
+    for stage in needed {
+        for instruction in &dockerfile.syntax.stages[*stage].instructions {
+            let transfer: &Transfer = match &instruction.kind {
+                InstructionKind::Copy(copy) if copy.from.is_none() && !copy.parents => &copy.transfer,
+                InstructionKind::Add(add) => &add.transfer,
+                _ => continue,
+            };
+            for word in &transfer.sources {
+                let text = word.text.as_str();
+                if text.contains(['$', '*', '?', '[', '\\', '"', '\'']) || text.contains("://") || text.starts_with("git@") {
+                    continue;
+                }
+                let path = crate::plan::normalize("/", text);
+                let path = path.trim_start_matches('/');
+                let location = || within(&source, word.span.range());
+                if std::fs::symlink_metadata(context.join(path)).is_err() {
+                    let finding = Finding::error("brik::copy::missing", format!("{text:?} is not in the context {}", context.display()));
+                    findings.push(finding.help("paths of COPY and ADD are relative to the service's context").at(location()));
+                } else if ignore.excludes(path.as_bytes()) {
+                    let finding = Finding::warning("brik::copy::ignored", format!("{text:?} is excluded by the ignore file"));
+                    findings.push(finding.help("take the pattern out of .dockerignore, or add `!` and the path to it").at(location()));
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn tell(format: Format, services: usize, edges: &[Edge], findings: &[Finding]) {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    match format {
+        Format::Json => {
+            let report = Report { ok: errors == 0, services, edges, findings };
+            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        }
+        Format::Human => {
+            let mut text = String::new();
+            findings.iter().for_each(|finding| render(&mut text, finding));
+            eprint!("{text}");
+            let warnings = findings.len() - errors;
+            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            println!("{}, {}: {}, {}", count(services, "service"), count(edges.len(), "edge"), count(errors, "error"), count(warnings, "warning"));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! One image without a brik.toml: what `docker build` and Kaniko take on the command line, as a [`Config`] with one service.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::args::{BuildArgs, ImageArgs};
+use super::failure::Failure;
+use crate::config::{BuildOptions, Config, NamedContext, Policy, Secret, SecretSource, Service, Source, SshAgent};
+use crate::oci::{Platform, Reference};
+
+/// The configuration, and the tags in force.
+pub fn config(args: &BuildArgs, name: &str, cwd: &Path, env: &BTreeMap<String, String>) -> Result<(Config, Vec<String>), Failure> {
+    let image: Reference = name.parse().map_err(|error| Failure::usage(format!("--image: {error}")))?;
+    if image.digest.is_some() {
+        return Err(Failure::usage(format!("--image {name}: a digest cannot be asked for, it is the result")));
+    }
+    let tags = match (&args.tags, &image.tag) {
+        (Some(list), _) => crate::plan::tags::parse_tag_list(list).map_err(|error| Failure::usage(format!("--tags: {error}")))?,
+        (None, Some(tag)) => vec![tag.clone()],
+        (None, None) => vec!["latest".to_owned()],
+    };
+    let options = &args.image;
+    let context = directory(cwd, options.context.as_deref().unwrap_or(Path::new(".")), "--context")?;
+    let dockerfile = match &options.dockerfile {
+        Some(path) => [cwd.join(path), context.join(path)].into_iter().find(|path| path.is_file()),
+        None => Some(context.join("Dockerfile")).filter(|path| path.is_file()),
+    };
+    let dockerfile = dockerfile.ok_or_else(|| {
+        let wanted = options.dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));
+        Failure::usage(format!("there is no Dockerfile at {}; name it with --dockerfile", wanted.display()))
+    })?;
+    let platforms = match options.platform.is_empty() {
+        true => vec![Platform::host()],
+        false => options.platform.iter().map(|p| p.parse()).collect::<Result<_, _>>().map_err(|e| Failure::usage(format!("--platform: {e}")))?,
+    };
+    let service = Service {
+        name: image.repository.rsplit('/').next().unwrap_or(&image.repository).to_owned(),
+        image: Reference { tag: None, ..image.clone() },
+        context,
+        dockerfile,
+        target: options.target.clone(),
+        args: build_args(options, env)?,
+        tags: Vec::new(),
+        labels: labels(options)?,
+        cache: None,
+        secrets: secrets(options, cwd)?,
+        ssh: agents(options, cwd),
+        contexts: contexts(options, cwd)?,
+        needs: Vec::new(),
+        platforms: platforms.clone(),
+        location: Source::new("--image", name).at(0..name.len()),
+    };
+    let config = Config {
+        root: cwd.to_owned(),
+        file: cwd.join("brik.toml"),
+        repository: cwd.to_owned(),
+        registry: Some(image.registry.clone()),
+        platforms,
+        registries: BTreeMap::new(),
+        policy: Policy::default(),
+        build: BuildOptions::default(),
+        services: BTreeMap::from([(service.name.clone(), service)]),
+        warnings: Vec::new(),
+    };
+    Ok((config, tags))
+}
+
+fn directory(cwd: &Path, path: &Path, flag: &str) -> Result<PathBuf, Failure> {
+    let whole = cwd.join(path);
+    let found = whole.canonicalize().ok().filter(|path| path.is_dir());
+    found.ok_or_else(|| Failure::usage(format!("{flag} {}: not a directory", path.display())))
+}
+
+/// `NAME=VALUE`, or `NAME` for what the environment has; one that the environment lacks is left out, as docker does.
+pub fn build_args(options: &ImageArgs, env: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut args = BTreeMap::new();
+    for text in &options.build_arg {
+        match text.split_once('=') {
+            Some(("", _)) => return Err(Failure::usage(format!("--build-arg {text:?}: expected NAME=VALUE"))),
+            Some((name, value)) => drop(args.insert(name.to_owned(), value.to_owned())),
+            None => args.extend(env.get(text).map(|value| (text.clone(), value.clone()))),
+        }
+    }
+    Ok(args)
+}
+
+pub fn labels(options: &ImageArgs) -> Result<BTreeMap<String, String>, Failure> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Failure::usage(format!("--label {text:?}: expected NAME=VALUE"))),
+    };
+    options.label.iter().map(pair).collect()
+}
+
+/// `id=ID,src=FILE`, `id=ID,env=NAME`, or `id=ID` for the variable ID.
+pub fn secrets(options: &ImageArgs, cwd: &Path) -> Result<Vec<Secret>, Failure> {
+    let one = |text: &String| {
+        let refuse = |why: &str| Failure::usage(format!("--secret {why}: expected id=ID[,src=FILE|,env=NAME]"));
+        let (mut id, mut source) = (None, None);
+        for field in text.split(',') {
+            match field.split_once('=') {
+                Some(("id", value)) if !value.is_empty() => id = Some(value.to_owned()),
+                Some(("src" | "source", path)) if !path.is_empty() => source = Some(SecretSource::File(cwd.join(path))),
+                Some(("env", name)) if !name.is_empty() => source = Some(SecretSource::Variable(name.to_owned())),
+                Some(("type", "file" | "env")) => {}
+                _ => return Err(refuse("has an unknown field")),
+            }
+        }
+        let id = id.ok_or_else(|| refuse("has no id"))?;
+        Ok(Secret { source: source.unwrap_or_else(|| SecretSource::Variable(id.clone())), id })
+    };
+    options.secret.iter().map(one).collect()
+}
+
+pub fn agents(options: &ImageArgs, cwd: &Path) -> Vec<SshAgent> {
+    let one = |text: &String| match text.split_once('=') {
+        Some((id, socket)) => SshAgent { id: id.to_owned(), socket: Some(cwd.join(socket)) },
+        None => SshAgent { id: text.clone(), socket: None },
+    };
+    options.ssh.iter().map(one).collect()
+}
+
+fn contexts(options: &ImageArgs, cwd: &Path) -> Result<BTreeMap<String, NamedContext>, Failure> {
+    let mut contexts = BTreeMap::new();
+    for text in &options.build_context {
+        let Some((name, source)) = text.split_once('=').filter(|(name, source)| !name.is_empty() && !source.is_empty()) else {
+            return Err(Failure::usage(format!("--build-context {text:?}: expected NAME=SOURCE")));
+        };
+        let context = match source.strip_prefix("docker-image://") {
+            Some(image) => NamedContext::Image(image.parse().map_err(|error| Failure::usage(format!("--build-context {text}: {error}")))?),
+            None if source.contains("://") => NamedContext::Url(source.to_owned()),
+            None => NamedContext::Directory(directory(cwd, Path::new(source), "--build-context")?),
+        };
+        contexts.insert(name.to_ascii_lowercase(), context);
+    }
+    Ok(contexts)
+}

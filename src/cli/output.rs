@@ -1,0 +1,71 @@
+//! `--output oci:DIR|docker:FILE`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use super::workspace::Workspace;
+use crate::build::{Built, Finished, Layers, base_of, document};
+use crate::image::{ExportImage, export_docker_archive, export_oci_layout};
+use crate::oci::Descriptor;
+use crate::plan::Plan;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// An OCI image layout; images are added to one that is there.
+    OciLayout(PathBuf),
+    /// What `docker load` and `podman load` read.
+    DockerArchive(PathBuf),
+}
+
+impl Destination {
+    pub fn parse(text: &str, cwd: &Path) -> Result<Self, Failure> {
+        match text.split_once(':') {
+            Some(("oci", path)) if !path.is_empty() => Ok(Self::OciLayout(cwd.join(path))),
+            Some(("docker", path)) if !path.is_empty() => Ok(Self::DockerArchive(cwd.join(path))),
+            _ => Err(Failure::usage(format!("--output {text:?}: expected oci:DIR or docker:FILE"))),
+        }
+    }
+}
+
+/// Writes all images of a run to one destination. Layers of bases that are not in the store are pulled now.
+pub fn export(layers: &Layers, destination: &Destination, workspace: &Workspace, plan: &Plan, finished: &BTreeMap<usize, Finished>) -> Result<(), String> {
+    let mut images = Vec::new();
+    for loaded in &workspace.services {
+        let own: Vec<(usize, &Finished)> = finished.iter().filter(|(index, _)| plan.images[**index].service == loaded.service.name).map(|(i, f)| (*i, f)).collect();
+        let mut blobs: Vec<Descriptor> = Vec::new();
+        let mut built = Vec::new();
+        for &(index, finished) in &own {
+            let image = &plan.images[index];
+            let base = base_of(plan, image);
+            for layer in &finished.record.layers {
+                if let Some(base) = base {
+                    layers.pull(&layer.descriptor, base).map_err(|error| error.to_string())?;
+                }
+                blobs.push(layer.descriptor.clone());
+            }
+            blobs.push(finished.record.config.clone());
+            if own.len() > 1 {
+                blobs.push(finished.record.manifest.clone());
+            }
+            built.push(Built { platform: &image.platform, record: &finished.record, base });
+        }
+        let (descriptor, document) = document(layers, &built).map_err(|error| error.to_string())?;
+        let names = loaded.tags.iter().map(|tag| loaded.service.image.with_tag(tag)).collect();
+        images.push(ExportImage { names, document, descriptor, blobs });
+    }
+    let open = |digest: &crate::oci::Digest| layers.store.open_blob(digest).map_err(std::io::Error::other);
+    let failed = |error: crate::image::Error| error.to_string();
+    match destination {
+        Destination::OciLayout(dir) => export_oci_layout(dir, &images, &open).map_err(failed),
+        Destination::DockerArchive(path) => {
+            let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+            let part = path.with_extension("brik-part");
+            let file = File::create(&part).map_err(cannot)?;
+            let written = export_docker_archive(std::io::BufWriter::new(file), &images, &open).map_err(failed);
+            let renamed = written.and_then(|()| std::fs::rename(&part, path).map_err(cannot));
+            renamed.inspect_err(|_| drop(std::fs::remove_file(&part)))
+        }
+    }
+}

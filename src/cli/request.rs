@@ -1,0 +1,90 @@
+//! What the command line and brik.toml together ask a build to do.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::args::{BuildArgs, Global, Progress};
+use super::failure::{Code, Failure};
+use super::output::Destination;
+use super::{environment, one_image, size};
+use crate::config::{Config, Findings, LoadOptions, Timestamps, load};
+use crate::plan;
+
+/// 1980-01-02: the earliest day that every archive format and time zone can hold.
+const DEFAULT_EPOCH: i64 = 315_619_200;
+
+/// What the command line and brik.toml ask for.
+pub struct Request {
+    pub config: Config,
+    /// `--tags`, or those of `--image`.
+    pub tags: Option<Vec<String>>,
+    pub destinations: Vec<Destination>,
+    pub hosts: Vec<(String, std::net::IpAddr)>,
+    /// Bytes.
+    pub shm_size: Option<u64>,
+    /// Seconds since 1970; `None` keeps the times of files.
+    pub epoch: Option<i64>,
+    pub progress: Progress,
+    pub cwd: PathBuf,
+    pub env: BTreeMap<String, String>,
+}
+
+impl Request {
+    pub fn new(global: &Global, args: &BuildArgs) -> Result<Self, Failure> {
+        let (cwd, env) = (global.cwd()?, environment());
+        let (mut config, tags) = match &args.image.image {
+            Some(image) => one_image::config(args, image, &cwd, &env).map(|(config, tags)| (config, Some(tags)))?,
+            None => {
+                let options = LoadOptions { cwd: cwd.clone(), file: global.config.clone(), environment: global.environment.clone(), env: env.clone(), set: global.set.clone() };
+                let config = load(&options).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?;
+                let list = args.tags.as_deref().map(plan::tags::parse_tag_list).transpose();
+                let tags = list.map_err(|error| Failure::usage(format!("--tags: {error}")))?;
+                (overridden(config, args, &cwd, &env)?, tags)
+            }
+        };
+        if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
+            return Err(Failure::unknown_service(unknown, &config));
+        }
+        if let Some(jobs) = args.jobs {
+            let jobs = std::num::NonZeroUsize::new(jobs).ok_or_else(|| Failure::usage("--jobs 0: at least one is needed"))?;
+            config.build.jobs = Some(jobs);
+        }
+        let source_date = config.services.values().find_map(|service| service.args.get("SOURCE_DATE_EPOCH")).or_else(|| env.get("SOURCE_DATE_EPOCH"));
+        let epoch = match (config.build.timestamps, source_date) {
+            (Timestamps::Preserve, _) => None,
+            (_, Some(text)) => Some(text.parse().map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))?),
+            _ => Some(DEFAULT_EPOCH),
+        };
+        let shm_size = args.image.shm_size.as_deref().map(|text| size::parse_bytes(text).ok_or_else(|| Failure::usage(format!("--shm-size {text:?}: expected a size, as in 128m"))));
+        Ok(Self {
+            tags,
+            destinations: args.output.iter().map(|text| Destination::parse(text, &cwd)).collect::<Result<_, _>>()?,
+            hosts: args.image.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
+            shm_size: shm_size.transpose()?,
+            epoch,
+            progress: global.progress,
+            cwd,
+            env,
+            config,
+        })
+    }
+}
+
+/// brik.toml with what the command line says for all services.
+fn overridden(mut config: Config, args: &BuildArgs, cwd: &std::path::Path, env: &BTreeMap<String, String>) -> Result<Config, Failure> {
+    let (build_args, labels) = (one_image::build_args(&args.image, env)?, one_image::labels(&args.image)?);
+    let (secrets, agents) = (one_image::secrets(&args.image, cwd)?, one_image::agents(&args.image, cwd));
+    for service in config.services.values_mut() {
+        service.args.extend(build_args.clone());
+        service.labels.extend(labels.clone());
+        service.secrets.extend(secrets.iter().cloned());
+        service.ssh.extend(agents.iter().cloned());
+    }
+    Ok(config)
+}
+
+fn host(text: &str) -> Result<(String, std::net::IpAddr), Failure> {
+    let refuse = || Failure::usage(format!("--add-host {text:?}: expected HOST:IP"));
+    let (host, address) = text.split_once([':', '=']).ok_or_else(refuse)?;
+    Ok((host.to_owned(), address.trim_matches(['[', ']']).parse().map_err(|_| refuse())?))
+}

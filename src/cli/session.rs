@@ -1,0 +1,219 @@
+//! A planned build on its way to results: Steps, pushes, exports, and what is told of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::args::{BuildArgs, Format, Progress};
+use super::failure::{Code, Failure};
+use super::output::export;
+use super::request::Request;
+use super::workspace::{Workspace, within};
+use crate::build::{self, Built, Finished, Layers, PushCounts, Supplies, base_of};
+use crate::config::{Finding, ImageFormat, Source};
+use crate::oci::{Digest, Platform, Reference};
+use crate::plan::Plan;
+use crate::report::{Event, ImageMetadata, Outcome, Redactor, Row, Summary, Terminal, metadata_by_service, metadata_flat};
+
+/// A build that has been planned.
+pub struct Session<'a> {
+    pub request: &'a Request,
+    pub args: &'a BuildArgs,
+    pub workspace: &'a Workspace<'a>,
+    pub plan: &'a Plan,
+    pub layers: Layers<'a>,
+    pub redactor: &'a Redactor,
+    pub supplies: Supplies,
+    pub started: Instant,
+}
+
+/// A service when all its platforms are done.
+struct Outcomes {
+    row: Row,
+    digest: Option<Digest>,
+}
+
+impl Session<'_> {
+    /// Runs what has to run; pushes and exports what is finished; tells the results.
+    pub fn build(&self, lookup: &build::Lookup) -> Result<(), Failure> {
+        if self.args.push && !lookup.run.is_empty() {
+            self.preflight()?;
+        }
+        let jobs = self.request.config.build.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
+        let format = match self.request.config.build.format {
+            ImageFormat::Oci => crate::image::Format::Oci,
+            ImageFormat::Docker => crate::image::Format::Docker,
+        };
+        let pushed: Mutex<BTreeMap<String, Outcomes>> = Default::default();
+        let single = |index: usize, finished: &Finished| {
+            // A service for several platforms is pushed when all are there.
+            let image = &self.plan.images[index];
+            let alone = self.plan.images.iter().filter(|other| other.service == image.service).count() == 1;
+            if alone {
+                let outcome = self.complete(&image.service, &[(index, finished)])?;
+                pushed.lock().unwrap_or_else(PoisonError::into_inner).insert(image.service.clone(), outcome);
+            }
+            Ok(())
+        };
+        let finished = build::run(self.plan, self.layers, &self.supplies, lookup, (jobs, format), single);
+        let finished = finished.map_err(|failures| self.failure(&failures))?;
+        let mut done = pushed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for loaded in &self.workspace.services {
+            let name = &loaded.service.name;
+            if !done.contains_key(name) {
+                let images: Vec<(usize, &Finished)> = finished.iter().filter(|(index, _)| self.plan.images[**index].service == *name).map(|(i, f)| (*i, f)).collect();
+                done.insert(name.clone(), self.complete(name, &images).map_err(|failure| self.failure(&[failure]))?);
+            }
+        }
+        for destination in &self.request.destinations {
+            export(&self.layers, destination, self.workspace, self.plan, &finished).map_err(Failure::failed)?;
+        }
+        self.tell_results(done, &finished)
+    }
+
+    fn images_of<'f>(&self, images: &[(usize, &'f Finished)]) -> Vec<Built<'f>>
+    where
+        Self: 'f,
+    {
+        let built = |&(index, finished): &(usize, &'f Finished)| {
+            let image = &self.plan.images[index];
+            Built { platform: &image.platform, record: &finished.record, base: base_of(self.plan, image) }
+        };
+        images.iter().map(built).collect()
+    }
+
+    /// Pushes a service if that is asked for, and tells that it is done.
+    fn complete(&self, service: &str, images: &[(usize, &Finished)]) -> Result<Outcomes, build::Failure> {
+        let built = self.images_of(images);
+        let Some(loaded) = self.workspace.services.iter().find(|loaded| loaded.service.name == service) else {
+            return Err(build::Failure::of_service(service, build::Error::Cancelled));
+        };
+        let counts = PushCounts::default();
+        let failed = |error| build::Failure::of_service(service, error);
+        let digest = match self.args.push {
+            true => build::push(&self.layers, service, &loaded.service.image, &loaded.tags, &built, &counts).map_err(failed)?,
+            false => build::document(&self.layers, &built).map_err(failed)?.0.digest,
+        };
+        let sum = |count: fn(&Finished) -> u64| images.iter().map(|(_, finished)| count(finished)).sum::<u64>();
+        let outcome = if sum(|f| f.steps_run) == 0 { Outcome::Cached } else { Outcome::Built };
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.layers.reporter.emit(Event::ServiceFinished { service: service.to_owned(), outcome, digest: Some(digest), seconds });
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let row = Row {
+            service: service.to_owned(),
+            platform: built.first().map_or_else(Platform::host, |image| image.platform.clone()),
+            reference: loaded.service.image.clone(),
+            tags: loaded.tags.clone(),
+            digest: Some(digest),
+            steps_run: sum(|f| f.steps_run),
+            steps_cached: sum(|f| f.steps_cached),
+            layers_pushed: load(&counts.pushed),
+            layers_mounted: load(&counts.mounted),
+            layers_skipped: load(&counts.skipped),
+            seconds,
+            outcome,
+        };
+        Ok(Outcomes { row, digest: Some(digest) })
+    }
+
+    /// Authentication and write permission, before anything is built for nothing.
+    fn preflight(&self) -> Result<(), Failure> {
+        let repositories: BTreeSet<&Reference> = self.workspace.services.iter().map(|loaded| &loaded.service.image).collect();
+        let failures: Vec<String> = std::thread::scope(|scope| {
+            let tries: Vec<_> = repositories.into_iter().map(|image| scope.spawn(move || self.layers.client.preflight(image).map_err(|error| error.to_string()))).collect();
+            tries.into_iter().filter_map(|attempt| attempt.join().unwrap_or_else(|_| Err("the attempt to push ended early".to_owned())).err()).collect()
+        });
+        match failures.first() {
+            None => Ok(()),
+            Some(first) => Err(Failure::diagnosed(Code::Failed, "brik::push::refused", first, Some(self.redactor))),
+        }
+    }
+
+    fn failure(&self, failures: &[build::Failure]) -> Failure {
+        self.layers.reporter.finish();
+        if self.supplies.cancel.is_cancelled() || failures.iter().all(|failure| matches!(failure.error, build::Error::Cancelled)) {
+            return Failure::interrupted();
+        }
+        let real = failures.iter().filter(|failure| !matches!(failure.error, build::Error::Cancelled));
+        let findings: Vec<Finding> = real.map(|failure| self.finding(failure)).collect();
+        Failure::findings(Code::Failed, &findings, Some(self.redactor))
+    }
+
+    fn finding(&self, failure: &build::Failure) -> Finding {
+        let text = failure.error.to_string();
+        let help = failure.error.help();
+        let Some(step) = failure.step.map(|step| &self.plan.steps[step]) else {
+            let service = failure.service.as_deref().unwrap_or("brik");
+            return Finding::error("brik::build::failed", format!("{service}: {text}")).maybe_help(help);
+        };
+        let finding = Finding::error("brik::build::failed", format!("[{}] {}: {text}", step.services.join(", "), step.position)).maybe_help(help);
+        let dockerfile = self.workspace.services.iter().map(|loaded| &loaded.dockerfile).find(|dockerfile| dockerfile.path == step.location.dockerfile);
+        match dockerfile {
+            Some(dockerfile) => {
+                let name = dockerfile.path.strip_prefix(&self.request.config.root).unwrap_or(&dockerfile.path).display().to_string();
+                let source = Source::new(name, dockerfile.text.clone());
+                finding.at(within(&source, step.location.span.clone()))
+            }
+            None => finding,
+        }
+    }
+
+    /// stdout: results. stderr: the table.
+    fn tell_results(&self, done: BTreeMap<String, Outcomes>, finished: &BTreeMap<usize, Finished>) -> Result<(), Failure> {
+        let counts = self.layers.client.counters();
+        let summary = Summary {
+            rows: self.workspace.services.iter().filter_map(|loaded| done.get(&loaded.service.name).map(|outcome| outcome.row.clone())).collect(),
+            requests: counts.requests,
+            bytes_up: counts.bytes_up,
+            bytes_down: counts.bytes_down,
+            bytes_mounted: counts.mounted,
+            elapsed: self.started.elapsed().as_secs_f64(),
+        };
+        self.layers.reporter.finish();
+        if let Some(path) = &self.args.metadata_file {
+            self.write_metadata(&self.request.cwd.join(path), &done, finished)?;
+        }
+        let text = match self.args.format {
+            Format::Human => summary.results(),
+            Format::Json => summary.json().map_err(|error| Failure::failed(error.to_string()))?,
+        };
+        let quiet = Progress::Quiet;
+        if !matches!(self.request.progress, p if p == quiet || p == Progress::Json) {
+            let columns = Terminal::stderr().map_or(100, |terminal| terminal.size().columns);
+            eprint!("{}", self.redactor.redact(&summary.table(columns)));
+        }
+        let mut stdout = std::io::stdout();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        // A reader that has seen enough is no failure.
+        match written {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(format!("stdout cannot be written: {error}"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_metadata(&self, path: &Path, done: &BTreeMap<String, Outcomes>, finished: &BTreeMap<usize, Finished>) -> Result<(), Failure> {
+        let mut images = Vec::new();
+        for loaded in &self.workspace.services {
+            let service = &loaded.service.name;
+            let own: Vec<(usize, &Finished)> = finished.iter().filter(|(index, _)| self.plan.images[**index].service == *service).map(|(i, f)| (*i, f)).collect();
+            let Some(_) = done.get(service).and_then(|outcome| outcome.digest) else { continue };
+            let (descriptor, _) = build::document(&self.layers, &self.images_of(&own)).map_err(|error| Failure::failed(error.to_string()))?;
+            let config = if let [(_, only)] = own[..] { Some(only.record.config.digest) } else { None };
+            images.push(ImageMetadata {
+                service: service.clone(),
+                names: loaded.tags.iter().map(|tag| loaded.service.image.with_tag(tag)).collect(),
+                descriptor,
+                config,
+            });
+        }
+        let text = match (&self.args.image.image, &images[..]) {
+            (Some(_), [only]) => metadata_flat(only),
+            _ => metadata_by_service(&images),
+        };
+        let text = text.map_err(|error| Failure::failed(error.to_string()))?;
+        std::fs::write(path, text).map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+    }
+}

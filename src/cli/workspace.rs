@@ -1,0 +1,177 @@
+//! The services of a run with their Dockerfiles, the edges between them and their tags: what `check` looks at and `build` builds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Config, Finding, Location, NamedContext, Service, Source};
+use crate::dockerfile::SyntaxError;
+use crate::oci::{Platform, Reference};
+use crate::plan::tags::{self, Facts};
+use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, ServiceNames, Survey, Target, images_of, order};
+use crate::source::GitFacts;
+
+pub struct Workspace<'c> {
+    pub config: &'c Config,
+    /// In the order of their needs.
+    pub services: Vec<Loaded<'c>>,
+    pub names: ServiceNames,
+    pub edges: Vec<Edge>,
+}
+
+pub struct Loaded<'c> {
+    pub service: &'c Service,
+    pub dockerfile: Arc<Dockerfile>,
+    /// By platform.
+    pub surveys: Vec<(Platform, Survey)>,
+    pub tags: Vec<String>,
+}
+
+impl<'c> Workspace<'c> {
+    /// Loads the services named in `selected` (all if it is empty) and those they need. What is wrong is in the findings; the
+    /// workspace then lacks what could not be loaded.
+    pub fn load(config: &'c Config, selected: &[String], git: &GitFacts, tag_list: Option<&[String]>) -> (Self, Vec<Finding>) {
+        let mut findings = Vec::new();
+        let facts = facts(git);
+        let mut names = ServiceNames::default();
+        let mut loaded: BTreeMap<&str, Loaded> = BTreeMap::new();
+        for (name, service) in &config.services {
+            let tags = match tag_list {
+                Some(tags) => tags.to_vec(),
+                None => match tags::render(name, &service.tags, &facts) {
+                    Ok(rendered) => rendered.tags,
+                    Err(error) => {
+                        let wanted = selected.is_empty() || selected.iter().any(|s| s == name);
+                        if wanted {
+                            findings.push(Finding::error("brik::tags::none", error.to_string()).at(service.location.clone()));
+                        }
+                        Vec::new()
+                    }
+                },
+            };
+            names.insert(name, &service.image, tags.clone());
+            match load_dockerfile(config, &service.dockerfile) {
+                Ok(dockerfile) => drop(loaded.insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), surveys: Vec::new(), tags })),
+                Err(more) => findings.extend(more),
+            }
+        }
+        for one in loaded.values_mut() {
+            let contexts: BTreeSet<&str> = one.service.contexts.keys().map(String::as_str).collect();
+            for platform in &one.service.platforms {
+                let target = one.service.target.as_deref();
+                match one.dockerfile.survey(&one.service.args, target, platform, &Platform::host(), &contexts) {
+                    Ok(survey) => one.surveys.push((platform.clone(), survey)),
+                    Err(error) => {
+                        findings.push(plan_finding(config, &one.dockerfile, &error));
+                        break;
+                    }
+                }
+            }
+        }
+        let edges = edges(&loaded, &names);
+        let ordered = match order(loaded.keys().copied(), &edges) {
+            Ok(ordered) => ordered.into_iter().map(str::to_owned).collect(),
+            Err(cycle) => {
+                let location = loaded.get(cycle[0].as_str()).map(|one| one.service.location.clone());
+                let finding = Finding::error("brik::graph::cycle", format!("services need each other: {}", cycle.join(" -> ")));
+                let finding = finding.help("take one of these edges away: a service cannot be built from itself");
+                findings.push(location.map_or(finding.clone(), |location| finding.at(location)));
+                Vec::new()
+            }
+        };
+        let wanted = closure(selected, &edges);
+        let services = ordered.iter().filter(|name| selected.is_empty() || wanted.contains(name.as_str())).filter_map(|name| loaded.remove(name.as_str()));
+        let services = services.collect();
+        (Self { config, services, names, edges }, findings)
+    }
+}
+
+impl Workspace<'_> {
+    /// The base images that the targets name, as far as that is known before planning.
+    pub fn images(&self, targets: &[Target]) -> Vec<(Reference, Platform)> {
+        let mut images = Vec::new();
+        for (loaded, target) in self.services.iter().zip(targets) {
+            for (platform, survey) in &loaded.surveys {
+                images.extend(images_of(target, survey, &self.names, platform));
+            }
+        }
+        images.sort();
+        images.dedup();
+        images
+    }
+}
+
+/// `selected` and all that they need.
+fn closure<'a>(selected: &'a [String], edges: &'a [Edge]) -> BTreeSet<&'a str> {
+    let mut wanted: BTreeSet<&str> = BTreeSet::new();
+    let mut pending: Vec<&str> = selected.iter().map(String::as_str).collect();
+    while let Some(name) = pending.pop() {
+        if wanted.insert(name) {
+            pending.extend(edges.iter().filter(|edge| edge.service == name).map(|edge| edge.dependency.as_str()));
+        }
+    }
+    wanted
+}
+
+fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
+    let mut edges = BTreeSet::new();
+    let mut add = |service: &str, dependency: &str, reason: EdgeReason| {
+        edges.insert(Edge { service: service.to_owned(), dependency: dependency.to_owned(), reason });
+    };
+    for (name, one) in loaded {
+        one.service.needs.iter().for_each(|needed| add(name, needed, EdgeReason::Needs));
+        for outside in one.surveys.iter().flat_map(|(_, survey)| &survey.outside) {
+            match one.service.contexts.get(&outside.name.to_ascii_lowercase()) {
+                Some(NamedContext::Service(service)) => add(name, service, EdgeReason::Context),
+                Some(_) => {}
+                None => {
+                    if let Some(service) = names.service_of(&outside.name, name) {
+                        add(name, service, outside.reason.clone());
+                    }
+                }
+            }
+        }
+    }
+    edges.into_iter().collect()
+}
+
+fn facts(git: &GitFacts) -> Facts {
+    let date = git.commit_time.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    Facts {
+        sha: git.sha.clone(),
+        branch: git.branch.clone(),
+        tags: git.tags.clone(),
+        pr: git.pr.clone(),
+        date: date.map(|time| time.strftime("%Y%m%d").to_string()),
+    }
+}
+
+/// A path as the user would write it: relative to brik.toml where it lies below.
+fn shown(config: &Config, path: &Path) -> String {
+    path.strip_prefix(&config.root).unwrap_or(path).display().to_string()
+}
+
+fn load_dockerfile(config: &Config, path: &Path) -> Result<Dockerfile, Vec<Finding>> {
+    let name = shown(config, path);
+    let bytes = std::fs::read(path).map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
+    Dockerfile::parse(path, &bytes).map_err(|errors| {
+        let source = Source::new(name, String::from_utf8_lossy(&bytes).into_owned());
+        errors.iter().map(|error| syntax_finding(&source, error)).collect()
+    })
+}
+
+fn syntax_finding(source: &Source, error: &SyntaxError) -> Finding {
+    Finding::error("brik::dockerfile::syntax", error.to_string()).maybe_help(error.help()).at(within(source, error.span.range()))
+}
+
+/// A planning error on the bytes of its Dockerfile.
+pub fn plan_finding(config: &Config, dockerfile: &Dockerfile, error: &PlanError) -> Finding {
+    let source = Source::new(shown(config, &dockerfile.path), dockerfile.text.clone());
+    Finding::error("brik::plan::invalid", error.to_string()).maybe_help(error.help()).at(within(&source, error.span.clone()))
+}
+
+/// A location whose span stays within the text, also where the text had to be read lossily.
+pub fn within(source: &Source, span: std::ops::Range<usize>) -> Location {
+    let length = source.text.len();
+    source.at(span.start.min(length)..span.end.min(length))
+}
