@@ -15,7 +15,7 @@ use super::digest::digest_file;
 use super::error::{Error, shown};
 use super::ignore::IgnoreFile;
 use super::inode::node_of;
-use super::stat_cache::{self, Known, StatCache, Stamp};
+use super::stat_cache::{self, Known, Stamp, StatCache};
 use super::tree::{Node, NodeKind, Tree, TreePath};
 use super::walk::{Entry, Listing, split, walk};
 use super::xattrs;
@@ -287,7 +287,7 @@ mod tests {
             return;
         }
         let directory = made(&["a/b", "c"]);
-        fs::set_permissions(directory.path().join("a"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(directory.path().join("a"), fs::Permissions::from_mode(0o000)).unwrap();
         let context = walked(&directory, "", &in_memory());
         assert!(context.digest(b"c").is_ok());
         assert!(context.children(b"a").unwrap_err().to_string().starts_with("\"/a\":"));

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn only_what_reaches_the_image_changes_the_key() {
-        let changes: &[(&str, fn(&Path), bool)] = &[
+        type Change = (&'static str, fn(&Path), bool);
+        let changes: &[Change] = &[
             ("nothing", |_| {}, false),
             ("mtime", |root| fs::File::open(root.join("d/a")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap(), false),
             ("a file elsewhere", |root| fs::write(root.join("other"), "").unwrap(), false),

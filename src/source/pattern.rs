@@ -56,8 +56,8 @@ impl Pattern {
     }
 
     fn parse(pattern: &[u8], dialect: Dialect) -> Result<Self, PatternError> {
-        let tokens = tokens(pattern, dialect)
-            .map_err(|reason| PatternError { pattern: String::from_utf8_lossy(pattern).into_owned(), reason })?;
+        let tokens =
+            tokens(pattern, dialect).map_err(|reason| PatternError { pattern: String::from_utf8_lossy(pattern).into_owned(), reason })?;
         let literals = |tokens: &mut dyn Iterator<Item = &Token>| -> Vec<u32> {
             tokens.map_while(|token| if let Token::Char(c) = token { Some(*c) } else { None }).collect()
         };
@@ -354,9 +354,9 @@ mod tests {
 
     #[test]
     fn many_stars_on_a_long_path_end_soon() {
-        let pattern = Pattern::moby("*a**/".repeat(200).as_bytes()).unwrap();
+        let pattern = Pattern::moby("*a*b**/".repeat(40).as_bytes()).unwrap();
         let started = std::time::Instant::now();
-        assert!(!pattern.matches("a/".repeat(2000).as_bytes()));
+        assert!(!pattern.matches(&[b"a/".repeat(3000), b"ab/".to_vec()].concat()));
         assert!(started.elapsed().as_secs() < 20);
     }
 
@@ -381,9 +381,16 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_as_in_go() {
-        for (path, expected) in
-            [("", "."), (".", "."), ("a//b/./c/", "a/b/c"), ("a/../b", "b"), ("../a", "../a"), ("/../a", "/a"), ("/", "/"), ("a/../../b", "../b")]
-        {
+        for (path, expected) in [
+            ("", "."),
+            (".", "."),
+            ("a//b/./c/", "a/b/c"),
+            ("a/../b", "b"),
+            ("../a", "../a"),
+            ("/../a", "/a"),
+            ("/", "/"),
+            ("a/../../b", "../b"),
+        ] {
             assert_eq!(String::from_utf8_lossy(&clean(path.as_bytes())), expected, "{path}");
         }
         assert_eq!(clean_in_root(b"../a/./b/../c"), b"a/c");

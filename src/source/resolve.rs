@@ -55,7 +55,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs::create_dir_all(root.join("a/b")).unwrap();
-        for (target, link) in [("b", "a/rel"), ("/a", "abs"), ("../../../a/b", "a/b/up"), ("abs/rel", "chain"), ("x", "loop"), ("loop", "x")] {
+        for (target, link) in
+            [("b", "a/rel"), ("/a", "abs"), ("../../../a/b", "a/b/up"), ("abs/rel", "chain"), ("x", "loop"), ("loop", "x")]
+        {
             symlink(target, root.join(link)).unwrap();
         }
         let tree = RootTree::open(root).unwrap();

@@ -74,9 +74,7 @@ impl Tree for RootTree {
 
     fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         // overlayfs' own marks are no part of the image, and SELinux labels are the host's.
-        let host = |name: &[u8]| {
-            name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") || name == b"security.selinux"
-        };
+        let host = |name: &[u8]| name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") || name == b"security.selinux";
         xattrs::read(self.fd(path, OFlags::PATH)?.as_fd(), |name| !host(name))
     }
 }

@@ -228,7 +228,8 @@ mod tests {
                 .iter()
                 .map(|found| {
                     let below: Vec<_> = found.below.iter().map(|(path, _)| text(path)).collect();
-                    let name = if found.name == found.path { text(&found.name) } else { format!("{}={}", text(&found.name), text(&found.path)) };
+                    let name =
+                        if found.name == found.path { text(&found.name) } else { format!("{}={}", text(&found.name), text(&found.path)) };
                     if found.node.kind == NodeKind::Directory { format!("{name}[{}]", below.join(",")) } else { name }
                 })
                 .collect::<Vec<_>>()

@@ -15,7 +15,7 @@ use super::error::Error;
 use super::ignore::IgnoreFile;
 use super::inode::node_of;
 use super::pattern_list::Verdict;
-use super::stat_cache::{Known, StatCache, Stamp};
+use super::stat_cache::{Known, Stamp, StatCache};
 use super::tree::{Node, NodeKind, TreePath};
 
 /// The entries of a directory, sorted by name, or why they could not be read.
