@@ -72,9 +72,13 @@ impl Context {
         Ok(entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok().map(|at| &entries[at]))
     }
 
-    fn open_checked(&self, path: &[u8]) -> io::Result<(File, &Entry)> {
+    fn file(&self, path: &[u8]) -> io::Result<&Entry> {
         let entry = self.entry(path)?.filter(|entry| entry.node.kind == NodeKind::File);
-        let entry = entry.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{:?} is no file", shown(path))))?;
+        entry.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{:?} is no file", shown(path))))
+    }
+
+    fn open_checked(&self, path: &[u8]) -> io::Result<(File, &Entry)> {
+        let entry = self.file(path)?;
         // Should it have become a FIFO since: opening does not block, and the stamp differs.
         let fd = open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| named(path, &error))?;
         self.cache.count_opened();
@@ -90,10 +94,12 @@ impl Context {
     }
 
     fn known(&self, path: &[u8]) -> io::Result<Known> {
-        let absent = || io::Error::new(io::ErrorKind::NotFound, format!("{:?} is no file", shown(path)));
-        let entry = self.entry(path)?.ok_or_else(absent)?;
+        let entry = self.file(path)?;
         // Held while the file is read: whoever asks for the same file waits for the answer.
         let mut known = entry.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = self.cache.find_learned(&entry.stamp);
+        }
         if let Some(known) = *known {
             return Ok(known);
         }
@@ -132,9 +138,10 @@ impl Tree for Context {
     }
 
     fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        match self.lookup(path)?.map(|node| node.kind) {
-            Some(NodeKind::File) if !self.known(path)?.has_xattrs => Ok(Vec::new()),
-            Some(NodeKind::File | NodeKind::Directory) => {
+        let entry = if path.is_empty() { None } else { self.entry(path)? };
+        match entry.map_or(&self.root_node.kind, |entry| &entry.node.kind) {
+            NodeKind::File if !self.known(path)?.has_xattrs => Ok(Vec::new()),
+            NodeKind::File | NodeKind::Directory => {
                 let fd = open_beneath(self.root.as_fd(), path, OFlags::PATH).map_err(|error| named(path, &error))?;
                 xattrs::read(fd.as_fd(), kept).map_err(|error| named(path, &error))
             }

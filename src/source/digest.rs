@@ -88,31 +88,29 @@ impl Parts {
         self.add(&(count as u64).to_le_bytes());
     }
 
+    /// One part of fixed layout for most nodes: a node is a few dozen bytes to hash.
     fn add_node(&mut self, node: &Node, content: &Content) {
         let (kind, detail) = match &node.kind {
-            NodeKind::File => ("file", content.digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default()),
-            NodeKind::Directory => ("directory", Vec::new()),
-            NodeKind::Symlink(target) => ("symlink", target.clone()),
-            NodeKind::Fifo => ("fifo", Vec::new()),
-            NodeKind::Socket => ("socket", Vec::new()),
-            NodeKind::CharDevice { major, minor } => ("char", device(*major, *minor)),
-            NodeKind::BlockDevice { major, minor } => ("block", device(*major, *minor)),
+            NodeKind::File => (0, content.digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default()),
+            NodeKind::Directory => (1, Vec::new()),
+            NodeKind::Symlink(target) => (2, target.clone()),
+            NodeKind::Fifo => (3, Vec::new()),
+            NodeKind::Socket => (4, Vec::new()),
+            NodeKind::CharDevice { major, minor } => (5, [major.to_le_bytes(), minor.to_le_bytes()].concat()),
+            NodeKind::BlockDevice { major, minor } => (6, [major.to_le_bytes(), minor.to_le_bytes()].concat()),
         };
-        self.add(kind.as_bytes());
-        self.add(&detail);
+        let mut part = vec![kind];
         for number in [node.mode, node.uid, node.gid] {
-            self.add(&number.to_le_bytes());
+            part.extend(number.to_le_bytes());
         }
+        part.extend(detail);
+        self.add(&part);
         self.add_count(content.xattrs.len());
         for (name, value) in &content.xattrs {
             self.add(name);
             self.add(value);
         }
     }
-}
-
-fn device(major: u32, minor: u32) -> Vec<u8> {
-    [major.to_le_bytes(), minor.to_le_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use rustix::fs::Stat;
 use rustix::time::{ClockId, clock_gettime};
@@ -57,7 +57,8 @@ pub struct StatCache {
     records: Vec<u8>,
     run: u32,
     learned: Mutex<HashMap<(u64, u64), (Stamp, Known)>>,
-    used: Mutex<Vec<usize>>,
+    /// Which records were found in this run; no lock, as every file of a walk passes here.
+    used: Vec<AtomicBool>,
     digests_computed: AtomicU64,
     files_opened: AtomicU64,
 }
@@ -72,7 +73,8 @@ impl StatCache {
     pub fn load(path: &Path) -> Self {
         let records = fs::read(path).ok().and_then(checked).unwrap_or_default();
         let run = records.chunks_exact(RECORD).map(last_used).max().unwrap_or(0).saturating_add(1);
-        Self { path: Some(path.to_owned()), records, run, ..Self::default() }
+        let used = std::iter::repeat_with(AtomicBool::default).take(records.len() / RECORD).collect();
+        Self { path: Some(path.to_owned()), records, run, used, ..Self::default() }
     }
 
     pub fn counters(&self) -> Counters {
@@ -83,20 +85,22 @@ impl StatCache {
         self.files_opened.fetch_add(1, Relaxed);
     }
 
+    /// What an earlier run learned of the file.
     pub(super) fn find(&self, stamp: &Stamp) -> Option<Known> {
-        let key = (stamp.device, stamp.inode);
-        if let Some((seen, known)) = lock(&self.learned).get(&key)
-            && seen == stamp
-        {
-            return Some(*known);
-        }
-        let at = self.position(key)?;
+        let at = self.position((stamp.device, stamp.inode))?;
         let (seen, known, _) = decode(self.record(at));
         if seen != *stamp {
             return None;
         }
-        lock(&self.used).push(at);
+        self.used[at].store(true, Relaxed);
         Some(known)
+    }
+
+    /// What this run learned of the file, through another context.
+    pub(super) fn find_learned(&self, stamp: &Stamp) -> Option<Known> {
+        let learned = lock(&self.learned);
+        let (seen, known) = learned.get(&(stamp.device, stamp.inode))?;
+        (seen == stamp).then_some(*known)
     }
 
     /// Notes what reading the file told. `read_at` is the clock ([`now`]) from before it was read.
@@ -113,13 +117,10 @@ impl StatCache {
         let learned = lock(&self.learned);
         let Some(path) = self.path.as_ref().filter(|_| !learned.is_empty()) else { return Ok(()) };
         let mut kept: HashMap<(u64, u64), [u8; RECORD]> = HashMap::new();
-        for record in self.records.chunks_exact(RECORD) {
-            let (stamp, known, used) = decode(record);
-            kept.insert((stamp.device, stamp.inode), encode(&stamp, &known, used));
-        }
-        for &at in lock(&self.used).iter() {
-            let (stamp, known, _) = decode(self.record(at));
-            kept.insert((stamp.device, stamp.inode), encode(&stamp, &known, self.run));
+        for (record, used) in self.records.chunks_exact(RECORD).zip(&self.used) {
+            let (stamp, known, last_used) = decode(record);
+            let run = if used.load(Relaxed) { self.run } else { last_used };
+            kept.insert((stamp.device, stamp.inode), encode(&stamp, &known, run));
         }
         for (key, (stamp, known)) in learned.iter() {
             kept.insert(*key, encode(stamp, known, self.run));
@@ -343,8 +344,11 @@ mod tests {
             assert_eq!(racy(&Stamp { ctime, ..stamp(1) }, read_at), expected, "{ctime:?} read at {read_at:?}");
         }
         let cache = StatCache::in_memory();
-        cache.learn(&Stamp { ctime: now(), ..stamp(1) }, known("x"), now());
-        assert_eq!(cache.find(&Stamp { ctime: now(), ..stamp(1) }), None);
+        let fresh = Stamp { ctime: now(), ..stamp(1) };
+        cache.learn(&fresh, known("x"), now());
+        assert_eq!(cache.find_learned(&fresh), None);
+        cache.learn(&stamp(1), known("x"), now());
+        assert_eq!(cache.find_learned(&stamp(1)), Some(known("x")));
     }
 
     #[test]
