@@ -1,0 +1,333 @@
+//! What a source of COPY or ADD stands for, as BuildKit expands it (dockerfile2llb's `dispatchCopy` over fsutil's `copy`).
+
+use super::error::{Error, shown};
+use super::pattern::{Pattern, clean_in_root, has_wildcards};
+use super::pattern_list::{PatternList, Verdict};
+use super::resolve::resolve;
+use super::tree::{Match, Node, NodeKind, Tree, TreePath};
+use super::walk::{join, split};
+
+/// How a source is read.
+#[derive(Debug, Clone, Default)]
+pub struct SelectOptions {
+    /// `*`, `?` and `[…]` are wildcards. Without it the source is one literal path.
+    pub wildcards: bool,
+    /// `--parents`: the source is a pattern with `**`, and the directories of what it matches are kept, from `/./` on.
+    pub parents: bool,
+    /// `--exclude`: patterns counted from the source directory; files that a wildcard matches are judged by their names.
+    pub exclude: PatternList,
+}
+
+/// Expands `source`, a path from the tree's root after word expansion (`./`, a leading slash and `..` are fine).
+///
+/// Matches are sorted. Links on the way and in the last place are followed inside the tree; links below a directory are
+/// kept. A plain path that does not exist is [`Error::NotFound`]; a wildcard that matches nothing selects nothing.
+/// With `--parents` every match is the directory before the pivot, `parents` is empty, and `below` names what is kept
+/// with its directories: copied as any directory's content is.
+pub fn select(tree: &dyn Tree, source: &[u8], options: &SelectOptions) -> Result<Vec<Match>, Error> {
+    if options.parents {
+        return select_with_parents(tree, source, options);
+    }
+    let source = clean_in_root(source);
+    if !options.wildcards || !has_wildcards(&source) {
+        return Ok(vec![found(tree, source, options)?]);
+    }
+    let mut matches = Vec::new();
+    for name in expand(tree, &source)? {
+        let found = found(tree, name, options)?;
+        if found.node.kind == NodeKind::Directory || !options.exclude.matches(split(&found.name).1) {
+            matches.push(found);
+        }
+    }
+    Ok(matches)
+}
+
+fn found(tree: &dyn Tree, name: TreePath, options: &SelectOptions) -> Result<Match, Error> {
+    let path = resolve(tree, &name)?;
+    let node = lookup(tree, &path)?.ok_or_else(|| Error::NotFound(shown(&name)))?;
+    let below = match node.kind {
+        NodeKind::Directory => Selection::new(tree, &path, None, &options.exclude).run()?,
+        _ => Vec::new(),
+    };
+    Ok(Match { path, name, node, parents: None, below })
+}
+
+fn select_with_parents(tree: &dyn Tree, source: &[u8], options: &SelectOptions) -> Result<Vec<Match>, Error> {
+    // The first `/./` is the pivot; a source that begins with `./` has none.
+    let pivot = source.windows(3).position(|window| window == b"/./");
+    let (base, pattern) = pivot.map_or((&b""[..], source), |at| (&source[..at], &source[at + 3..]));
+    let (base, pattern) = (clean_in_root(base), clean_in_root(pattern));
+    let literal = !options.wildcards || !(has_wildcards(&base) || has_wildcards(&pattern));
+    let include = PatternList::new([if pattern.is_empty() { b"**".as_slice() } else { &pattern }])?;
+    let bases = if options.wildcards && has_wildcards(&base) { expand(tree, &base)? } else { vec![base.clone()] };
+    let mut matches = Vec::new();
+    for name in bases {
+        let path = resolve(tree, &name)?;
+        let node = lookup(tree, &path)?.ok_or_else(|| Error::NotFound(shown(&name)))?;
+        if node.kind == NodeKind::Directory {
+            let below = Selection::new(tree, &path, Some(&include), &options.exclude).run()?;
+            matches.push(Match { path, name, node, parents: Some(TreePath::new()), below });
+        }
+    }
+    let required = literal && !pattern.is_empty();
+    let exists = |found: &Match| lookup(tree, &join(&found.path, &pattern)).map(|node| node.is_some());
+    if required && !matches.first().map_or(Ok(false), exists)? {
+        return Err(Error::NotFound(shown(&join(&base, &pattern))));
+    }
+    Ok(matches)
+}
+
+/// The paths that a source with wildcards names. Up to the first wildcard links are followed, from there on they are not:
+/// BuildKit walks from that directory.
+fn expand(tree: &dyn Tree, source: &[u8]) -> Result<Vec<TreePath>, Error> {
+    let components: Vec<&[u8]> = source.split(|&b| b == b'/').collect();
+    let literal = components.iter().take_while(|component| !has_wildcards(component)).count();
+    let (prefix, rest) = components.split_at(literal);
+    let prefix = prefix.join(&b'/');
+    let base = resolve(tree, &prefix)?;
+    if lookup(tree, &base)?.is_none() {
+        return Err(Error::NotFound(shown(&prefix)));
+    }
+    let mut paths = vec![base];
+    for component in rest {
+        let pattern = Pattern::component(component)?;
+        let mut matched = Vec::new();
+        for directory in paths {
+            if lookup(tree, &directory)?.is_some_and(|node| node.kind == NodeKind::Directory) {
+                let names = children(tree, &directory)?.into_iter().filter(|name| pattern.matches(name));
+                matched.extend(names.map(|name| join(&directory, &name)));
+            }
+        }
+        paths = matched;
+    }
+    Ok(paths)
+}
+
+/// One pass over what lies below a directory.
+struct Selection<'a> {
+    tree: &'a dyn Tree,
+    base: &'a [u8],
+    /// Nothing but what it takes, and the directories on the way.
+    include: Option<&'a PatternList>,
+    exclude: &'a PatternList,
+    out: Vec<(TreePath, Node)>,
+}
+
+/// A directory being walked: its names still to come, the last one first.
+struct Level {
+    path: TreePath,
+    names: Vec<Vec<u8>>,
+    include: Verdict,
+    exclude: Verdict,
+    /// Not taken itself: it joins the selection before the first of its content that is.
+    pending: Option<Node>,
+}
+
+impl<'a> Selection<'a> {
+    fn new(tree: &'a dyn Tree, base: &'a [u8], include: Option<&'a PatternList>, exclude: &'a PatternList) -> Self {
+        Self { tree, base, include, exclude, out: Vec::new() }
+    }
+
+    fn run(mut self) -> Result<Vec<(TreePath, Node)>, Error> {
+        let root = Level {
+            path: TreePath::new(),
+            names: self.names(b"")?,
+            include: Verdict::default(),
+            exclude: Verdict::default(),
+            pending: None,
+        };
+        let mut levels = vec![root];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
+                levels.pop();
+                continue;
+            };
+            let path = join(&level.path, &name);
+            let include = self.include.map(|list| list.judge(&path, &level.include));
+            let exclude = self.exclude.judge(&path, &level.exclude);
+            let taken = include.as_ref().is_none_or(|verdict| verdict.matched) && !exclude.matched;
+            // Gone since the directory was listed, where it is not a context.
+            let Some(node) = lookup(self.tree, &join(self.base, &path))? else { continue };
+            if taken {
+                for level in &mut levels {
+                    self.out.extend(level.pending.take().map(|node| (level.path.clone(), node)));
+                }
+                self.out.push((path.clone(), node.clone()));
+            }
+            if node.kind == NodeKind::Directory && self.may_take_below(&path, include.as_ref(), &exclude) {
+                let names = self.names(&path)?;
+                let pending = (!taken).then_some(node);
+                levels.push(Level { path, names, include: include.unwrap_or_default(), exclude, pending });
+            }
+        }
+        Ok(self.out)
+    }
+
+    fn may_take_below(&self, path: &[u8], include: Option<&Verdict>, exclude: &Verdict) -> bool {
+        let included = match (self.include, include) {
+            (Some(list), Some(verdict)) => verdict.matched || list.may_differ_below(path, verdict),
+            _ => true,
+        };
+        included && (!exclude.matched || self.exclude.may_differ_below(path, exclude))
+    }
+
+    fn names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let mut names = children(self.tree, &join_paths(self.base, path))?;
+        names.reverse();
+        Ok(names)
+    }
+}
+
+fn join_paths(base: &[u8], path: &[u8]) -> TreePath {
+    if path.is_empty() { base.to_vec() } else { join(base, path) }
+}
+
+fn lookup(tree: &dyn Tree, path: &[u8]) -> Result<Option<Node>, Error> {
+    tree.lookup(path).map_err(|source| Error::Read { path: shown(path).into(), source })
+}
+
+fn children(tree: &dyn Tree, path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+    tree.children(path).map_err(|source| Error::Read { path: shown(path).into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::RootTree;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    struct Made {
+        _directory: tempfile::TempDir,
+        tree: RootTree,
+    }
+
+    /// Files by path; `a -> b` is a link; `a/` a directory.
+    fn made(paths: &[&str]) -> Made {
+        let directory = tempfile::tempdir().unwrap();
+        for path in paths {
+            let (path, target) = path.split_once(" -> ").map_or((*path, None), |(path, target)| (path, Some(target)));
+            let full = directory.path().join(path);
+            fs::create_dir_all(full.parent().unwrap()).unwrap();
+            match target {
+                Some(target) => symlink(target, full).unwrap(),
+                None if path.ends_with('/') => fs::create_dir_all(full).unwrap(),
+                None => fs::write(full, path).unwrap(),
+            }
+        }
+        Made { tree: RootTree::open(directory.path()).unwrap(), _directory: directory }
+    }
+
+    /// `name=path[below,…]` of each match, or the error.
+    fn selected(made: &Made, source: &str, parents: bool, exclude: &[&str]) -> String {
+        let options = SelectOptions { wildcards: true, parents, exclude: PatternList::new(exclude).unwrap() };
+        let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        match select(&made.tree, source.as_bytes(), &options) {
+            Err(error) => error.to_string(),
+            Ok(matches) => matches
+                .iter()
+                .map(|found| {
+                    let below: Vec<_> = found.below.iter().map(|(path, _)| text(path)).collect();
+                    let name =
+                        if found.name == found.path { text(&found.name) } else { format!("{}={}", text(&found.name), text(&found.path)) };
+                    if found.node.kind == NodeKind::Directory { format!("{name}[{}]", below.join(",")) } else { name }
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+        }
+    }
+
+    #[test]
+    fn plain_sources_and_wildcards_are_expanded() {
+        let made = made(&["b.txt", "a.txt", "[x]", "d/c", "d/sub/e.txt", "d/link -> c", "f/", "to-d -> d", "to-a -> /a.txt", "gone -> no"]);
+        for (source, expected) in [
+            ("a.txt", "a.txt"),
+            ("./d/../a.txt", "a.txt"),
+            ("../../a.txt", "a.txt"),
+            ("d", "d[c,link,sub,sub/e.txt]"),
+            ("d/", "d[c,link,sub,sub/e.txt]"),
+            ("d/sub/..", "d[c,link,sub,sub/e.txt]"),
+            ("f", "f[]"),
+            ("*.txt", "a.txt b.txt"),
+            ("d*", "d[c,link,sub,sub/e.txt]"),
+            ("*/*.txt", ""),
+            ("*/s*/*.txt", "d/sub/e.txt"),
+            ("to-*/c", ""),
+            ("to-d/c*", "d/c"),
+            ("to-d/c", "to-d/c=d/c"),
+            ("to-a", "to-a=a.txt"),
+            ("to-?", "to-a=a.txt to-d=d[c,link,sub,sub/e.txt]"),
+            ("d/li*", "d/link=d/c"),
+            ("[[]x]", "[x]"),
+            ("nomatch*", ""),
+            ("missing", "\"/missing\": not found"),
+            ("a.txt/x", "\"/a.txt/x\": not found"),
+            ("missing/*", "\"/missing\": not found"),
+            ("a.txt/*", ""),
+            ("gone", "\"/gone\": not found"),
+            ("[x-]", "invalid pattern \"[x-]\": `-` and `]` need a backslash there"),
+        ] {
+            assert_eq!(selected(&made, source, false, &[]), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn the_root_is_a_directory_like_any_other() {
+        let made = made(&["a", "d/b"]);
+        for source in ["", ".", "/", "./"] {
+            assert_eq!(selected(&made, source, false, &[]), "[a,d,d/b]", "{source}");
+        }
+    }
+
+    #[test]
+    fn excluded_paths_count_from_the_source_directory() {
+        let made = made(&["a.txt", "b.c", "d/a.txt", "d/b.c", "d/views/x", "d/views/y"]);
+        for (source, exclude, expected) in [
+            (".", &["*.txt"][..], "[b.c,d,d/a.txt,d/b.c,d/views,d/views/x,d/views/y]"),
+            (".", &["**/*.txt"], "[b.c,d,d/b.c,d/views,d/views/x,d/views/y]"),
+            ("d", &["*.txt"], "d[b.c,views,views/x,views/y]"),
+            ("d", &["views"], "d[a.txt,b.c]"),
+            ("d", &["views", "!views/y"], "d[a.txt,b.c,views,views/y]"),
+            ("d", &["views/*"], "d[a.txt,b.c,views]"),
+            ("d", &["!**/x"], "d[a.txt,b.c,views,views/x,views/y]"),
+            ("*", &["*.txt"], "b.c d[b.c,views,views/x,views/y]"),
+            ("a.txt", &["*.txt"], "a.txt"),
+        ] {
+            assert_eq!(selected(&made, source, false, exclude), expected, "{source} without {exclude:?}");
+        }
+    }
+
+    #[test]
+    fn parents_are_kept_from_the_pivot_on() {
+        let made = made(&["x/y/a", "x/y/b", "x/z/a", "x/f", "x2/y/a", "w/b", "link -> x"]);
+        for (source, expected) in [
+            ("x/y", "[x,x/y,x/y/a,x/y/b]"),
+            ("./x/y/", "[x,x/y,x/y/a,x/y/b]"),
+            ("/x/y/.", "[x,x/y,x/y/a,x/y/b]"),
+            ("x/y/a", "[x,x/y,x/y/a]"),
+            ("x/./y/a", "x[y,y/a]"),
+            ("./x/./*", "x[f,y,y/a,y/b,z,z/a]"),
+            ("/./x/f", "[x,x/f]"),
+            ("x/./y/./a", "x[y,y/a]"),
+            ("**/b", "[w,w/b,x,x/y,x/y/b]"),
+            ("x*/./y/a", "x[y,y/a] x2[y,y/a]"),
+            ("x*/./**/b", "x[y,y/b] x2[]"),
+            ("link/./y/a", "link=x[y,y/a]"),
+            ("nomatch*", "[]"),
+            ("x/missing", "\"/x/missing\": not found"),
+            ("missing/./x", "\"/missing\": not found"),
+            ("link/y/a", "\"/link/y/a\": not found"),
+            ("w/./.", "w[b]"),
+        ] {
+            assert_eq!(selected(&made, source, true, &[]), expected, "{source}");
+        }
+        assert_eq!(selected(&made, "x", true, &["x/y", "!x/y/b"]), "[x,x/f,x/y,x/y/b,x/z,x/z/a]");
+    }
+
+    #[test]
+    fn without_wildcards_a_source_is_literal() {
+        let made = made(&["*", "a"]);
+        let matches = select(&made.tree, b"*", &SelectOptions::default()).unwrap();
+        assert_eq!(matches.iter().map(|found| found.path.as_slice()).collect::<Vec<_>>(), [b"*"]);
+    }
+}
