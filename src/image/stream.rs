@@ -15,25 +15,25 @@ pub struct Limits {
     pub members: u64,
     /// Bytes, both of the tar stream and of the files made from it.
     pub bytes: u64,
-    /// Decoded bytes for each byte of input; the first 64 MiB are free. (gzip cannot exceed 1032.)
+    /// Decoded bytes for each byte of input. (gzip cannot exceed 1032; zstd makes 30,000 zeros of a byte.)
     pub ratio: u64,
+    /// Decoded bytes before the ratio counts: a large file of zeros is honest.
+    pub ratio_after: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { members: 10_000_000, bytes: 512 << 30, ratio: 2_000 }
+        Self { members: 10_000_000, bytes: 512 << 30, ratio: 2_000, ratio_after: 4 << 30 }
     }
 }
 
 impl Limits {
-    const FREE: u64 = 64 << 20;
-
     /// Checks how much `input` bytes have become.
     pub(super) fn check(&self, decoded: u64, input: u64) -> Result<(), Error> {
         if decoded > self.bytes {
             return Err(Error::TooLarge { limit: self.bytes });
         }
-        if decoded > Self::FREE && decoded / self.ratio.max(1) > input {
+        if decoded > self.ratio_after && decoded / self.ratio.max(1) > input {
             return Err(Error::TooDense { limit: self.ratio });
         }
         Ok(())
