@@ -1,1 +1,44 @@
+//! Layers and images: directory trees to reproducible layer tars and back, manifests, OCI layouts and docker archives.
+//!
+//! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob with its two digests.
+//! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members, `extract` creates them below a `root` that no
+//! link leads out of; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
+//! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files.
 
+mod archive;
+mod assemble;
+mod changes;
+mod compress;
+mod decompress;
+mod docker_archive;
+mod error;
+mod extract;
+mod oci_layout;
+mod root;
+mod stream;
+mod tar_reader;
+mod tar_writer;
+mod unpack;
+mod xattr;
+
+pub use archive::{ArchiveOptions, extract_archive, is_archive};
+pub use assemble::{Assembled, Format, Layer, assemble};
+pub use changes::normalise_mtimes;
+pub use compress::{Codec, LayerBlob, LayerWriter};
+pub use decompress::{Compression, detect};
+pub use docker_archive::export_docker_archive;
+pub use error::Error;
+pub use extract::Extracted;
+pub use oci_layout::{ExportImage, OpenBlob, export_oci_layout};
+pub use stream::Limits;
+pub use tar_writer::{LayerOptions, LayerSummary, Mtime, write_layer};
+pub use unpack::{UnpackOptions, Unpacked, unpack_layer};
+pub use xattr::{OPAQUE, OWNER};
+
+/// A name in a tar or on disk, for messages.
+fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! Archives that `ADD` unpacks: like a layer, but every name is a file.
+
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use super::decompress::{Peek, decoder};
+use super::extract::{Extractor, Policy};
+use super::stream::decode;
+use super::tar_reader::TarReader;
+use super::{Error, Extracted, Limits};
+
+#[derive(Debug, Clone, Default)]
+pub struct ArchiveOptions {
+    pub limits: Limits,
+    /// See [`super::UnpackOptions::single_uid`].
+    pub single_uid: bool,
+    /// The owner of everything (`--chown`); otherwise the archive's.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Whether docker would unpack this content: a tar with at least one member, perhaps compressed. Told by content, not by name.
+pub fn is_archive(reader: impl Read) -> bool {
+    let Ok(peek) = Peek::new(reader) else { return false };
+    let compression = peek.compression();
+    let Ok(decoder) = decoder(compression, BufReader::new(peek)) else { return false };
+    // A feature that brik does not read is told when it is unpacked.
+    matches!(TarReader::new(decoder).next(), Ok(Some(_)) | Err(Error::Unsupported { .. }))
+}
+
+/// Unpacks a tar, plain or compressed (gzip, bzip2, xz, zstd), to the directory `subdir` inside of `root`; symbolic links in `subdir`
+/// and in the archive are resolved with `root` as `/`. Directories are merged, anything else replaces what is there.
+pub fn extract_archive(reader: impl Read + Send, root: &Path, subdir: &[u8], options: &ArchiveOptions) -> Result<Extracted, Error> {
+    let policy = Policy { layer: false, single_uid: options.single_uid, owner: options.owner, lowers: &[] };
+    let (extracted, _) = decode(reader, options.limits, |decoded| Extractor::new(root, subdir, policy)?.run(decoded, &options.limits))?;
+    Ok(extracted)
+}

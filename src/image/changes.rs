@@ -1,0 +1,154 @@
+//! The walk over an overlay upper directory (or any snapshot): parents before children, siblings sorted by bytes.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, openat, readlinkat, statat, utimensat,
+};
+
+use super::{Error, lossy};
+
+/// One file below the root of a walk, or the root itself (an empty `path`).
+pub(super) struct Found<'a> {
+    /// Relative, no leading or trailing slash.
+    pub path: &'a [u8],
+    pub stat: Stat,
+    parent: BorrowedFd<'a>,
+    name: &'a CString,
+    /// Open where this is a directory.
+    directory: Option<&'a OwnedFd>,
+}
+
+impl Found<'_> {
+    pub(super) fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Opens a regular file for reading.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        Ok(openat(self.parent, self.name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.map(AsFd::as_fd)
+    }
+
+    pub(super) fn link_target(&self) -> io::Result<Vec<u8>> {
+        Ok(readlinkat(self.parent, self.name, Vec::new())?.into_bytes())
+    }
+
+    fn set_mtime(&self, mtime: Timespec) -> io::Result<()> {
+        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: mtime };
+        Ok(utimensat(self.parent, self.name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+struct Level {
+    fd: OwnedFd,
+    names: std::vec::IntoIter<CString>,
+    path_length: usize,
+}
+
+impl Level {
+    fn new(fd: OwnedFd, path_length: usize) -> io::Result<Self> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&fd)? {
+            let name = entry?.file_name().to_owned();
+            if !matches!(name.as_bytes(), b"." | b"..") {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(Self { fd, names: names.into_iter(), path_length })
+    }
+}
+
+/// Calls `visit` for `root` and for everything below it. Symbolic links are never followed below `root`. Holds a descriptor for every
+/// level that it is deep.
+pub(super) fn walk(root: &Path, mut visit: impl FnMut(&Found<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let at_root = |source: rustix::io::Errno| Error::Read { path: root.to_string_lossy().into_owned(), source: source.into() };
+    let fd = openat(CWD, root, directory, Mode::empty()).map_err(at_root)?;
+    let dot = CString::from(c".");
+    let stat = statat(&fd, &dot, AtFlags::SYMLINK_NOFOLLOW).map_err(at_root)?;
+    visit(&Found { path: b"", stat, parent: fd.as_fd(), name: &dot, directory: Some(&fd) })?;
+
+    let mut path = Vec::new();
+    let mut stack = vec![Level::new(fd, 0).map_err(|source| Error::Read { path: root.to_string_lossy().into_owned(), source })?];
+    while let Some(level) = stack.last_mut() {
+        let Some(name) = level.names.next() else {
+            stack.pop();
+            continue;
+        };
+        path.truncate(level.path_length);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.as_bytes());
+
+        let failed = |source: io::Error| Error::Read { path: lossy(&path), source };
+        let stat = statat(&level.fd, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(e.into()))?;
+        let opened = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                Some(openat(&level.fd, &name, directory | OFlags::NOFOLLOW, Mode::empty()).map_err(|e| failed(e.into()))?)
+            }
+            _ => None,
+        };
+        visit(&Found { path: &path, stat, parent: level.fd.as_fd(), name: &name, directory: opened.as_ref() })?;
+        if let Some(fd) = opened {
+            let level = Level::new(fd, path.len()).map_err(failed)?;
+            stack.push(level);
+        }
+    }
+    Ok(())
+}
+
+/// Sets the modification time of everything below `upper` to `epoch` (seconds since 1970), so that the directory equals what
+/// unpacking its normalised layer gives. `upper` itself has no entry in a layer: it gets time 0, as unpacking gives it.
+pub fn normalise_mtimes(upper: &Path, epoch: i64) -> Result<(), Error> {
+    walk(upper, |found| {
+        let seconds = if found.path.is_empty() { 0 } else { epoch };
+        found.set_mtime(Timespec { tv_sec: seconds, tv_nsec: 0 }).map_err(|source| Error::SetTime { path: lossy(found.path), source })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn parents_come_first_and_siblings_in_the_order_of_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("b/x")).unwrap();
+        for file in ["B", "a", "b-c", "b/z", "b/x/y", "é"] {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        let mut seen = Vec::new();
+        walk(dir.path(), |found| {
+            seen.push(lossy(found.path));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, ["", "B", "a", "b", "b/x", "b/x/y", "b/z", "b-c", "é"]);
+    }
+
+    #[test]
+    fn normalising_reaches_links_and_directories_but_not_their_targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        symlink(outside.path(), dir.path().join("d/l")).unwrap();
+        normalise_mtimes(dir.path(), 1_000).unwrap();
+        for path in ["d", "d/l"] {
+            let stat = fs::symlink_metadata(dir.path().join(path)).unwrap();
+            assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_000, 0), "{path}");
+        }
+        assert_ne!(outside.path().metadata().unwrap().mtime(), 1_000);
+    }
+}

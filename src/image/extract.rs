@@ -1,0 +1,407 @@
+//! Creating the members of an archive below a root: as an overlay lower directory (a layer) or as plain files (`ADD x.tar.gz`).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
+    fremovexattr, fsetxattr, fstat, futimens, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::root::Root;
+use super::stream::{Decoded, Limits};
+use super::tar_reader::{Member, MemberKind, TarReader};
+use super::{Error, lossy, xattr};
+
+/// How members are created.
+pub(super) struct Policy<'a> {
+    /// Whether `.wh.` names are whiteouts, and the root's own entry counts: a layer.
+    pub layer: bool,
+    /// Whether an owner that cannot be set is recorded in [`super::OWNER`] instead.
+    pub single_uid: bool,
+    /// In place of every member's owner.
+    pub owner: Option<(u32, u32)>,
+    /// Where hard links out of the layer may point to, uppermost first.
+    pub lowers: &'a [PathBuf],
+}
+
+/// What was made of an archive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extracted {
+    pub members: u64,
+    /// Bytes of file content.
+    pub content: u64,
+    /// Device nodes left out because this process may not make them.
+    pub skipped_devices: u64,
+}
+
+pub(super) struct Extractor<'a> {
+    root: Root,
+    base: Vec<u8>,
+    policy: Policy<'a>,
+    /// Directories whose mode and time are set last, so that filling them neither fails nor changes them.
+    directories: BTreeMap<Vec<u8>, (u32, (i64, u32))>,
+    done: Extracted,
+}
+
+/// Where a member goes.
+struct Place {
+    path: Vec<u8>,
+    parent: Rc<OwnedFd>,
+    name: Vec<u8>,
+}
+
+impl<'a> Extractor<'a> {
+    /// Extracts to the directory `base` inside of `root`; it is created where it is missing.
+    pub(super) fn new(root: &Path, base: &[u8], policy: Policy<'a>) -> Result<Self, Error> {
+        let failed = |source| Error::Destination { path: root.to_string_lossy().into_owned(), source };
+        let base = clean(base).ok_or_else(|| Error::Escapes { member: lossy(base) })?;
+        let mut root = Root::open(root).map_err(failed)?;
+        root.directory(&base).map_err(failed)?;
+        Ok(Self { root, base, policy, directories: BTreeMap::new(), done: Extracted::default() })
+    }
+
+    /// Extracts a whole archive.
+    pub(super) fn run(mut self, decoded: &mut Decoded<'_>, limits: &Limits) -> Result<Extracted, Error> {
+        let mut tar = TarReader::new(decoded);
+        while let Some(member) = tar.next()? {
+            self.done.members += 1;
+            if self.done.members > limits.members {
+                return Err(Error::TooManyMembers { limit: limits.members });
+            }
+            self.done.content = self.done.content.saturating_add(member.size);
+            tar.inner().check(self.done.content)?;
+            self.add(&member, &mut tar)?;
+        }
+        self.finish()
+    }
+
+    fn add(&mut self, member: &Member, content: &mut impl Read) -> Result<(), Error> {
+        let failed = |source| Error::Create { member: lossy(&member.name), source };
+        let relative = clean(&member.name).ok_or_else(|| Error::Escapes { member: lossy(&member.name) })?;
+        if relative.is_empty() {
+            return match member.kind {
+                MemberKind::Directory if self.policy.layer => self.add_root(member).map_err(failed),
+                // An archive's `./` says nothing about the directory that it is unpacked to.
+                MemberKind::Directory => Ok(()),
+                _ => Err(Error::Malformed { member: lossy(&member.name), reason: "the root can only be a directory" }),
+            };
+        }
+        let path = join(&self.base, &relative);
+        let (above, name) = split(&path);
+        if let Some(hidden) = name.strip_prefix(b".wh.").filter(|_| self.policy.layer) {
+            return self.add_whiteout(member, above, hidden);
+        }
+        let parent = self.root.directory(above).map_err(failed)?;
+        let place = Place { name: name.to_vec(), parent, path };
+        match member.kind {
+            MemberKind::File => self.add_file(&place, member, content),
+            MemberKind::Directory => self.add_directory(&place, member).map_err(failed),
+            MemberKind::Hardlink => self.add_hardlink(&place, member),
+            MemberKind::Symlink => {
+                let link = || symlinkat(member.link.as_slice(), &place.parent, place.name.as_slice());
+                self.create(&place, link).and_then(|()| self.describe_special(&place, member)).map_err(failed)
+            }
+            MemberKind::Fifo => self.add_node(&place, member, FileType::Fifo, 0).map_err(failed),
+            MemberKind::CharDevice | MemberKind::BlockDevice => self.add_device(&place, member).map_err(failed),
+        }
+    }
+
+    fn add_root(&mut self, member: &Member) -> io::Result<()> {
+        let fd = self.root.open_at(&self.base, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        self.describe(&fd, member)?;
+        self.directories.insert(self.base.clone(), (member.mode, member.mtime));
+        Ok(())
+    }
+
+    fn add_whiteout(&mut self, member: &Member, above: &[u8], hidden: &[u8]) -> Result<(), Error> {
+        let failed = |source: io::Error| Error::Create { member: lossy(&member.name), source };
+        let parent = self.root.directory(above).map_err(failed)?;
+        if hidden == b".wh..opq" {
+            let fd = openat(&parent, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+            let mark = fd.and_then(|fd| fsetxattr(&fd, xattr::OPAQUE, b"y", XattrFlags::empty()));
+            return mark.map_err(|error| failed(error.into()));
+        }
+        if hidden.starts_with(b".wh.") {
+            // Other marks of aufs (`.wh..wh.plnk`) mean nothing outside of it.
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(Error::Malformed { member: lossy(&member.name), reason: "a whiteout of nothing" });
+        }
+        let place = Place { path: join(above, hidden), parent, name: hidden.to_vec() };
+        let node = || mknodat(&place.parent, place.name.as_slice(), FileType::CharacterDevice, Mode::empty(), 0);
+        self.create(&place, node).map_err(failed)
+    }
+
+    fn add_file(&mut self, place: &Place, member: &Member, content: &mut impl Read) -> Result<(), Error> {
+        let failed = |source: io::Error| Error::Create { member: lossy(&member.name), source };
+        let mut file = self.create_file(place).map_err(failed)?;
+        let mut buffer = vec![0; (128 << 10).min(usize::try_from(member.size).unwrap_or(usize::MAX)).max(1)];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => file.write_all(&buffer[..n]).map_err(failed)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::from_stream(error)),
+            }
+        }
+        self.describe(&file, member).map_err(failed)?;
+        fchmod(&file, Mode::from(member.mode)).and_then(|()| futimens(&file, &times(member.mtime))).map_err(|e| failed(e.into()))
+    }
+
+    fn create_file(&mut self, place: &Place) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.create(place, || openat(&place.parent, place.name.as_slice(), flags, Mode::from(0o600))).map(File::from)
+    }
+
+    fn add_directory(&mut self, place: &Place, member: &Member) -> io::Result<()> {
+        let make = || mkdirat(&place.parent, place.name.as_slice(), Mode::from(0o700));
+        let mut hides_lower = false;
+        if let Err(error) = make() {
+            let there = match error {
+                Errno::EXIST => statat(&place.parent, place.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?,
+                error => return Err(error.into()),
+            };
+            if FileType::from_raw_mode(there.st_mode) != FileType::Directory {
+                // A whiteout and then a directory of that name: the directory, with nothing of the lower one in it.
+                hides_lower = self.policy.layer && is_whiteout(&there);
+                self.vacate(place)?;
+                make()?;
+            }
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&place.parent, place.name.as_slice(), flags, Mode::empty())?;
+        self.describe(&fd, member)?;
+        if hides_lower {
+            fsetxattr(&fd, xattr::OPAQUE, b"y", XattrFlags::empty())?;
+        }
+        self.directories.insert(place.path.clone(), (member.mode, member.mtime));
+        Ok(())
+    }
+
+    fn add_hardlink(&mut self, place: &Place, member: &Member) -> Result<(), Error> {
+        let failed = |source: io::Error| Error::Create { member: lossy(&member.name), source };
+        let target = clean(&member.link).filter(|target| !target.is_empty());
+        let target = target.ok_or_else(|| Error::Escapes { member: lossy(&member.name) })?;
+        let target = join(&self.base, &target);
+        if target == place.path {
+            return Ok(());
+        }
+        let (above, name) = split(&target);
+        let source = self.root.open_at(above, OFlags::PATH | OFlags::DIRECTORY);
+        let found = source.and_then(|parent| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (parent, stat)));
+        match found {
+            Ok((parent, stat)) if !(self.policy.layer && is_whiteout(&stat)) => {
+                let link = || linkat(&parent, name, &place.parent, place.name.as_slice(), AtFlags::empty());
+                self.create(place, link).map_err(failed)
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {
+                if self.copy_from_lower(place, &target).map_err(failed)? {
+                    return Ok(());
+                }
+                Err(Error::HardlinkOutsideLayer { member: lossy(&member.name), target: lossy(&target) })
+            }
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Copies the file that a hard link means from the uppermost lower directory that has it: two layers cannot share an inode.
+    fn copy_from_lower(&mut self, place: &Place, target: &[u8]) -> io::Result<bool> {
+        for lower in self.policy.lowers {
+            let lower = Root::open(lower)?;
+            let stat = match lower.open_at(target, OFlags::PATH | OFlags::NOFOLLOW) {
+                Ok(fd) => fstat(fd)?,
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Ok(false);
+            }
+            let mut source = File::from(lower.open_at(target, OFlags::RDONLY | OFlags::NOFOLLOW)?);
+            let mut file = self.create_file(place)?;
+            self.done.content += io::copy(&mut source, &mut file)?;
+            let xattrs = xattr::read_all(&source)?;
+            let (uid, gid) = xattr::owner(&xattrs).unwrap_or((stat.st_uid, stat.st_gid));
+            self.set_owner(&file, uid, gid)?;
+            self.set_xattrs(&file, &xattrs)?;
+            fchmod(&file, Mode::from(stat.st_mode & 0o7777))?;
+            futimens(&file, &times((stat.st_mtime, stat.st_mtime_nsec as u32)))?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn add_device(&mut self, place: &Place, member: &Member) -> io::Result<()> {
+        let device = makedev(member.device.0, member.device.1);
+        let kind = if member.kind == MemberKind::CharDevice { FileType::CharacterDevice } else { FileType::BlockDevice };
+        // To overlayfs, character device 0:0 is a whiteout: no archive makes one that is not called so.
+        if device == 0 {
+            self.done.skipped_devices += 1;
+            return Ok(());
+        }
+        match self.add_node(place, member, kind, device) {
+            Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+                self.done.skipped_devices += 1;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn add_node(&mut self, place: &Place, member: &Member, kind: FileType, device: u64) -> io::Result<()> {
+        self.create(place, || mknodat(&place.parent, place.name.as_slice(), kind, Mode::from(0o600), device))?;
+        self.describe_special(place, member)
+    }
+
+    /// Owner, mode and time of what cannot be opened: links, fifos, devices.
+    fn describe_special(&self, place: &Place, member: &Member) -> io::Result<()> {
+        let (uid, gid) = self.policy.owner.unwrap_or((member.uid, member.gid));
+        let (parent, name) = (&place.parent, place.name.as_slice());
+        match chownat(parent, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW) {
+            // Such files take no user attributes (xattr(7)): their owner is lost.
+            Err(Errno::INVAL | Errno::PERM) if self.policy.single_uid => {}
+            result => result?,
+        }
+        if member.kind != MemberKind::Symlink {
+            chmodat(parent, name, Mode::from(member.mode), AtFlags::empty())?;
+        }
+        Ok(utimensat(parent, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Owner and attributes of an open file or directory. In this order: chown(2) drops file capabilities and set-id bits.
+    fn describe(&self, fd: impl AsFd, member: &Member) -> io::Result<()> {
+        let (uid, gid) = self.policy.owner.unwrap_or((member.uid, member.gid));
+        self.set_owner(&fd, uid, gid)?;
+        self.set_xattrs(&fd, &member.xattrs)
+    }
+
+    fn set_owner(&self, fd: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
+        match fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+            Err(Errno::INVAL | Errno::PERM) if self.policy.single_uid => {
+                Ok(fsetxattr(&fd, xattr::OWNER, format!("{uid}:{gid}").as_bytes(), XattrFlags::empty())?)
+            }
+            Err(error) => Err(error.into()),
+            Ok(()) => match fremovexattr(&fd, xattr::OWNER) {
+                Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    fn set_xattrs(&self, fd: impl AsFd, xattrs: &xattr::Xattrs) -> io::Result<()> {
+        for (name, value) in xattrs.iter().filter(|(name, _)| !xattr::private(name)) {
+            match fsetxattr(&fd, name.as_slice(), value, XattrFlags::empty()) {
+                Ok(()) | Err(Errno::NOTSUP) => {}
+                // Labels and the like are the host's to grant; capabilities only where real or mapped root can set them.
+                Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if self.policy.single_uid || !xattr::kept(name) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates something, in the place of whatever is there: the last member of a name wins.
+    fn create<T>(&mut self, place: &Place, make: impl Fn() -> rustix::io::Result<T>) -> io::Result<T> {
+        match make() {
+            Err(Errno::EXIST) => {
+                self.vacate(place)?;
+                Ok(make()?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn vacate(&mut self, place: &Place) -> io::Result<()> {
+        let below = join(&place.path, b"");
+        let gone = self.directories.range(below.clone()..).map(|(path, _)| path.clone()).take_while(|path| path.starts_with(&below));
+        for path in gone.collect::<Vec<_>>() {
+            self.directories.remove(&path);
+        }
+        self.directories.remove(&place.path);
+        self.root.remove(&place.parent, &place.name)
+    }
+
+    fn finish(mut self) -> Result<Extracted, Error> {
+        if self.policy.layer {
+            // Nothing of the time of unpacking may show: what has no entry has time 0.
+            self.directories.entry(Vec::new()).or_insert((0o755, (0, 0)));
+            for path in std::mem::take(&mut self.root.implied) {
+                self.directories.entry(path).or_insert((0o755, (0, 0)));
+            }
+        }
+        // Children come after their parents in the map, and are done first.
+        for (path, (mode, mtime)) in self.directories.iter().rev() {
+            let set = |fd: OwnedFd| fchmod(&fd, Mode::from(*mode)).and_then(|()| futimens(&fd, &times(*mtime)));
+            match self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW).and_then(set) {
+                // Removed since, through another name of its parent.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(Error::Create { member: lossy(path), source: error.into() }),
+            }
+        }
+        Ok(self.done)
+    }
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
+    }
+}
+
+/// A name as a path below the root: `.`, empty components and a leading slash dropped, `..` resolved by the text. `None` where it leads
+/// above the root.
+fn clean(name: &[u8]) -> Option<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in name.split(|&b| b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join(&b'/'))
+}
+
+fn join(base: &[u8], name: &[u8]) -> Vec<u8> {
+    if base.is_empty() { name.to_vec() } else { [base, b"/", name].concat() }
+}
+
+/// The path above the last component, and that component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cleaned_and_never_lead_above_the_root() {
+        for (name, path) in [
+            ("a/b", Some("a/b")),
+            ("./a//b/", Some("a/b")),
+            ("/etc/passwd", Some("etc/passwd")),
+            ("a/../b", Some("b")),
+            ("./", Some("")),
+            ("..", None),
+            ("a/../../b", None),
+            ("/../b", None),
+        ] {
+            assert_eq!(clean(name.as_bytes()).map(|path| lossy(&path)).as_deref(), path, "{name}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Tests that need several files of the room.
+
+mod export;
+mod hostile;
+mod round_trip;
+
+use super::*;
+
+const EPOCH: i64 = 1_700_000_000;
+
+fn options() -> LayerOptions {
+    LayerOptions { mtime: Mtime::Normalized(EPOCH), owner_xattr: true }
+}
+
+/// What works for every user.
+fn lenient() -> UnpackOptions {
+    UnpackOptions { single_uid: true, ..Default::default() }
+}
+
+/// Whether this process may make devices and give files away; says so where not.
+fn privileged() -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, kind) = (dir.path().join("null"), rustix::fs::FileType::CharacterDevice);
+    let device = rustix::fs::makedev(1, 3);
+    let able = rustix::fs::mknodat(rustix::fs::CWD, &node, kind, rustix::fs::Mode::from(0o600), device).is_ok();
+    if !able {
+        eprintln!("skipped: chown and mknod need real root");
+    }
+    able
+}

@@ -1,0 +1,50 @@
+//! Layer blob to overlay lower directory.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::extract::{Extractor, Policy};
+use super::stream::decode;
+use super::{Error, Extracted, Limits};
+use crate::oci::{DiffId, Digest};
+
+#[derive(Debug, Clone, Default)]
+pub struct UnpackOptions {
+    pub limits: Limits,
+    /// Whether this process can only be one user: other owners are recorded in [`super::OWNER`], or lost where a file takes no
+    /// attributes.
+    pub single_uid: bool,
+    /// The layers below, unpacked, uppermost first: only looked at for hard links to files that the layer does not have.
+    pub lowers: Vec<PathBuf>,
+    /// What the image says of the layer.
+    pub expected_digest: Option<Digest>,
+    pub expected_diff_id: Option<DiffId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpacked {
+    pub diff_id: DiffId,
+    pub digest: Digest,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// Bytes of the tar in it.
+    pub uncompressed: u64,
+    pub extracted: Extracted,
+}
+
+/// Unpacks a layer, in whatever compression its first bytes announce, to the existing directory `dest`. Whiteouts become character
+/// devices 0:0, opaque marks become [`super::OPAQUE`]. Nothing is created outside of `dest`, whatever the layer says.
+///
+/// # Errors
+/// Leaves a part of the layer in `dest`, which is then to be thrown away. [`Error::HardlinkOutsideLayer`] asks for another try with
+/// `lowers`. A digest other than expected is told where nothing else went wrong before.
+pub fn unpack_layer(blob: impl Read + Send, dest: &Path, options: &UnpackOptions) -> Result<Unpacked, Error> {
+    let policy = Policy { layer: true, single_uid: options.single_uid, owner: None, lowers: &options.lowers };
+    let (extracted, sums) = decode(blob, options.limits, |decoded| Extractor::new(dest, b"", policy)?.run(decoded, &options.limits))?;
+    let diff_id = DiffId(sums.decoded);
+    match (options.expected_digest, options.expected_diff_id) {
+        (Some(expected), _) if expected != sums.input => Err(Error::DigestMismatch { expected, actual: sums.input }),
+        (_, Some(expected)) if expected != diff_id => Err(Error::DiffIdMismatch { expected, actual: diff_id }),
+        _ => Ok(Unpacked { diff_id, digest: sums.input, size: sums.input_size, uncompressed: sums.decoded_size, extracted }),
+    }
+}
