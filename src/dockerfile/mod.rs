@@ -1,1 +1,51 @@
+//! The Dockerfile front end: text in, values out; no file is ever opened. It reads what BuildKit's stable frontend (1.26) reads.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `parse` | the whole file: lines to instructions to stages |
+//! | `ast` | the result, and which words are expanded |
+//! | `span` | byte ranges, lines and columns |
+//! | `lines`, `directives`, `heredoc` | physical to logical lines, directives, here-documents |
+//! | `request`, `arguments`, `flags`, `json` | the parts of an instruction |
+//! | `stage`, `copy`, `run`, `mount`, `healthcheck`, `onbuild`, `settings` | the instructions |
+//! | `word`, `pattern` | expansion of variables |
+//! | `duration`, `port`, `size`, `csv`, `suggest` | the small notations |
+//! | `error` | what can be wrong |
 
+mod arguments;
+pub mod ast;
+mod copy;
+mod csv;
+mod directives;
+mod duration;
+mod error;
+mod flags;
+mod healthcheck;
+mod heredoc;
+mod json;
+mod lines;
+mod mount;
+mod onbuild;
+mod parse;
+mod pattern;
+mod port;
+mod request;
+mod run;
+mod settings;
+mod size;
+mod span;
+mod stage;
+mod suggest;
+mod word;
+
+pub use ast::{Dockerfile, Instruction, InstructionKind, Stage, Word};
+pub use csv::CsvError;
+pub use duration::{DurationError, parse_duration};
+pub use error::{SyntaxError, SyntaxErrorKind};
+pub use heredoc::HeredocError;
+pub use mount::{Mount, MountError, MountType, Sharing};
+pub use parse::{parse, parse_trigger};
+pub use pattern::PatternError;
+pub use port::{PortError, parse_ports};
+pub use span::{LineColumn, LineIndex, Span};
+pub use word::{Environment, Expander, Expansion, WordError, WordErrorKind};

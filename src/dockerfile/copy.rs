@@ -1,0 +1,90 @@
+//! COPY and ADD.
+
+use super::ast::{AddFiles, CopyFiles, Heredoc, InstructionKind, Transfer, Word};
+use super::flags::{FlagKind, Flags};
+use super::heredoc::{Announcement, announcement};
+use super::mount::names_variable;
+use super::request::Request;
+use super::{SyntaxError, SyntaxErrorKind};
+
+const COPY_FLAGS: [(&str, FlagKind); 6] = [
+    ("chmod", FlagKind::Text),
+    ("chown", FlagKind::Text),
+    ("exclude", FlagKind::List),
+    ("from", FlagKind::Text),
+    ("link", FlagKind::Boolean),
+    ("parents", FlagKind::Boolean),
+];
+
+const ADD_FLAGS: [(&str, FlagKind); 7] = [
+    ("checksum", FlagKind::Text),
+    ("chmod", FlagKind::Text),
+    ("chown", FlagKind::Text),
+    ("exclude", FlagKind::List),
+    ("keep-git-dir", FlagKind::Boolean),
+    ("link", FlagKind::Boolean),
+    ("unpack", FlagKind::Boolean),
+];
+
+pub(super) fn parse_copy(request: &Request<'_>) -> Result<InstructionKind, SyntaxError> {
+    let words = paths(request)?;
+    let flags = Flags::parse(&request.flags, &COPY_FLAGS)?;
+    let from = flags.text("from");
+    if let Some(variable) = from.as_ref().filter(|from| names_variable(&from.text)) {
+        return Err(SyntaxError::new(SyntaxErrorKind::FromVariable, variable.span));
+    }
+    let transfer = transfer(request, words, &flags)?;
+    Ok(InstructionKind::Copy(CopyFiles { transfer, from, parents: flags.boolean("parents").unwrap_or(false) }))
+}
+
+pub(super) fn parse_add(request: &Request<'_>) -> Result<InstructionKind, SyntaxError> {
+    let words = paths(request)?;
+    let flags = Flags::parse(&request.flags, &ADD_FLAGS)?;
+    let transfer = transfer(request, words, &flags)?;
+    let checksum = flags.text("checksum");
+    Ok(InstructionKind::Add(AddFiles { transfer, checksum, keep_git_dir: flags.boolean("keep-git-dir"), unpack: flags.boolean("unpack") }))
+}
+
+fn paths(request: &Request<'_>) -> Result<Vec<Word>, SyntaxError> {
+    let words = request.words()?;
+    if words.len() < 2 {
+        return Err(request.error(SyntaxErrorKind::NoDestination { instruction: request.name }));
+    }
+    Ok(words)
+}
+
+fn transfer(request: &Request<'_>, mut words: Vec<Word>, flags: &Flags) -> Result<Transfer, SyntaxError> {
+    // A word that announces a here-document wrongly is a path.
+    let announced = |word: &Word| announcement(&word.text).ok().flatten();
+    let Some(destination) = words.pop() else {
+        return Err(request.error(SyntaxErrorKind::NoDestination { instruction: request.name }));
+    };
+    if announced(&destination).is_some() {
+        return Err(SyntaxError::new(SyntaxErrorKind::HeredocDestination { instruction: request.name }, destination.span));
+    }
+    let mut sources = Vec::new();
+    let mut heredocs = Vec::new();
+    for word in words {
+        match announced(&word) {
+            Some(announced) => heredocs.push(body_of(request, announced, &word)),
+            None => sources.push(word),
+        }
+    }
+    Ok(Transfer {
+        sources,
+        heredocs,
+        destination,
+        chown: flags.text("chown"),
+        chmod: flags.text("chmod"),
+        exclude: flags.list("exclude"),
+        link: flags.boolean("link").unwrap_or(false),
+    })
+}
+
+/// The body of that name; the last one, if several have it. In JSON form there are no bodies, and BuildKit makes an empty file.
+fn body_of(request: &Request<'_>, announced: Announcement, word: &Word) -> Heredoc {
+    let Announcement { name, expand, chomp } = announced;
+    let found = request.heredocs.iter().rfind(|heredoc| heredoc.name == name);
+    let (content, span) = found.map_or((String::new(), word.span), |heredoc| (heredoc.content.clone(), heredoc.span));
+    Heredoc { name, expand, chomp, content, span }
+}

@@ -1,0 +1,125 @@
+//! What can be wrong with a Dockerfile. Messages follow BuildKit's wording, in lower case.
+
+use super::Span;
+use super::duration::DurationError;
+use super::heredoc::HeredocError;
+use super::mount::MountError;
+
+/// One fault of a Dockerfile and the bytes that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
+pub struct SyntaxError {
+    pub kind: SyntaxErrorKind,
+    pub span: Span,
+}
+
+impl SyntaxError {
+    pub(super) fn new(kind: SyntaxErrorKind, span: Span) -> Self {
+        Self { kind, span }
+    }
+
+    /// What to do about it, where that can be said.
+    pub fn help(&self) -> Option<String> {
+        use SyntaxErrorKind as Kind;
+        match &self.kind {
+            Kind::UnknownInstruction { suggestion, .. } | Kind::UnknownFlag { suggestion, .. } => {
+                suggestion.as_ref().map(|name| format!("did you mean {name}?"))
+            }
+            Kind::InstructionBeforeFrom { .. } => Some("only ARG may stand before the first FROM".into()),
+            Kind::NotUtf8 => Some("save the file as UTF-8".into()),
+            Kind::UnterminatedHeredoc { name } => Some(format!("end it with a line that holds nothing but {name:?}")),
+            Kind::FromVariable => Some("define a stage with `FROM $NAME AS alias` and copy from the alias".into()),
+            Kind::NotJson { instruction } => Some(format!("write {instruction} [\"executable\", \"parameter\"]")),
+            Kind::Mount(error) => error.help(),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SyntaxErrorKind {
+    #[error("the dockerfile is {size} bytes long, the limit is {limit}")]
+    FileTooLarge { size: usize, limit: usize },
+    #[error("dockerfile line greater than max allowed size of {limit}")]
+    LineTooLong { limit: usize },
+    #[error("text is not valid UTF-8")]
+    NotUtf8,
+    #[error("the dockerfile cannot be empty")]
+    EmptyFile,
+    #[error("file with no instructions")]
+    NoInstructions,
+    #[error("dockerfile contains no stages to build")]
+    NoStages,
+    #[error("no build stage in current context: {instruction} before the first FROM")]
+    InstructionBeforeFrom { instruction: &'static str },
+    #[error("only one {name} parser directive can be used")]
+    DuplicateDirective { name: &'static str },
+    #[error("invalid escape token '{token}' does not match ` or \\")]
+    InvalidEscape { token: String },
+    #[error("unknown instruction: {name}")]
+    UnknownInstruction { name: String, suggestion: Option<String> },
+    #[error("unknown flag: --{name}")]
+    UnknownFlag { name: String, suggestion: Option<String> },
+    #[error("duplicate flag specified: --{name}")]
+    DuplicateFlag { name: String },
+    #[error("missing a value on flag: --{name}")]
+    FlagWithoutValue { name: String },
+    #[error("expecting boolean value for flag --{name}, not: {value}")]
+    FlagNotBoolean { name: String, value: String },
+    #[error("{instruction} requires at least one argument")]
+    AtLeastOneArgument { instruction: &'static str },
+    #[error("{instruction} requires exactly one argument")]
+    ExactlyOneArgument { instruction: &'static str },
+    #[error("{instruction} requires at least two arguments, but only one was provided: destination could not be determined")]
+    NoDestination { instruction: &'static str },
+    #[error("{instruction} must have two arguments")]
+    TwoArguments { instruction: &'static str },
+    #[error("can't find = in {word:?}: must be of the form name=value")]
+    NoEqualsSign { word: String },
+    #[error("{instruction} names can not be blank")]
+    BlankName { instruction: &'static str },
+    #[error("when using JSON array syntax, arrays must be comprised of strings only")]
+    NotStringArray,
+    #[error("{instruction} requires the arguments to be in JSON form")]
+    NotJson { instruction: &'static str },
+    #[error("FROM requires either one or three arguments")]
+    FromArguments,
+    #[error("invalid name for build stage: {name:?}, name can't start with a number or contain symbols")]
+    InvalidStageName { name: String },
+    #[error("variable expansion is not supported for --from")]
+    FromVariable,
+    #[error("{instruction} cannot accept a heredoc as a destination")]
+    HeredocDestination { instruction: &'static str },
+    #[error("unterminated heredoc {name:?}")]
+    UnterminatedHeredoc { name: String },
+    #[error(transparent)]
+    Heredoc(#[from] HeredocError),
+    #[error("chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")]
+    OnbuildChain,
+    #[error("{instruction} isn't allowed as an ONBUILD trigger")]
+    OnbuildTrigger { instruction: String },
+    #[error("an onbuild trigger should be a single instruction")]
+    TriggerNotSingle,
+    #[error("HEALTHCHECK NONE takes no arguments")]
+    HealthcheckNoneArguments,
+    #[error("missing command after HEALTHCHECK CMD")]
+    HealthcheckWithoutCommand,
+    #[error("unknown type {name:?} in HEALTHCHECK (try CMD)")]
+    HealthcheckType { name: String },
+    #[error("--{flag}: {error}")]
+    Duration { flag: &'static str, error: DurationError },
+    #[error("interval {flag:?} cannot be less than 1ms")]
+    IntervalTooShort { flag: &'static str },
+    #[error("--retries: {value:?} is not a number")]
+    RetriesNotNumber { value: String },
+    #[error("--retries cannot be negative ({value})")]
+    RetriesNegative { value: i32 },
+    #[error("VOLUME specified can not be an empty string")]
+    EmptyVolume,
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error("invalid network mode {value:?}")]
+    InvalidNetwork { value: String },
+    #[error("security {value:?} is not valid")]
+    InvalidSecurity { value: String },
+}

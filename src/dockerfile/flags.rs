@@ -1,0 +1,72 @@
+//! The flags that an instruction takes: `--name=value`, and `--name` for booleans.
+
+use super::arguments::split_word;
+use super::ast::Word;
+use super::suggest::nearest;
+use super::{SyntaxError, SyntaxErrorKind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlagKind {
+    Boolean,
+    Text,
+    /// May be repeated.
+    List,
+}
+
+/// The flags of one instruction, checked against what it takes.
+#[derive(Debug)]
+pub(super) struct Flags {
+    given: Vec<(&'static str, Word)>,
+}
+
+impl Flags {
+    pub fn parse(words: &[Word], known: &[(&'static str, FlagKind)]) -> Result<Self, SyntaxError> {
+        let mut given: Vec<(&'static str, Word)> = Vec::new();
+        for word in words {
+            let (name, value) = match split_word(word, '=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (word.clone(), None),
+            };
+            let name = name.text.strip_prefix("--").unwrap_or(&name.text).to_owned();
+            let Some((known_name, kind)) = known.iter().find(|(known, _)| *known == name) else {
+                let suggestion = nearest(&name, known.iter().map(|(known, _)| *known)).map(|known| format!("--{known}"));
+                return Err(SyntaxError::new(SyntaxErrorKind::UnknownFlag { name, suggestion }, word.span));
+            };
+            if *kind != FlagKind::List && given.iter().any(|(given, _)| given == known_name) {
+                return Err(SyntaxError::new(SyntaxErrorKind::DuplicateFlag { name }, word.span));
+            }
+            let value = match (kind, value) {
+                (FlagKind::Boolean, None) => Word { text: "true".into(), span: word.span },
+                (FlagKind::Boolean, Some(value)) => {
+                    let lower = value.text.to_lowercase();
+                    if value.text.is_empty() {
+                        return Err(SyntaxError::new(SyntaxErrorKind::FlagWithoutValue { name }, word.span));
+                    }
+                    if lower != "true" && lower != "false" {
+                        return Err(SyntaxError::new(SyntaxErrorKind::FlagNotBoolean { name, value: value.text }, value.span));
+                    }
+                    Word { text: lower, span: value.span }
+                }
+                (FlagKind::Text | FlagKind::List, Some(value)) => value,
+                (FlagKind::Text | FlagKind::List, None) => {
+                    return Err(SyntaxError::new(SyntaxErrorKind::FlagWithoutValue { name }, word.span));
+                }
+            };
+            given.push((known_name, value));
+        }
+        Ok(Self { given })
+    }
+
+    /// The value of a text flag. An empty value counts as absent, as in BuildKit.
+    pub fn text(&self, name: &str) -> Option<Word> {
+        self.list(name).into_iter().next().filter(|word| !word.text.is_empty())
+    }
+
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        self.list(name).first().map(|word| word.text == "true")
+    }
+
+    pub fn list(&self, name: &str) -> Vec<Word> {
+        self.given.iter().filter(|(given, _)| *given == name).map(|(_, value)| value.clone()).collect()
+    }
+}
