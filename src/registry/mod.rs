@@ -1,1 +1,52 @@
+//! The client of the OCI distribution spec 1.1: what brik says to registries, and what `ADD https://…` fetches.
+//!
+//! The only asynchronous room. [`Client`] is a blocking door: clone it, call it from any number of plain threads.
+//!
+//! | file | does |
+//! |---|---|
+//! | `client` | [`Client`], its options and its runtime |
+//! | `manifests`, `pull`, `push`, `preflight`, `fetch` | the operations, one `impl Client` each |
+//! | `session` | one authorised, retried conversation with an endpoint |
+//! | `endpoint` | registry name → URL, TLS trust, mirrors |
+//! | `auth`, `challenge`, `token` | 401 → token; which scopes; who remembers them |
+//! | `credentials`, `docker_config`, `helper` | who we are, and from where we know it |
+//! | `http`, `connector`, `redirect` | one HTTP exchange: connections, redirects, silence, byte counts |
+//! | `retry`, `budget` | when to ask again, and how often at all |
+//! | `error`, `reply` | what went wrong, in the registry's own words |
 
+mod auth;
+mod budget;
+mod challenge;
+mod client;
+mod connector;
+mod counters;
+mod credentials;
+mod docker_config;
+mod endpoint;
+mod error;
+mod fetch;
+mod helper;
+mod http;
+mod manifests;
+mod preflight;
+mod pull;
+mod push;
+mod redirect;
+mod refusal;
+mod reply;
+mod retry;
+mod session;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientOptions, Proxies, RegistryOptions};
+pub use counters::Counts;
+pub use credentials::{Credential, Credentials, Login, Secret, Warning};
+pub use error::{At, Error};
+pub use fetch::FetchResponse;
+pub use manifests::Resolved;
+pub use push::Pushed;
+pub use reply::Reply;
+pub use retry::RetryPolicy;

@@ -1,0 +1,159 @@
+//! The blocking door: options, runtime, and the choice between a registry and its mirror.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Runtime;
+
+use super::Error;
+use super::auth::Auth;
+use super::budget::Budgets;
+use super::connector::Connector;
+use super::counters::{Counters, Counts};
+use super::credentials::Credentials;
+use super::endpoint::Endpoint;
+use super::http::Http;
+use super::push::Uploads;
+use super::retry::RetryPolicy;
+use super::session::Session;
+use crate::oci::Reference;
+
+/// `[registries."HOST"]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistryOptions {
+    /// `[http[s]://]host[:port][/path]`: pulls go there first. `insecure` and `ca` then speak of the mirror, unless it has a table of its own.
+    pub mirror: Option<String>,
+    /// Plain http. Loopback addresses are spoken to so in any case, but for those with a `ca`.
+    pub insecure: bool,
+    /// PEM certificates to trust besides the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// What `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    pub http: Option<String>,
+    pub https: Option<String>,
+    pub no_proxy: Option<String>,
+}
+
+impl Proxies {
+    pub(super) fn to_reqwest(&self) -> Result<Vec<reqwest::Proxy>, Error> {
+        let exempt = || self.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
+        let made = |address: &String, proxy: reqwest::Result<reqwest::Proxy>| {
+            let bad = |_| Error::Address { address: address.clone(), reason: "not the URL of a proxy".to_owned() };
+            proxy.map(|proxy| proxy.no_proxy(exempt())).map_err(bad)
+        };
+        let http = self.http.iter().map(|address| made(address, reqwest::Proxy::http(address)));
+        http.chain(self.https.iter().map(|address| made(address, reqwest::Proxy::https(address)))).collect()
+    }
+}
+
+#[derive(Debug)]
+pub struct ClientOptions {
+    /// By host, as references name it.
+    pub registries: BTreeMap<String, RegistryOptions>,
+    /// Shared, so that the owner can still ask for secrets and warnings.
+    pub credentials: Arc<Credentials>,
+    pub user_agent: String,
+    pub retries: RetryPolicy,
+    pub proxies: Proxies,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            registries: BTreeMap::new(),
+            credentials: Arc::new(Credentials::anonymous()),
+            user_agent: concat!("brik/", env!("CARGO_PKG_VERSION")).to_owned(),
+            retries: RetryPolicy::default(),
+            proxies: Proxies::default(),
+        }
+    }
+}
+
+/// A client of any number of registries. Its methods block: call them from plain threads only, as many as you like.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    runtime: Runtime,
+    http: Http,
+    auth: Auth,
+    registries: BTreeMap<String, RegistryOptions>,
+    uploads: Uploads,
+    /// Mirrors that were out of reach once: the rest of the run goes past them.
+    dead_mirrors: Mutex<BTreeSet<String>>,
+}
+
+impl Client {
+    /// Starts the client; nothing is connected yet.
+    pub fn new(options: ClientOptions) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("registry").enable_all().build();
+        let http = Http {
+            connector: Connector::new(options.user_agent, options.proxies),
+            counters: Arc::new(Counters::default()),
+            budgets: Budgets::default(),
+            policy: options.retries,
+        };
+        Ok(Self(Arc::new(Inner {
+            runtime: runtime.map_err(Error::Runtime)?,
+            http,
+            auth: Auth::new(options.credentials),
+            registries: options.registries,
+            uploads: Uploads::default(),
+            dead_mirrors: Mutex::default(),
+        })))
+    }
+
+    /// What has gone over the wire so far.
+    pub fn counters(&self) -> Counts {
+        self.0.http.counters.counts()
+    }
+
+    /// The credentials that this client uses, for their warnings and secrets.
+    pub fn credentials(&self) -> &Credentials {
+        &self.0.auth.credentials
+    }
+
+    pub(super) fn http(&self) -> &Http {
+        &self.0.http
+    }
+
+    pub(super) fn uploads(&self) -> &Uploads {
+        &self.0.uploads
+    }
+
+    pub(super) fn block<T>(&self, future: impl Future<Output = T>) -> T {
+        self.0.runtime.block_on(future)
+    }
+
+    /// A session with the registry itself.
+    pub(super) fn origin(&self, reference: &Reference) -> Result<Session<'_>, Error> {
+        let endpoint = Endpoint::origin(&reference.registry, &self.0.registries)?;
+        Ok(Session::new(&self.0.http, &self.0.auth, endpoint, &reference.repository))
+    }
+
+    /// Runs `read` with the registry's mirror, where there is one, and then with the registry itself if need be.
+    pub(super) async fn mirrored<T>(
+        &self,
+        reference: &Reference,
+        mut read: impl AsyncFnMut(&Session<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let dead = || self.0.dead_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mirror = Endpoint::mirror(&reference.registry, &self.0.registries)?.filter(|mirror| !dead().contains(&mirror.registry));
+        let Some(mirror) = mirror else { return read(&self.origin(reference)?).await };
+        let name = mirror.registry.clone();
+        let failed = match read(&Session::new(&self.0.http, &self.0.auth, mirror, &reference.repository)).await {
+            // Content that is wrong, or that cannot be put away, is no reason to go on.
+            Err(error) if !matches!(error, Error::Write { .. } | Error::WrongDigest { .. } | Error::WrongSize { .. }) => error,
+            done => return done,
+        };
+        if failed.is_unreachable() {
+            dead().insert(name);
+        }
+        let asked = read(&self.origin(reference)?).await;
+        asked.map_err(|origin| Error::Mirror { mirror: Box::new(failed), origin: Box::new(origin) })
+    }
+}

@@ -1,0 +1,160 @@
+//! What can go wrong between brik and a registry. Never holds a credential's value: only where it came from.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use super::Reply;
+use crate::oci::{Digest, Platform};
+
+/// What brik was doing, and with whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// The registry as the user writes it, or the mirror, or the host of an `ADD`.
+    pub registry: String,
+    /// Empty where no repository is concerned.
+    pub repository: String,
+    /// `push blob sha256:…`, `get a token from https://…`
+    pub step: String,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.repository.as_str() {
+            "" => write!(f, "{}: cannot {}", self.registry, self.step),
+            repository => write!(f, "{}/{repository}: cannot {}", self.registry, self.step),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    #[error("{at}: the host name {host} does not resolve")]
+    #[diagnostic(code(brik::registry::dns), help("check the spelling of the host and the machine's DNS"))]
+    Dns { at: Box<At>, host: String },
+    #[error("{at}: nothing listens at {host} (connection refused)")]
+    #[diagnostic(code(brik::registry::refused), help("check that the registry runs and that the port is right"))]
+    Refused { at: Box<At>, host: String },
+    #[error("{at}: TLS with {host} failed: {reason}")]
+    #[diagnostic(
+        code(brik::registry::tls),
+        help(
+            "for a private certificate authority set `ca` in [registries.\"HOST\"], for a registry that speaks plain http `insecure = true`"
+        )
+    )]
+    Tls { at: Box<At>, host: String, reason: String },
+    #[error("{at}: no connection to {host}: {reason}")]
+    #[diagnostic(code(brik::registry::connect))]
+    Connect { at: Box<At>, host: String, reason: String },
+    #[error("{at}: the connection broke: {reason}")]
+    #[diagnostic(code(brik::registry::interrupted))]
+    Interrupted { at: Box<At>, reason: String },
+    #[error("{at}: no byte moved for {seconds} s")]
+    #[diagnostic(code(brik::registry::silent))]
+    Silent { at: Box<At>, seconds: u64 },
+    /// No credentials where some are needed, or the ones given are not accepted.
+    #[error("{at}: not authorised with {credentials} (status {status}: {reply})")]
+    #[diagnostic(code(brik::registry::unauthorized))]
+    Unauthorized {
+        at: Box<At>,
+        status: u16,
+        /// The source, never the value: `$REGISTRY_TOKEN`, `no credentials`.
+        credentials: String,
+        reply: Reply,
+        #[help]
+        help: String,
+    },
+    /// Who we are is known, and is not allowed to do this.
+    #[error("{at}: denied with {credentials} (status {status}: {reply})")]
+    #[diagnostic(code(brik::registry::denied))]
+    Denied {
+        at: Box<At>,
+        status: u16,
+        credentials: String,
+        reply: Reply,
+        #[help]
+        help: String,
+    },
+    #[error("{at}: not found (status {status}: {reply})")]
+    #[diagnostic(code(brik::registry::not_found))]
+    NotFound { at: Box<At>, status: u16, reply: Reply },
+    #[error("{at}: the registry limits requests (status {status}: {reply})")]
+    #[diagnostic(code(brik::registry::rate_limited), help("wait a little, or log in: anonymous limits are lower"))]
+    RateLimited { at: Box<At>, status: u16, reply: Reply },
+    #[error("{at}: the registry answered with status {status}: {reply}")]
+    #[diagnostic(code(brik::registry::status))]
+    Status { at: Box<At>, status: u16, reply: Reply },
+    #[error("{at}: expected {expected}, got {got}")]
+    #[diagnostic(code(brik::registry::garbage), help("is this the address of a registry, and is no proxy or login page in between?"))]
+    Garbage { at: Box<At>, expected: &'static str, got: String },
+    #[error("{at}: the answer (status {status}) has no valid {header} header")]
+    #[diagnostic(code(brik::registry::header))]
+    Header { at: Box<At>, status: u16, header: &'static str },
+    #[error("{at}: expected {expected}, got content with {actual}")]
+    #[diagnostic(code(brik::registry::digest), help("the content was damaged on its way or in the registry; nothing of it is used"))]
+    WrongDigest { at: Box<At>, expected: Digest, actual: String },
+    #[error("{at}: expected {expected} bytes, got {actual}")]
+    #[diagnostic(code(brik::registry::size))]
+    WrongSize { at: Box<At>, expected: u64, actual: u64 },
+    #[error("{at}: larger than {limit} bytes")]
+    #[diagnostic(code(brik::registry::too_large))]
+    TooLarge { at: Box<At>, limit: u64 },
+    #[error("{at}: the image has the Docker schema 1 format, which is obsolete and cannot be verified")]
+    #[diagnostic(code(brik::registry::schema1), help("push the image again with a current tool, or use a newer tag"))]
+    Schema1 { at: Box<At> },
+    #[error("{at}: no image for {wanted}; there is {}", list(available))]
+    #[diagnostic(code(brik::registry::platform))]
+    NoPlatform { at: Box<At>, wanted: Platform, available: Vec<Platform> },
+    #[error("{at}: the token server {realm} is not https, so no credentials go there")]
+    #[diagnostic(code(brik::registry::insecure_realm))]
+    InsecureRealm { at: Box<At>, realm: String },
+    #[error("{at}: more than {limit} redirects")]
+    #[diagnostic(code(brik::registry::redirects))]
+    Redirects { at: Box<At>, limit: usize },
+    #[error("{origin}; before that, its mirror: {mirror}")]
+    #[diagnostic(code(brik::registry::mirror))]
+    Mirror { mirror: Box<Error>, origin: Box<Error> },
+    #[error("cannot read {}: {source}", path.display())]
+    #[diagnostic(code(brik::registry::read))]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write what {registry} sends: {source}")]
+    #[diagnostic(code(brik::registry::write))]
+    Write { registry: String, source: std::io::Error },
+    #[error("{} is no PEM file of certificates: {reason}", path.display())]
+    #[diagnostic(code(brik::registry::ca))]
+    Ca { path: PathBuf, reason: String },
+    #[error("invalid address {address:?}: {reason}")]
+    #[diagnostic(code(brik::registry::address))]
+    Address { address: String, reason: String },
+    #[error("cannot start the network runtime: {0}")]
+    #[diagnostic(code(brik::registry::runtime))]
+    Runtime(std::io::Error),
+}
+
+impl Error {
+    /// Whether the registry says that there is no such thing (and not that it is out of reach).
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Mirror { origin, .. } => origin.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether the registry was never reached: asking it other things will fail in the same way.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Dns { .. } | Self::Refused { .. } | Self::Tls { .. } | Self::Connect { .. } => true,
+            Self::Mirror { origin, .. } => origin.is_unreachable(),
+            _ => false,
+        }
+    }
+}
+
+fn list(platforms: &[Platform]) -> String {
+    if platforms.is_empty() {
+        return "none at all".to_owned();
+    }
+    platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,78 @@
+//! `docker-credential-NAME get`: the server's key on stdin, JSON on stdout.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::credentials::{Credential, Login, Secret};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_ANSWER: u64 = 1 << 20;
+
+pub(super) enum Found {
+    Credential(Credential),
+    /// The helper knows nothing of this server.
+    Nothing,
+    Missing,
+    Failed(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// Asks the helper, with `env` as its whole environment. Its own words are never repeated but for the known "not found".
+pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>) -> Found {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Found::Failed("its name has characters that no helper has".to_owned());
+    }
+    let program = format!("docker-credential-{name}");
+    let mut command = Command::new(&program);
+    command.arg("get").env_clear().envs(env).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Found::Missing,
+        Err(error) => return Found::Failed(error.to_string()),
+    };
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let (sender, receiver) = mpsc::channel();
+    let server = server.to_owned();
+    // The pipes live in a thread of their own, so that a helper that neither reads nor writes cannot hold us. It ends with the pipes.
+    std::thread::spawn(move || {
+        // A helper that does not want to know has closed its stdin: that is its answer's business.
+        let _ = stdin.map(|mut stdin| stdin.write_all(format!("{server}\n").as_bytes()));
+        let mut text = Vec::new();
+        let read = stdout.map_or(Ok(0), |stdout| stdout.take(MAX_ANSWER).read_to_end(&mut text));
+        let _ = sender.send(read.map(|_| text));
+    });
+    let answer = receiver.recv_timeout(TIMEOUT);
+    if answer.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait();
+    let (text, status) = match (answer, status) {
+        (Ok(Ok(text)), Ok(status)) => (text, status),
+        (Ok(Err(error)), _) | (_, Err(error)) => return Found::Failed(error.to_string()),
+        (Err(_), _) => return Found::Failed(format!("no answer within {} s", TIMEOUT.as_secs())),
+    };
+    if !status.success() {
+        let said = String::from_utf8_lossy(&text).to_ascii_lowercase();
+        return if said.contains("not found") { Found::Nothing } else { Found::Failed(status.to_string()) };
+    }
+    let Ok(Answer { username, secret }) = serde_json::from_slice(&text) else {
+        return Found::Failed("its answer is not the JSON that the protocol asks for".to_owned());
+    };
+    if secret.is_empty() {
+        return Found::Nothing;
+    }
+    let secret = Secret::new(secret);
+    let login = if username == "<token>" { Login::IdentityToken(secret) } else { Login::Password { user: username, password: secret } };
+    Found::Credential(Credential { login, source: program })
+}

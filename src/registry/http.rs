@@ -1,0 +1,178 @@
+//! One HTTP exchange: budget, redirects, silence, byte counts; and how one that failed is repeated.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use tokio::time::timeout;
+use tokio_util::bytes::Bytes;
+
+use super::budget::Budgets;
+use super::connector::{Connector, diagnose, host};
+use super::counters::Counters;
+use super::endpoint::is_loopback;
+use super::redirect::{self, MAX_REDIRECTS};
+use super::retry::RetryPolicy;
+use super::{At, Error, Reply};
+
+pub(super) use super::refusal::Refusal;
+
+/// The longest silence that is borne, whether in waiting for an answer or in the midst of one.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
+/// An answer that explains a refusal is read up to here.
+const MAX_REFUSAL: usize = 64 * 1024;
+
+pub(super) struct Http {
+    pub(super) connector: Connector,
+    pub(super) counters: std::sync::Arc<Counters>,
+    pub(super) budgets: Budgets,
+    pub(super) policy: RetryPolicy,
+}
+
+/// One request, as often as it is sent.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// For the origin of `url` only; not sent on to where a redirect leads.
+    pub(super) headers: HeaderMap,
+    /// Trusted besides the system's certificates.
+    pub(super) ca: Option<&'a Path>,
+    pub(super) payload: Payload<'a>,
+    pub(super) at: At,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    Nothing,
+    Bytes(&'a [u8]),
+    File(&'a super::push::FileBody<'a>),
+}
+
+/// Why there is no good answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Refused(Refusal),
+    Broken(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl Failure {
+    /// `credentials` looks up the source that was used, if any was.
+    pub(super) fn into_error(self, at: &At, credentials: impl FnOnce() -> Option<String>) -> Error {
+        match self {
+            Self::Refused(refusal) => refusal.into_error(at.clone(), credentials().as_deref()),
+            Self::Broken(error) => error,
+        }
+    }
+}
+
+impl Http {
+    /// Sends `call` once, follows its redirects and returns a response with a success status.
+    pub(super) async fn once(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
+        let mut url = call.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.exchange(call, &url, authorization).await?;
+            match redirect::next(&call.method, response.status(), response.headers(), &url) {
+                Some(next) => url = next,
+                None if response.status().is_success() => return Ok(response),
+                None => return Err(self.refusal(response, &call.at).await),
+            }
+        }
+        Err(Error::Redirects { at: Box::new(call.at.clone()), limit: MAX_REDIRECTS }.into())
+    }
+
+    /// Repeats `attempt` as the policy has it, at most `tries` times.
+    pub(super) async fn retrying<T>(&self, tries: u32, mut attempt: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut failed = 0;
+        loop {
+            let failure = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            failed += 1;
+            match self.policy.delay(failed, &failure) {
+                Some(wait) if failed < tries => tokio::time::sleep(wait).await,
+                _ => return Err(failure),
+            }
+            self.counters.retry();
+        }
+    }
+
+    async fn exchange(&self, call: &Call<'_>, url: &Url, authorization: Option<&HeaderValue>) -> Result<Response, Error> {
+        let host = host(url);
+        if !is_loopback(&host) {
+            tokio::time::sleep(self.budgets.take(&host, Instant::now())).await;
+        }
+        let mut request = self.connector.client(url, call.ca, &call.at)?.request(call.method.clone(), url.clone());
+        if redirect::same_origin(url, &call.url) {
+            request = request.headers(call.headers.clone());
+            request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
+        } else {
+            let harmless = [reqwest::header::ACCEPT, reqwest::header::RANGE];
+            let kept = harmless.into_iter().filter_map(|name| Some((name.clone(), call.headers.get(&name)?.clone())));
+            request = request.headers(kept.collect());
+        }
+        self.counters.request();
+        let sent = match call.payload {
+            Payload::Nothing if call.method == Method::POST || call.method == Method::PUT => {
+                self.answered(request.header(CONTENT_LENGTH, 0), &call.at).await?
+            }
+            Payload::Nothing => self.answered(request, &call.at).await?,
+            Payload::Bytes(bytes) => {
+                self.counters.up(bytes.len());
+                self.answered(request.body(bytes.to_vec()), &call.at).await?
+            }
+            Payload::File(file) => {
+                let request = request.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, file.size);
+                file.send(request, self.counters.clone(), &call.at).await?
+            }
+        };
+        sent.map_err(|error| diagnose(&error, url, &call.at))
+    }
+
+    async fn answered(&self, request: RequestBuilder, at: &At) -> Result<reqwest::Result<Response>, Error> {
+        timeout(SILENCE, request.send()).await.map_err(|_| silent(at, SILENCE))
+    }
+
+    async fn refusal(&self, mut response: Response, at: &At) -> Failure {
+        let mut body = Vec::new();
+        // Whatever can be read of the explanation will do.
+        while let Ok(Some(chunk)) = self.chunk(&mut response, at).await {
+            body.extend_from_slice(&chunk);
+            if body.len() >= MAX_REFUSAL {
+                break;
+            }
+        }
+        Failure::Refused(Refusal { status: response.status(), headers: response.headers().clone(), reply: Reply::parse(&body) })
+    }
+
+    /// The next piece of a body, or `None` at its end.
+    pub(super) async fn chunk(&self, response: &mut Response, at: &At) -> Result<Option<Bytes>, Error> {
+        let next = timeout(SILENCE, response.chunk()).await.map_err(|_| silent(at, SILENCE))?;
+        let chunk = next.map_err(|error| diagnose(&error, response.url(), at))?;
+        self.counters.down(chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk)
+    }
+
+    /// A whole body of at most `limit` bytes.
+    pub(super) async fn body(&self, response: &mut Response, limit: usize, at: &At) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk(response, at).await? {
+            if body.len() + chunk.len() > limit {
+                return Err(Error::TooLarge { at: Box::new(at.clone()), limit: limit as u64 });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+pub(super) fn silent(at: &At, after: Duration) -> Error {
+    Error::Silent { at: Box::new(at.clone()), seconds: after.as_secs() }
+}

@@ -1,0 +1,242 @@
+//! Manifests and indexes: resolve, head, get, put.
+
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response};
+use serde::Deserialize;
+
+use super::auth::Scopes;
+use super::http::Payload;
+use super::reply::{clean, is_html};
+use super::session::Session;
+use super::{At, Client, Error};
+use crate::oci::{Descriptor, Digest, Document, Manifest, Platform, Reference, media_type};
+
+/// What the distribution spec advises registries to accept at the least, and Docker's own limit.
+const MAX_MANIFEST: usize = 4 << 20;
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// The image that a reference means for one platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The index that the reference names, where it names one.
+    pub index: Option<Digest>,
+    /// The manifest.
+    pub digest: Digest,
+    pub manifest: Manifest,
+    /// The manifest as it was sent; `digest` is theirs.
+    pub manifest_bytes: Vec<u8>,
+    pub media_type: String,
+}
+
+struct Fetched {
+    digest: Digest,
+    media_type: String,
+    bytes: Vec<u8>,
+    document: Document,
+}
+
+impl Client {
+    /// Finds the image of a reference for `platform`: mirror first, index followed, all digests verified. A manifest that stands without an
+    /// index is taken as it is: its platform is known from its config only.
+    pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Resolved, Error> {
+        self.block(self.mirrored(reference, async |session: &Session<'_>| {
+            let top = fetch(session, reference).await?;
+            let index = match top.document {
+                Document::Manifest(manifest) => {
+                    return Ok(Resolved {
+                        index: None,
+                        digest: top.digest,
+                        manifest,
+                        manifest_bytes: top.bytes,
+                        media_type: top.media_type,
+                    });
+                }
+                Document::Index(index) => index,
+            };
+            let at = session.at(format!("resolve {}", selector(reference)));
+            let entry = choose(&index.manifests, platform, &at)?;
+            let found = fetch(session, &reference.with_digest(entry.digest)).await?;
+            match found.document {
+                Document::Manifest(manifest) => Ok(Resolved {
+                    index: Some(top.digest),
+                    digest: found.digest,
+                    manifest,
+                    manifest_bytes: found.bytes,
+                    media_type: found.media_type,
+                }),
+                Document::Index(_) => {
+                    Err(Error::Garbage { at: Box::new(at), expected: "an image manifest", got: "an index within an index".to_owned() })
+                }
+            }
+        }))
+    }
+
+    /// What a reference points to, if anything. Asks the registry itself and never a mirror, which may lag behind.
+    pub fn head_manifest(&self, reference: &Reference) -> Result<Option<Descriptor>, Error> {
+        let session = self.origin(reference)?;
+        self.block(async {
+            let at = session.at(format!("look up {}", selector(reference)));
+            let mut call = session.call(Method::HEAD, &format!("manifests/{}", selector(reference)), at);
+            call.headers = accept();
+            let response = match session.send(&call, &Scopes::pull(&session.repository)).await {
+                Ok(response) => response,
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let size = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|size| size.parse().ok());
+            let digest = content_digest(&response, &call.at)?.or(reference.digest);
+            match (digest, size) {
+                (Some(digest), Some(size)) => Ok(Some(Descriptor::new(&content_type(&response), digest, size))),
+                // The spec makes neither header a must for HEAD.
+                _ => {
+                    let found = fetch(&session, reference).await?;
+                    Ok(Some(Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64)))
+                }
+            }
+        })
+    }
+
+    /// A manifest or index with its media type and bytes, verified; `None` where there is none. Mirror first.
+    pub fn get_manifest(&self, reference: &Reference) -> Result<Option<(Descriptor, Vec<u8>)>, Error> {
+        let found = self.block(self.mirrored(reference, async |session: &Session<'_>| fetch(session, reference).await));
+        match found {
+            Ok(found) => Ok(Some((Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64), found.bytes))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a manifest or index under the reference's tag, else under its digest, else under its own digest.
+    pub fn put_manifest(&self, reference: &Reference, bytes: &[u8], media_type: &str) -> Result<Digest, Error> {
+        let digest = Digest::of(bytes);
+        let selector = reference.tag.clone().unwrap_or_else(|| digest.to_string());
+        let session = self.origin(reference)?;
+        let at = session.at(format!("push manifest {selector}"));
+        if let Some(expected) = reference.digest.filter(|expected| *expected != digest) {
+            return Err(Error::WrongDigest { at: Box::new(at), expected, actual: digest.to_string() });
+        }
+        let mut call = session.call(Method::PUT, &format!("manifests/{selector}"), at);
+        let content_type = HeaderValue::try_from(media_type);
+        let bad = |_| Error::Garbage { at: Box::new(call.at.clone()), expected: "a media type", got: clean(media_type) };
+        call.headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.map_err(bad)?)]);
+        call.payload = Payload::Bytes(bytes);
+        let response = self.block(session.send(&call, &Scopes::push(&session.repository)))?;
+        match content_digest(&response, &call.at)? {
+            Some(actual) if actual != digest => {
+                Err(Error::WrongDigest { at: Box::new(call.at), expected: digest, actual: actual.to_string() })
+            }
+            _ => Ok(digest),
+        }
+    }
+}
+
+/// GETs and verifies what `reference` names.
+async fn fetch(session: &Session<'_>, reference: &Reference) -> Result<Fetched, Error> {
+    let selector = selector(reference);
+    let mut call = session.call(Method::GET, &format!("manifests/{selector}"), session.at(format!("read manifest {selector}")));
+    call.headers = accept();
+    let mut response = session.send(&call, &Scopes::pull(&session.repository)).await?;
+    let at = &call.at;
+    let (declared, media_type) = (content_digest(&response, at)?, content_type(&response));
+    if media_type.starts_with("application/vnd.docker.distribution.manifest.v1") {
+        return Err(Error::Schema1 { at: Box::new(at.clone()) });
+    }
+    let bytes = session.http.body(&mut response, MAX_MANIFEST, at).await?;
+    let digest = Digest::of(&bytes);
+    if let Some(expected) = reference.digest.or(declared).filter(|expected| *expected != digest) {
+        return Err(Error::WrongDigest { at: Box::new(at.clone()), expected, actual: digest.to_string() });
+    }
+    let document = read(&bytes, at)?;
+    let media_type = match &document {
+        Document::Manifest(manifest) if !manifest.media_type.is_empty() => manifest.media_type.clone(),
+        Document::Index(index) if !index.media_type.is_empty() => index.media_type.clone(),
+        _ => media_type,
+    };
+    Ok(Fetched { digest, media_type, bytes, document })
+}
+
+fn read(bytes: &[u8], at: &At) -> Result<Document, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        schema_version: u64,
+    }
+    if serde_json::from_slice(bytes).is_ok_and(|Version { schema_version }| schema_version == 1) {
+        return Err(Error::Schema1 { at: Box::new(at.clone()) });
+    }
+    Document::parse(bytes).map_err(|error| {
+        let html = is_html(&String::from_utf8_lossy(&bytes[..bytes.len().min(200)]));
+        let got = if html { "an HTML page".to_owned() } else { clean(&error.to_string()) };
+        Error::Garbage { at: Box::new(at.clone()), expected: "an image manifest or index", got }
+    })
+}
+
+/// The first entry for `platform`. Entries without a platform and attestations (`unknown/unknown`) are no images.
+fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform, at: &At) -> Result<&'a Descriptor, Error> {
+    let images = || entries.iter().filter_map(|entry| Some((entry, entry.platform.as_ref().filter(|p| p.os != "unknown")?)));
+    images().find(|(_, platform)| wanted.accepts(platform)).map(|(entry, _)| entry).ok_or_else(|| {
+        let mut available: Vec<Platform> = images().map(|(_, p)| Platform::new(&p.os, &p.architecture, p.variant.as_deref())).collect();
+        available.sort();
+        available.dedup();
+        available.truncate(50);
+        Error::NoPlatform { at: Box::new(at.clone()), wanted: wanted.clone(), available }
+    })
+}
+
+/// What stands behind `manifests/`: the digest, else the tag, else `latest`.
+fn selector(reference: &Reference) -> String {
+    let tag = || reference.tag_or_latest().unwrap_or_default().to_owned();
+    reference.digest.map_or_else(tag, |digest| digest.to_string())
+}
+
+fn accept() -> HeaderMap {
+    HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))])
+}
+
+/// `media_type::MANIFESTS` as one header.
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+fn content_digest(response: &Response, at: &At) -> Result<Option<Digest>, Error> {
+    let Some(value) = response.headers().get(CONTENT_DIGEST) else { return Ok(None) };
+    let digest = value.to_str().ok().and_then(|text| text.parse().ok());
+    let bad = || Error::Header { at: Box::new(at.clone()), status: response.status().as_u16(), header: "Docker-Content-Digest" };
+    digest.map(Some).ok_or_else(bad)
+}
+
+/// Without parameters.
+fn content_type(response: &Response) -> String {
+    let value = header(response.headers(), CONTENT_TYPE.as_str()).unwrap_or(media_type::OCI_MANIFEST);
+    value.split(';').next().unwrap_or_default().trim().to_owned()
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_manifest_type_that_brik_reads_is_asked_for() {
+        assert_eq!(ACCEPTED, media_type::MANIFESTS.join(", "));
+    }
+
+    #[test]
+    fn a_platform_that_is_missing_is_told_with_those_there_are() {
+        let entry = |platform: &str| {
+            let (os, architecture) = platform.split_once('/').unwrap();
+            Descriptor {
+                platform: Some(Platform { os: os.into(), architecture: architecture.into(), variant: None }),
+                ..Descriptor::new(media_type::OCI_MANIFEST, Digest::of(platform.as_bytes()), 1)
+            }
+        };
+        let entries = ["unknown/unknown", "linux/arm64", "linux/amd64", "linux/arm64"].map(entry);
+        let at = At { registry: "r".into(), repository: "a".into(), step: "resolve latest".into() };
+        let choose = |wanted: &str| choose(&entries, &wanted.parse().unwrap(), &at).map(|entry| entry.digest);
+        assert_eq!(choose("linux/amd64").unwrap(), entries[2].digest);
+        let error = choose("linux/s390x").unwrap_err().to_string();
+        assert_eq!(error, "r/a: cannot resolve latest: no image for linux/s390x; there is linux/amd64, linux/arm64");
+    }
+}

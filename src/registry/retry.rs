@@ -1,0 +1,130 @@
+//! When to ask again, and after how long.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use super::Error;
+use super::http::{Failure, Refusal};
+
+/// Exponential and without jitter, so that a run can be predicted: `base · 2ⁿ`, at most `cap`.
+#[derive(Debug, Clone)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first included. At least one is made.
+    pub tries: u32,
+    pub base: Duration,
+    pub cap: Duration,
+    /// The longest wait that a registry may impose by `Retry-After`.
+    pub retry_after_cap: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { tries: 5, base: Duration::from_millis(200), cap: Duration::from_secs(10), retry_after_cap: Duration::from_secs(60) }
+    }
+}
+
+impl RetryPolicy {
+    /// The wait after failure number `failed` (from 1), or `None` when the attempts are used up or another would not help.
+    pub(super) fn delay(&self, failed: u32, failure: &Failure) -> Option<Duration> {
+        if failed >= self.tries {
+            return None;
+        }
+        let backoff = self.base.saturating_mul(1 << (failed - 1).min(16)).min(self.cap);
+        match failure {
+            Failure::Broken(error) => is_transient(error).then_some(backoff),
+            Failure::Refused(refusal) => {
+                let asked = || retry_after(refusal, SystemTime::now()).map(|wait| wait.min(self.retry_after_cap));
+                is_passing(refusal).then(|| asked().unwrap_or(backoff))
+            }
+        }
+    }
+}
+
+fn is_transient(error: &Error) -> bool {
+    matches!(error, Error::Dns { .. } | Error::Refused { .. } | Error::Connect { .. } | Error::Interrupted { .. } | Error::Silent { .. })
+}
+
+fn is_passing(refusal: &Refusal) -> bool {
+    matches!(refusal.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+        || refusal.status == StatusCode::FORBIDDEN && refusal.reply.is_secondary_rate_limit()
+}
+
+/// From the header (RFC 9110 §10.2.3, and GHCR's milliseconds), else from GHCR's message `retry-after: 381.5ms, allowed: …`.
+fn retry_after(refusal: &Refusal, now: SystemTime) -> Option<Duration> {
+    let from_header = |headers: &HeaderMap| parse_wait(headers.get(RETRY_AFTER)?.to_str().ok()?, now);
+    let from_message = |message: &str| parse_wait(message.split_once("retry-after: ")?.1.split(',').next()?, now);
+    from_header(&refusal.headers).or_else(|| from_message(&refusal.reply.message))
+}
+
+fn parse_wait(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    if digits == 0 {
+        let at = SystemTime::from(jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?);
+        return Some(at.duration_since(now).unwrap_or_default());
+    }
+    let unit = match &text[digits..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "µs" | "us" => 1e-6,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(text[..digits].parse::<f64>().ok()? * unit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_read_in_every_form_that_registries_send() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for (text, wait) in [
+            ("3", Some(3_000_000)),
+            ("1.5s", Some(1_500_000)),
+            ("250ms", Some(250_000)),
+            ("381.5µs", Some(381)),
+            ("Sun, 09 Sep 2001 01:46:50 GMT", Some(10_000_000)),
+            ("Sun, 09 Sep 2001 01:46:30 GMT", Some(0)),
+            ("soon", None),
+            ("", None),
+            ("-1", None),
+            ("1 year", None),
+            ("1.2.3", None),
+            ("99999999999999999999999999", None),
+        ] {
+            assert_eq!(parse_wait(text, now).map(|w| w.as_micros()), wait, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_backoff_doubles_up_to_its_cap_and_ends() {
+        let policy = RetryPolicy { tries: 9, ..RetryPolicy::default() };
+        let gone = Failure::Refused(Refusal { status: StatusCode::BAD_GATEWAY, headers: HeaderMap::new(), reply: Default::default() });
+        let waits: Vec<_> = (1..=9).map(|n| policy.delay(n, &gone).map(|d| d.as_millis())).collect();
+        assert_eq!(waits[..4], [Some(200), Some(400), Some(800), Some(1600)]);
+        assert_eq!(waits[6..], [Some(10_000), Some(10_000), None]);
+    }
+
+    #[test]
+    fn only_passing_refusals_are_worth_another_try() {
+        for (status, message, again) in [
+            (401, "", false),
+            (403, "permission_denied", false),
+            (403, "You have exceeded a secondary rate limit", true),
+            (404, "", false),
+            (408, "", true),
+            (429, "", true),
+            (500, "", true),
+            (501, "", false),
+            (503, "", true),
+        ] {
+            let reply = super::super::Reply { code: String::new(), message: message.to_owned() };
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = Failure::Refused(Refusal { status, headers: HeaderMap::new(), reply });
+            assert_eq!(RetryPolicy::default().delay(1, &failure).is_some(), again, "{status} {message}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A conversation with one repository at one endpoint: authorised, retried, with errors that say what was going on.
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, Response, Url};
+use tokio_util::bytes::Bytes;
+
+use super::auth::{Auth, Purpose, Scopes};
+use super::endpoint::Endpoint;
+use super::http::{Call, Failure, Http, Payload};
+use super::{At, Error};
+
+/// A mirror is a shortcut: it is not worth a long wait.
+const MIRROR_TRIES: u32 = 2;
+
+pub(super) struct Session<'a> {
+    pub(super) http: &'a Http,
+    auth: &'a Auth,
+    endpoint: Endpoint,
+    /// The endpoint's name for the repository.
+    pub(super) repository: String,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(http: &'a Http, auth: &'a Auth, endpoint: Endpoint, repository: &str) -> Self {
+        let repository = endpoint.repository(repository);
+        Self { http, auth, endpoint, repository }
+    }
+
+    pub(super) fn at(&self, step: impl Into<String>) -> At {
+        At { registry: self.endpoint.registry.clone(), repository: self.repository.clone(), step: step.into() }
+    }
+
+    /// A request without a body for `/v2/<repository>/<tail>`.
+    pub(super) fn call(&self, method: Method, tail: &str, at: At) -> Call<'_> {
+        self.call_url(method, self.endpoint.url(&self.repository, tail), at)
+    }
+
+    /// A request for an address that the registry has handed out.
+    pub(super) fn call_url(&self, method: Method, url: Url, at: At) -> Call<'_> {
+        Call { method, url, headers: HeaderMap::new(), ca: self.endpoint.ca.as_deref(), payload: Payload::Nothing, at }
+    }
+
+    pub(super) fn tries(&self) -> u32 {
+        if self.endpoint.is_mirror { MIRROR_TRIES } else { u32::MAX }
+    }
+
+    /// Sends `call` until it succeeds, is refused for good, or the attempts are used up.
+    pub(super) async fn send(&self, call: &Call<'_>, scopes: &Scopes) -> Result<Response, Error> {
+        let sent = self.http.retrying(self.tries(), async || self.attempt(call, scopes).await).await;
+        sent.map_err(|failure| self.error(failure, call, scopes))
+    }
+
+    /// Sends `call` once; a 401 is answered with a new token, once.
+    pub(super) async fn attempt(&self, call: &Call<'_>, scopes: &Scopes) -> Result<Response, Failure> {
+        if !self.endpoint.owns(&call.url) {
+            return self.http.once(call, None).await;
+        }
+        let purpose = self.purpose(call, scopes);
+        let authorization = self.auth.authorization(self.http, &purpose).await?;
+        match self.http.once(call, authorization.as_ref()).await {
+            Err(Failure::Refused(refusal)) if refusal.status == reqwest::StatusCode::UNAUTHORIZED => {
+                let authorization = self.auth.answer(self.http, &purpose, refusal, authorization.as_ref()).await?;
+                self.http.once(call, Some(&authorization)).await
+            }
+            sent => sent,
+        }
+    }
+
+    pub(super) fn error(&self, failure: Failure, call: &Call<'_>, scopes: &Scopes) -> Error {
+        failure.into_error(&call.at, || self.auth.source(&self.purpose(call, scopes)))
+    }
+
+    fn purpose<'b>(&'b self, call: &'b Call<'_>, scopes: &'b Scopes) -> Purpose<'b> {
+        Purpose { endpoint: &self.endpoint, repository: &self.repository, scopes, at: &call.at }
+    }
+
+    pub(super) async fn chunk(&self, response: &mut Response, at: &At) -> Result<Option<Bytes>, Error> {
+        self.http.chunk(response, at).await
+    }
+}

@@ -1,0 +1,149 @@
+use std::net::TcpListener;
+use std::time::Instant;
+
+use super::scripted::{Answer, Server};
+use super::*;
+use crate::registry::{Error, RegistryOptions};
+
+fn found() -> Answer {
+    let manifest = manifest(b"x");
+    Answer::new(200).header("Docker-Content-Digest", Digest::of(&manifest).to_string()).body(manifest)
+}
+
+#[test]
+fn passing_failures_are_repeated_and_counted() {
+    for (name, fault) in [
+        ("hang up", Answer::hang_up()),
+        ("502", Answer::new(502)),
+        ("429 with a wait", Answer::new(429).header("Retry-After", "3ms")),
+        ("GHCR's wait in the message", Answer::error(429, "TOOMANYREQUESTS", "retry-after: 1.5ms, allowed: 2000/minute")),
+        ("secondary limit", Answer::error(403, "DENIED", "You have exceeded a secondary rate limit")),
+    ] {
+        let server = Server::start(move |n, _| if n < 2 { fault.clone() } else { found() });
+        let client = client();
+        assert!(client.get_manifest(&reference(&server.host, "a:1")).unwrap().is_some(), "{name}");
+        let counts = client.counters();
+        assert_eq!((counts.requests, counts.retries), (3, 2), "{name}");
+    }
+}
+
+#[test]
+fn a_registry_is_given_the_time_that_it_asks_for() {
+    let server = Server::start(|n, _| if n == 0 { Answer::new(503).header("Retry-After", "0.2s") } else { found() });
+    let start = Instant::now();
+    client().get_manifest(&reference(&server.host, "a:1")).unwrap().unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(200));
+}
+
+#[test]
+fn attempts_end_and_lasting_refusals_are_not_repeated() {
+    for (status, requests) in [(500, 5), (403, 1), (405, 1), (400, 1)] {
+        let server = Server::start(move |_, _| Answer::error(status, "NO", "because"));
+        let error = client().get_manifest(&reference(&server.host, "a:1")).unwrap_err().to_string();
+        assert_eq!(server.requests().len(), requests, "{status}");
+        assert!(error.contains(&format!("status {status}")) && error.contains("NO: because"), "{error}");
+    }
+}
+
+#[test]
+fn a_registry_that_is_not_there_says_how_it_is_not_there() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let once = || ClientOptions { retries: RetryPolicy { tries: 1, ..RetryPolicy::default() }, ..options() };
+    let refused = Client::new(once()).unwrap().head_manifest(&reference(&closed, "a:1")).unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }) && refused.is_unreachable(), "{refused}");
+
+    let insecure = RegistryOptions { insecure: true, ..RegistryOptions::default() };
+    let registries = BTreeMap::from([("nowhere.invalid".to_owned(), insecure)]);
+    let client = Client::new(ClientOptions { registries, ..once() }).unwrap();
+    let dns = client.head_manifest(&reference("nowhere.invalid", "a:1")).unwrap_err();
+    assert!(matches!(&dns, Error::Dns { host, .. } if host == "nowhere.invalid"), "{dns}");
+}
+
+#[test]
+fn a_server_without_tls_behind_https_is_a_tls_error() {
+    let server = Server::start(|_, _| found());
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    let ask = |content: &[u8]| {
+        std::fs::write(&ca, content).unwrap();
+        let registries = BTreeMap::from([(server.host.clone(), super::trusting(&ca))]);
+        let client = Client::new(ClientOptions { registries, ..options() }).unwrap();
+        client.head_manifest(&reference(&server.host, "a:1")).unwrap_err()
+    };
+    let error = ask(include_bytes!("ca.pem"));
+    assert!(matches!(error, Error::Tls { .. }), "{error:?}");
+    for no_certificate in [&b""[..], b"hello", b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
+        let error = ask(no_certificate);
+        assert!(matches!(error, Error::Ca { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn rubbish_instead_of_a_manifest_is_told_apart() {
+    let v1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    let zeros = Digest::from_bytes([0; 32]).to_string();
+    for (name, answer, expected) in [
+        ("html", Answer::new(200).body("<!doctype html><p>hi"), "got an HTML page"),
+        ("no JSON", Answer::new(200).body("hello"), "expected an image manifest or index"),
+        ("empty", Answer::new(200), "expected an image manifest or index"),
+        ("wrong shape", Answer::new(200).body(r#"{"schemaVersion":2,"layers":7}"#), "expected an image manifest or index"),
+        ("wrong digest", found().header("X", "").body("{}"), "expected sha256:"),
+        ("bad digest header", Answer::new(200).header("Docker-Content-Digest", "md5:1").body("{}"), "no valid Docker-Content-Digest"),
+        ("claimed digest", Answer::new(200).header("Docker-Content-Digest", zeros).body("{}"), "expected sha256:0000"),
+        ("schema 1", Answer::new(200).header("Content-Type", v1).body("{}"), "schema 1"),
+        ("schema 1 by version", Answer::new(200).body(r#"{"schemaVersion":1,"fsLayers":[]}"#), "schema 1"),
+        ("too large", Answer::new(200).body(vec![b' '; (4 << 20) + 1]), "larger than 4194304 bytes"),
+    ] {
+        let server = Server::start(move |_, _| answer.clone());
+        let error = client().get_manifest(&reference(&server.host, "a:1")).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_registrys_words_cannot_reach_the_terminal_raw() {
+    let server = Server::start(|_, _| Answer::new(400).body("\u{1b}]0;owned\u{7}"));
+    let error = client().get_manifest(&reference(&server.host, "a:1")).unwrap_err().to_string();
+    assert!(!error.chars().any(char::is_control), "{error:?}");
+}
+
+#[test]
+fn a_mirror_is_asked_first_and_its_failure_leads_to_the_registry() {
+    let origin = Server::start(|_, _| found());
+    for (mirror_has, origin_requests) in [(true, 0), (false, 1)] {
+        let before = origin.requests().len();
+        let mirror = Server::start(move |_, _| if mirror_has { found() } else { Answer::new(404) });
+        let options = RegistryOptions { mirror: Some(format!("{}/hub", mirror.host)), ..RegistryOptions::default() };
+        let registries = BTreeMap::from([(origin.host.clone(), options)]);
+        let client = Client::new(ClientOptions { registries, ..super::options() }).unwrap();
+        client.get_manifest(&reference(&origin.host, "a:1")).unwrap().unwrap();
+        assert_eq!(mirror.lines(), ["GET /v2/hub/a/manifests/1"]);
+        assert_eq!(origin.requests().len() - before, origin_requests);
+    }
+}
+
+#[test]
+fn a_dead_mirror_is_tried_only_once_a_run() {
+    let origin = Server::start(|_, _| found());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let options = RegistryOptions { mirror: Some(closed), ..RegistryOptions::default() };
+    let registries = BTreeMap::from([(origin.host.clone(), options)]);
+    let client = Client::new(ClientOptions { registries, ..super::options() }).unwrap();
+    for _ in 0..3 {
+        client.get_manifest(&reference(&origin.host, "a:1")).unwrap().unwrap();
+    }
+    assert_eq!(client.counters().requests, 3 + 2);
+}
+
+#[test]
+fn credentials_do_not_go_to_a_token_server_without_tls_when_the_registry_has_it() {
+    let bearer = crate::registry::auth::Bearer { realm: "http://auth.example/token".parse().unwrap(), service: None };
+    let endpoint = crate::registry::endpoint::Endpoint::origin("r.example", &BTreeMap::new()).unwrap();
+    let scopes = crate::registry::auth::Scopes::pull("a");
+    let client = client_as("r.example", "u", "p");
+    let at = crate::registry::At { registry: "r.example".into(), repository: "a".into(), step: "read".into() };
+    let purpose = crate::registry::auth::Purpose { endpoint: &endpoint, repository: "a", scopes: &scopes, at: &at };
+    let credential = client.credentials().find("r.example", "a");
+    let fetched = client.block(crate::registry::token::fetch(client.http(), &bearer, &purpose, credential.as_ref()));
+    assert!(matches!(fetched.map(|_| ()), Err(Error::InsecureRealm { .. })));
+}

@@ -1,0 +1,161 @@
+use super::scripted::{Answer, Server};
+use super::*;
+use crate::oci::{Index, Platform};
+use crate::registry::Error;
+
+fn data() -> Vec<u8> {
+    (0..200_000u32).flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn a_body_that_breaks_off_is_resumed_where_it_broke() {
+    for knows_ranges in [true, false] {
+        let server = Server::start(move |n, request| {
+            let data = data();
+            let from: usize = request.header("range").trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap_or(0);
+            match (n, knows_ranges) {
+                (0, _) => Answer::new(200).body(data).cut(100_000),
+                (1, true) => {
+                    let range = format!("bytes {from}-{}/{}", data.len() - 1, data.len());
+                    Answer::new(206).header("Content-Range", range).body(&data[from..]).cut(50_000)
+                }
+                (_, true) => {
+                    let range = format!("bytes {from}-{}/{}", data.len() - 1, data.len());
+                    Answer::new(206).header("Content-Range", range).body(&data[from..])
+                }
+                (_, false) => Answer::new(200).body(data),
+            }
+        });
+        let client = client();
+        let mut out = Vec::new();
+        client.pull_blob(&reference(&server.host, "a"), &layer(&data()), &mut out).unwrap();
+        assert!(out == data(), "{knows_ranges}");
+        let ranges: Vec<_> = server.requests().iter().map(|r| r.header("range").to_owned()).collect();
+        let expected: &[&str] = if knows_ranges { &["", "bytes=100000-", "bytes=150000-"] } else { &["", "bytes=100000-"] };
+        assert_eq!(ranges, expected);
+        assert_eq!(client.counters().retries as usize, expected.len() - 1);
+    }
+}
+
+#[test]
+fn a_body_that_never_comes_whole_ends_in_an_error() {
+    let server = Server::start(|_, _| Answer::new(200).body(data()).cut(10));
+    let error = client().pull_blob(&reference(&server.host, "a"), &layer(&data()), &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    assert_eq!(server.requests().len(), 5);
+}
+
+#[test]
+fn content_with_another_digest_or_size_is_refused() {
+    let server = Server::start(|_, _| Answer::new(200).body("other"));
+    let pull = |blob: &Descriptor| client().pull_blob(&reference(&server.host, "a"), blob, &mut Vec::new()).unwrap_err();
+    assert!(matches!(pull(&layer(b"wanted")), Error::WrongSize { expected: 6, actual: 5, .. }));
+    assert!(matches!(pull(&layer(b"want")), Error::WrongSize { expected: 4, .. }));
+    assert!(matches!(pull(&layer(b"OTHER")), Error::WrongDigest { .. }));
+}
+
+#[test]
+fn a_writer_that_fails_is_not_the_registrys_fault() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let server = Server::start(|_, _| Answer::new(200).body("x"));
+    let error = client().pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Full).unwrap_err();
+    assert!(matches!(error, Error::Write { .. }));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_redirect_to_another_port_goes_without_credentials() {
+    let storage = Server::start(|_, _| Answer::new(200).body("x"));
+    let target = storage.host.clone();
+    let server = Server::start(move |_, request| match request.header("authorization") {
+        "" => Answer::new(401).header("WWW-Authenticate", "Basic realm=x"),
+        _ => Answer::new(307).header("Location", format!("http://{target}/signed?sig=1")),
+    });
+    let client = client_as(&server.host, "u", "p");
+    client.pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Vec::new()).unwrap();
+    assert_eq!(server.requests()[1].header("authorization"), "Basic dTpw");
+    assert_eq!(storage.lines(), ["GET /signed?sig=1"]);
+    assert!(!storage.requests()[0].headers.contains_key("authorization"));
+}
+
+#[test]
+fn a_circle_of_redirects_ends() {
+    let server = Server::start(|_, request| Answer::new(302).header("Location", request.target.clone()));
+    let error = client().pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Redirects { limit: 10, .. }));
+    assert_eq!(server.requests().len(), 11);
+}
+
+#[test]
+fn a_blob_that_is_larger_than_the_limit_is_not_asked_for() {
+    let server = Server::start(|_, _| Answer::new(200).body("xx"));
+    let read = |limit| client().read_blob(&reference(&server.host, "a"), &layer(b"xx"), limit);
+    assert_eq!(read(2).unwrap(), b"xx");
+    assert!(matches!(read(1), Err(Error::TooLarge { limit: 1, .. })));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn an_index_leads_to_the_manifest_of_the_platform() {
+    let image = manifest(b"arm");
+    let platform: Platform = "linux/arm64".parse().unwrap();
+    let entry = Descriptor { platform: Some(platform.clone()), ..Descriptor::new(media_type::OCI_MANIFEST, Digest::of(&image), 1) };
+    let index = serde_json::to_vec(&Index::oci(vec![entry])).unwrap();
+    let (top, child) = (Digest::of(&index), Digest::of(&image));
+    let server = Server::start(move |_, request| match request.target.contains("sha256") {
+        true => Answer::new(200).body(image.clone()),
+        false => Answer::new(200).body(index.clone()),
+    });
+    let resolved = client().resolve(&reference(&server.host, "a"), &platform).unwrap();
+    assert_eq!((resolved.index, resolved.digest, resolved.manifest.layers.len()), (Some(top), child, 1));
+    assert_eq!(server.lines(), ["GET /v2/a/manifests/latest".to_owned(), format!("GET /v2/a/manifests/{child}")]);
+    let error = client().resolve(&reference(&server.host, "a"), &"linux/amd64".parse().unwrap()).unwrap_err();
+    assert!(matches!(&error, Error::NoPlatform { available, .. } if *available == [platform]), "{error}");
+}
+
+#[test]
+fn a_head_without_a_digest_is_made_good_by_a_get() {
+    let server = Server::start(|_, _| Answer::new(200).body(manifest(b"x")));
+    let found = client().head_manifest(&reference(&server.host, "a:1")).unwrap().unwrap();
+    assert_eq!((found.digest, found.size as usize), (Digest::of(&manifest(b"x")), manifest(b"x").len()));
+    assert_eq!((server.count("HEAD"), server.count("GET")), (1, 1));
+}
+
+#[test]
+fn a_download_follows_redirects_and_keeps_its_headers_at_home() {
+    let files = Server::start(|_, _| {
+        let answer = Answer::new(200).header("Last-Modified", "Sun, 09 Sep 2001 01:46:40 GMT").header("ETag", "\"1\"");
+        answer.header("Content-Disposition", "attachment; filename=a.tgz").body("content")
+    });
+    let target = files.host.clone();
+    let server = Server::start(move |_, _| Answer::new(302).header("Location", format!("http://{target}/real.tgz")));
+    let mut out = Vec::new();
+    let secret = [("Authorization".to_owned(), "Bearer s".to_owned())];
+    let response = client().fetch(&format!("http://{}/x", server.host), &secret, &mut out).unwrap();
+    assert_eq!(out, b"content");
+    assert_eq!((response.status, response.size, response.etag.as_deref()), (200, 7, Some("\"1\"")));
+    assert_eq!(response.final_url, format!("http://{}/real.tgz", files.host));
+    assert_eq!(response.content_disposition.as_deref(), Some("attachment; filename=a.tgz"));
+    assert_eq!(response.last_modified.as_deref(), Some("Sun, 09 Sep 2001 01:46:40 GMT"));
+    assert_eq!(server.requests()[0].header("authorization"), "Bearer s");
+    assert!(!files.requests()[0].headers.contains_key("authorization"));
+}
+
+#[test]
+fn a_download_that_fails_hides_what_the_address_holds() {
+    let server = Server::start(|_, _| Answer::new(404));
+    let address = format!("http://user:hunter2@{}/x?token=hunter2", server.host);
+    let error = client().fetch(&address, &[], &mut Vec::new()).unwrap_err();
+    assert!(error.is_not_found() && !format!("{error} {error:?}").contains("hunter2"), "{error}");
+    for bad in ["file:///etc/passwd", "not a url", "ftp://a/b", ""] {
+        assert!(matches!(client().fetch(bad, &[], &mut Vec::new()), Err(Error::Address { .. })), "{bad}");
+    }
+}

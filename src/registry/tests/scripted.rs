@@ -1,0 +1,162 @@
+//! A tiny HTTP/1.1 server whose every answer is written by the test: one request a connection.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: String,
+    /// Path and query, as sent.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.target)
+    }
+
+    pub fn is(&self, method: &str, path: &str) -> bool {
+        self.method == method && self.target.split('?').next() == Some(path)
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// Send only so much of the body, and hang up.
+    cut: Option<usize>,
+}
+
+impl Answer {
+    pub fn new(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// Hang up without a word.
+    pub fn hang_up() -> Self {
+        Self::default()
+    }
+
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub fn cut(mut self, at: usize) -> Self {
+        self.cut = Some(at);
+        self
+    }
+
+    /// The distribution spec's form of a refusal.
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::new(status).body(format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#))
+    }
+
+    fn send(&self, stream: &mut TcpStream, head: bool) -> std::io::Result<()> {
+        if self.status == 0 {
+            return Ok(());
+        }
+        let mut text = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
+        if !self.headers.iter().any(|(name, _)| name == "Content-Length") {
+            text += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        self.headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+        stream.write_all((text + "\r\n").as_bytes())?;
+        let body = &self.body[..self.cut.unwrap_or(self.body.len())];
+        if head { Ok(()) } else { stream.write_all(body) }
+    }
+}
+
+#[must_use]
+pub struct Server {
+    /// `127.0.0.1:port`
+    pub host: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// `answer` hears the number of the request (from 0) and the request.
+    pub fn start(answer: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let (requests, stop): (Arc<Mutex<Vec<Request>>>, Arc<AtomicBool>) = Default::default();
+        let (answer, log, stopped) = (Arc::new(answer), requests.clone(), stop.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (answer, log) = (answer.clone(), log.clone());
+                std::thread::spawn(move || serve(stream, &log, &*answer));
+            }
+        });
+        Self { host, requests, stop }
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The lines of all requests, for one glance at a conversation.
+    pub fn lines(&self) -> Vec<String> {
+        self.requests().iter().map(Request::line).collect()
+    }
+
+    pub fn count(&self, method: &str) -> usize {
+        self.requests().iter().filter(|request| request.method == method).count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(&self.host);
+    }
+}
+
+fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &dyn Fn(usize, &Request) -> Answer) {
+    let Some(request) = read(&stream) else { return };
+    let number = {
+        let mut log = log.lock().unwrap();
+        log.push(request.clone());
+        log.len() - 1
+    };
+    // The client may have left already: that is its own test's matter.
+    let _ = answer(number, &request).send(&mut stream, request.method == "HEAD");
+}
+
+fn read(stream: &TcpStream) -> Option<Request> {
+    let mut reader = BufReader::new(stream);
+    let mut line = || {
+        let mut text = String::new();
+        reader.read_line(&mut text).ok().filter(|read| *read > 0).map(|_| text.trim_end().to_owned())
+    };
+    let first = line()?;
+    let mut headers = BTreeMap::new();
+    while let Some((name, value)) = line()?.split_once(':') {
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let size = headers.get("content-length").and_then(|size: &String| size.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; size];
+    reader.read_exact(&mut body).ok()?;
+    let mut words = first.split(' ');
+    Some(Request { method: words.next()?.to_owned(), target: words.next()?.to_owned(), headers, body })
+}

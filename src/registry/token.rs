@@ -1,0 +1,141 @@
+//! Tokens of the distribution token spec: one GET with Basic credentials, or one OAuth2 POST with an identity token.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+
+use super::auth::{Bearer, Purpose};
+use super::credentials::{Credential, Login};
+use super::http::{Call, Failure, Http, Payload};
+use super::reply::is_html;
+use super::{At, Error};
+
+const MAX_ANSWER: usize = 1 << 20;
+/// What the spec lets a token live for where the server does not say.
+const DEFAULT_LIFE: u64 = 60;
+
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) header: HeaderValue,
+    fresh_until: Instant,
+}
+
+impl Token {
+    pub(super) fn is_fresh(&self) -> bool {
+        Instant::now() < self.fresh_until
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+/// Asks `bearer.realm` for a token with exactly `scopes`.
+pub(super) async fn fetch(http: &Http, bearer: &Bearer, purpose: &Purpose<'_>, credential: Option<&Credential>) -> Result<Token, Error> {
+    let Purpose { endpoint, scopes, at, .. } = purpose;
+    let at = At { step: format!("get a token from {} to {}", bearer.realm.host_str().unwrap_or_default(), at.step), ..(*at).clone() };
+    if credential.is_some() && bearer.realm.scheme() != "https" && !endpoint.is_plain_http() {
+        return Err(Error::InsecureRealm { at: Box::new(at), realm: bearer.realm.origin().ascii_serialization() });
+    }
+    let service = bearer.service.as_deref();
+    let mut headers = HeaderMap::new();
+    let mut url = bearer.realm.clone();
+    let form;
+    let (method, payload, authorization) = match credential.map(|c| &c.login) {
+        Some(Login::IdentityToken(token)) => {
+            let scope = scopes.0.join(" ");
+            let service = service.unwrap_or_default();
+            let fields = [
+                ("grant_type", "refresh_token"),
+                ("service", service),
+                ("client_id", "brik"),
+                ("scope", &scope),
+                ("refresh_token", token.expose()),
+            ];
+            form = urlencoded(url.clone(), &fields);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            (Method::POST, Payload::Bytes(form.as_bytes()), None)
+        }
+        login => {
+            let mut query = url.query_pairs_mut();
+            service.iter().for_each(|service| _ = query.append_pair("service", service));
+            scopes.0.iter().for_each(|scope| _ = query.append_pair("scope", scope));
+            drop(query);
+            (Method::GET, Payload::Nothing, login.and_then(basic))
+        }
+    };
+    let call = Call { method, url, headers, ca: endpoint.ca.as_deref(), payload, at };
+    let answer = http.retrying(u32::MAX, async || {
+        let mut response = http.once(&call, authorization.as_ref()).await?;
+        Ok::<_, Failure>(http.body(&mut response, MAX_ANSWER, &call.at).await?)
+    });
+    let body = answer.await.map_err(|failure| failure.into_error(&call.at, || credential.map(|c| c.source.clone())))?;
+    read(&body).map_err(|got| Error::Garbage { at: Box::new(call.at), expected: "a token in JSON", got })
+}
+
+fn read(body: &[u8]) -> Result<Token, String> {
+    // What arrived is a secret or rubbish: neither is repeated.
+    let what = || if is_html(&String::from_utf8_lossy(body)) { "an HTML page" } else { "something else" }.to_owned();
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| what())?;
+    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or("JSON without a token")?;
+    let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "a token that no header can hold")?;
+    header.set_sensitive(true);
+    let life = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_LIFE).min(86_400);
+    // A tenth early, for the way and for clocks that differ.
+    Ok(Token { header, fresh_until: Instant::now() + Duration::from_secs(life) * 9 / 10 })
+}
+
+/// `Authorization: Basic …`, or `None` where the login is no password or holds what no header can.
+pub(super) fn basic(login: &Login) -> Option<HeaderValue> {
+    let Login::Password { user, password } = login else { return None };
+    let mut header = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose())))).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The fields as a form, by the encoder that `Url` carries for its query.
+fn urlencoded(mut url: Url, fields: &[(&str, &str)]) -> String {
+    url.set_query(None);
+    url.query_pairs_mut().extend_pairs(fields);
+    url.query().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_read_under_both_names_and_expire() {
+        for (body, header) in [
+            (r#"{"token":"a"}"#, "Bearer a"),
+            (r#"{"access_token":"b","expires_in":300}"#, "Bearer b"),
+            (r#"{"token":"a","access_token":"b","expires_in":0}"#, "Bearer a"),
+        ] {
+            let token = read(body.as_bytes()).unwrap();
+            assert_eq!((token.header.to_str().unwrap(), token.is_fresh()), (header, true));
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_repeated_in_a_message() {
+        for body in [r#"{"tokn":"hunter2"}"#, "<html>hunter2", "hunter2", r#"{"token":"hunter2\n"}"#, r#"{"token":7}"#] {
+            let error = read(body.as_bytes()).map(|_| ()).unwrap_err();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn form_fields_are_encoded() {
+        assert_eq!(
+            urlencoded("http://a/?b".parse().unwrap(), &[("a", "x y&z"), ("scope", "r:a/b:pull")]),
+            "a=x+y%26z&scope=r%3Aa%2Fb%3Apull"
+        );
+    }
+}
