@@ -1,1 +1,51 @@
+//! The RUN sandbox: brik's own small container runtime (design §6), with the defaults of runc under BuildKit.
+//!
+//! - `rung`, `refusal`: what this machine allows, or why not and the fix.
+//! - `respawn` (`idmap`): the one step into a mount (and user) namespace, where everything below happens in-process.
+//! - `overlay`: snapshots stacked as a root file system.
+//! - `spec`, `user`, `cancel`, `error`: what callers say and hear.
+//! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`) prepares its root, `child` (`command`,
+//!   `confine`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
+//! - `sys`: every `unsafe` and raw system call of the project.
 
+mod agent;
+mod cancel;
+mod certificates;
+mod child;
+mod command;
+mod confine;
+mod dev;
+mod error;
+mod etc;
+mod idmap;
+mod mounts;
+mod output;
+mod overlay;
+mod refusal;
+mod report;
+mod respawn;
+mod rootfs;
+mod run;
+mod rung;
+mod seccomp;
+mod spec;
+mod staging;
+mod stubs;
+mod sys;
+mod syscall_numbers;
+mod user;
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod tests;
+
+pub use cancel::CancelFlag;
+pub use error::SandboxError;
+pub use overlay::Overlay;
+pub use refusal::Refusal;
+pub use respawn::{inside, probe, respawn};
+pub use run::run;
+pub use rung::Rung;
+pub use spec::{Access, Network, Outcome, RunSpec, SandboxMount, Stream};
+pub use user::{User, resolve_user};

@@ -1,0 +1,215 @@
+//! The two processes of a RUN, from fork to exec.
+//!
+//! The *guard* is pid 1 of a pid namespace of its own and dies with brik (PR_SET_PDEATHSIG); it never changes its identity, so that
+//! no set-uid program can shake that off. It forks the *command*, which is pid 1 of a second, nested pid namespace, as under runc: it
+//! sees nothing of the guard (a copy of brik's memory), and when either ends, the kernel kills all that is left inside.
+//!
+//! Both run between fork and exec of a multi-threaded program: system calls on prepared data, no allocation (see [`sys::fork`]).
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid, UnshareFlags};
+use seccompiler::sock_filter;
+
+use super::command::Command;
+use super::confine::{self, MASKED_DIRECTORIES, MASKED_FILES, READ_ONLY};
+use super::report::{Record, Step};
+use super::seccomp::CAPABILITIES;
+use super::sys;
+
+/// All that the two processes need.
+pub(super) struct Plan<'a> {
+    pub command: &'a Command,
+    /// The root with everything but /proc mounted.
+    pub root: CString,
+    pub cwd: CString,
+    pub uid: Uid,
+    pub gid: Gid,
+    pub groups: Vec<Gid>,
+    /// Only one id is mapped: the identity stays root's.
+    pub single_uid: bool,
+    pub filters: Vec<&'static [sock_filter]>,
+    pub stdin: BorrowedFd<'a>,
+    pub stdout: BorrowedFd<'a>,
+    pub stderr: BorrowedFd<'a>,
+    pub report: BorrowedFd<'a>,
+    /// brik's end of the report, to be closed here.
+    pub report_reader: RawFd,
+}
+
+type Failure = (Step, Errno);
+
+/// The guard's life; its exit code means nothing.
+pub(super) fn guard(plan: &Plan<'_>) -> i32 {
+    match start_command(plan) {
+        Ok(child) => {
+            let report = plan.report.as_raw_fd().unsigned_abs();
+            // Whoever waits for the end of the command's output must not wait for the guard.
+            if report > 0 {
+                let _ = sys::close_range(0, report - 1);
+            }
+            let _ = sys::close_range(report + 1, u32::MAX);
+            Record::Ended(wait(child.pid)).write(plan.report);
+            // Its descriptor is closed already.
+            std::mem::forget(child);
+        }
+        Err((step, errno)) => Record::Failed(step, errno).write(plan.report),
+    }
+    0
+}
+
+fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
+    // Out of the terminal's reach: Ctrl-C is for brik, which decides.
+    rustix::process::setsid().map_err(at(Step::Session))?;
+    sys::reset_signals();
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Guard))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Guard))?;
+    // If brik died before that call, nobody reads the report any more.
+    let reader = plan.report_reader.unsigned_abs();
+    sys::close_range(reader, reader).map_err(at(Step::Guard))?;
+    let mut fds = [PollFd::new(&plan.report, PollFlags::empty())];
+    rustix::event::poll(&mut fds, Some(&Timespec::default())).map_err(at(Step::Guard))?;
+    if fds[0].revents().contains(PollFlags::ERR) {
+        return Err((Step::Guard, Errno::PIPE));
+    }
+    sys::fork(UnshareFlags::NEWPID, || {
+        if let Err((step, errno)) = become_command(plan) {
+            Record::Failed(step, errno).write(plan.report);
+        }
+        127
+    })
+    .map_err(|error| (Step::Fork, Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)))
+}
+
+/// The exit code as a shell has it.
+fn wait(pid: rustix::process::Pid) -> i32 {
+    loop {
+        match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => return code,
+                (None, Some(signal)) => return Record::SIGNALLED + signal,
+                (None, None) => return 1,
+            },
+            _ => return 1,
+        }
+    }
+}
+
+/// Returns only if something went wrong.
+fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
+    rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
+    mount_proc(plan)?;
+    confine_proc().map_err(at(Step::ConfineProc))?;
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached there.
+    rustix::process::pivot_root(c".", c".").map_err(at(Step::Root))?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Root))?;
+    rustix::process::chdir(c"/").map_err(at(Step::Root))?;
+
+    // Without a keyring of its own (no quota left) the command still cannot reach brik's: the filter refuses keyctl.
+    let _ = sys::join_new_session_keyring();
+    rustix::process::setsid().map_err(at(Step::Session))?;
+    sys::reset_signals();
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, no_core).map_err(at(Step::Limits))?;
+    rustix::stdio::dup2_stdin(plan.stdin).map_err(at(Step::Stdio))?;
+    rustix::stdio::dup2_stdout(plan.stdout).map_err(at(Step::Stdio))?;
+    rustix::stdio::dup2_stderr(plan.stderr).map_err(at(Step::Stdio))?;
+    sys::close_on_exec_from(3).map_err(at(Step::Stdio))?;
+
+    let entered = rustix::process::chdir(&plan.cwd);
+    confine_privileges(plan)?;
+    // A directory that only the user may enter, or that only root may.
+    if entered.is_err() {
+        rustix::process::chdir(&plan.cwd).map_err(at(Step::WorkingDirectory))?;
+    }
+    Err((Step::Exec, exec(plan.command)))
+}
+
+/// A fresh /proc for the new pid namespace; where the kernel refuses it because brik's own is partly covered (mount_too_revealing),
+/// brik's own with the same covers.
+fn mount_proc(plan: &Plan<'_>) -> Result<(), Failure> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+    match rustix::mount::mount(c"proc", c"proc", c"proc", flags, None) {
+        Err(Errno::PERM) => {
+            let tree = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            let shared = rustix::mount::open_tree(CWD, c"/proc", tree).map_err(at(Step::MountProc))?;
+            let moved = rustix::mount::move_mount(&shared, c"", CWD, c"proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+            Record::SharedProc.write(plan.report);
+            moved.map_err(at(Step::MountProc))
+        }
+        other => other.map_err(at(Step::MountProc)),
+    }
+}
+
+fn confine_proc() -> rustix::io::Result<()> {
+    for path in MASKED_FILES {
+        confine::mask_file(path, c"dev/null")?;
+    }
+    for path in MASKED_DIRECTORIES {
+        confine::mask_directory(path)?;
+    }
+    for path in READ_ONLY {
+        confine::make_read_only(path)?;
+    }
+    Ok(())
+}
+
+/// Docker's capabilities, the filters, the user, in the order that needs no `no_new_privs` (set-uid programs work in a RUN, as under
+/// BuildKit): a filter is installed while CAP_SYS_ADMIN is there, and a user that is not root loses the rest by execve(2).
+fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
+    let mut kept = CapabilitySet::empty();
+    for (_, number) in CAPABILITIES {
+        kept |= CapabilitySet::from_bits_retain(1 << number);
+    }
+    for number in 0..=63 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if kept.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // Above the kernel's last capability.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err((Step::Capabilities, errno)),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().map_err(at(Step::Capabilities))?;
+    for filter in &plan.filters {
+        sys::install_seccomp_filter(filter).map_err(at(Step::Filter))?;
+    }
+    if !plan.single_uid {
+        rustix::thread::set_thread_groups(&plan.groups).map_err(at(Step::Identity))?;
+        rustix::thread::set_thread_res_gid(plan.gid, plan.gid, plan.gid).map_err(at(Step::Identity))?;
+        rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid).map_err(at(Step::Identity))?;
+    }
+    if plan.single_uid || plan.uid.is_root() {
+        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+        rustix::thread::set_capabilities(None, sets).map_err(at(Step::Capabilities))?;
+    }
+    Ok(())
+}
+
+/// execvp(3): the first candidate that is there; one that may not be executed is remembered.
+fn exec(command: &Command) -> Errno {
+    let mut remembered = Errno::NOENT;
+    for candidate in &command.candidates {
+        match sys::execve(candidate, &command.argv, &command.env) {
+            Errno::NOENT | Errno::NOTDIR if command.candidates.len() > 1 => {}
+            Errno::ACCESS => remembered = Errno::ACCESS,
+            errno => return errno,
+        }
+    }
+    remembered
+}
+
+fn at(step: Step) -> impl Fn(Errno) -> Failure {
+    move |errno| (step, errno)
+}

@@ -1,0 +1,55 @@
+//! Paths of /proc and /sys that a RUN may not read or write: Docker's defaults (moby `oci/defaults.go`), relative to the root.
+//!
+//! These run in a forked child and neither allocate nor panic.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::sys;
+
+pub(super) const MASKED_FILES: [&CStr; 7] = [
+    c"proc/interrupts",
+    c"proc/kcore",
+    c"proc/keys",
+    c"proc/latency_stats",
+    c"proc/timer_list",
+    c"proc/timer_stats",
+    c"proc/sched_debug",
+];
+pub(super) const MASKED_DIRECTORIES: [&CStr; 3] = [c"proc/acpi", c"proc/asound", c"proc/scsi"];
+pub(super) const MASKED_IN_SYS: [&CStr; 2] = [c"sys/firmware", c"sys/devices/virtual/powercap"];
+pub(super) const READ_ONLY: [&CStr; 5] = [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];
+
+/// Covers a file with a null device.
+pub(super) fn mask_file(path: &CStr, null: &CStr) -> rustix::io::Result<()> {
+    if_there(rustix::mount::mount_bind(null, path))
+}
+
+/// Covers a directory with an empty one.
+pub(super) fn mask_directory(path: &CStr) -> rustix::io::Result<()> {
+    if_there(rustix::mount::mount(c"tmpfs", path, c"tmpfs", MountFlags::RDONLY, c"size=0"))
+}
+
+/// Covers a path with a read-only view of itself.
+pub(super) fn make_read_only(path: &CStr) -> rustix::io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = match rustix::mount::open_tree(CWD, path, flags) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    sys::add_mount_attributes(tree.as_fd(), attributes, true)?;
+    rustix::mount::move_mount(&tree, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// What this kernel does not have needs no cover.
+fn if_there(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match result {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,65 @@
+//! What can go wrong between "run this" and the command's own exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::refusal::Refusal;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// Rung 4: no namespaces for this process; the message names the missing right and the fix.
+    #[error("cannot create the sandbox's namespaces: {0}")]
+    Refused(Refusal),
+    #[error("cannot start brik again inside its sandbox: {action}: {source}")]
+    Respawn { action: &'static str, source: io::Error },
+    #[error("cannot {action} {path:?}: {source}")]
+    Mount { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "cannot mount an overlay of {lowers} layers on {target:?}: {source}; its upper directory {upper:?} must be on a file system with user \
+         extended attributes (ext4, xfs, btrfs, tmpfs since Linux 6.6), not on another overlay: choose one with `--store`"
+    )]
+    Overlay { target: PathBuf, upper: Option<PathBuf>, lowers: usize, source: io::Error },
+    #[error("{0} layers are too many for an overlay: at most 500")]
+    TooManyLayers(usize),
+    #[error("cannot {action} for the sandbox: {source}")]
+    Setup { action: &'static str, source: io::Error },
+    #[error("cannot {step} inside the sandbox: {source}")]
+    Child { step: &'static str, source: Errno },
+    #[error("working directory {path:?}: {source}")]
+    WorkingDirectory { path: PathBuf, source: Errno },
+    /// The texts are runc's, which people search for.
+    #[error("exec: {0:?}: executable file not found in $PATH")]
+    ExecutableNotFound(String),
+    #[error("exec {program:?}: {source}{hint}")]
+    Exec { program: String, source: Errno, hint: &'static str },
+    #[error("the {0} of the command contains a NUL byte")]
+    NulByte(&'static str),
+    #[error("the command is empty")]
+    EmptyCommand,
+    #[error("unable to find user {0:?}: no matching entry in the image's /etc/passwd")]
+    UnknownUser(String),
+    #[error("unable to find group {0:?}: no matching entry in the image's /etc/group")]
+    UnknownGroup(String),
+    #[error("too many levels of symbolic links in {0:?}")]
+    SymlinkLoop(PathBuf),
+    #[error("no system call filter for the architecture {0:?}: brik's sandbox knows x86_64 and aarch64")]
+    Architecture(&'static str),
+    #[error("the embedded system call filter is broken: {0}")]
+    Filter(String),
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl SandboxError {
+    /// What a shell would answer for a command that could not be started: 127 not found, 126 not executable; else 1.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::ExecutableNotFound(_) | Self::Exec { source: Errno::NOENT, .. } => 127,
+            Self::Exec { .. } => 126,
+            Self::Cancelled => 130,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The mounts of a RUN, made by its launcher thread in the thread's own mount namespace, on a root that nobody uses yet.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::thread::UnshareFlags;
+
+use super::error::SandboxError;
+use super::rung::Rung;
+use super::spec::{Access, RunSpec, SandboxMount};
+use super::staging::Staging;
+use super::stubs::{self, Kind};
+use super::{certificates, confine, dev, etc, rootfs, sys};
+
+/// An agent's socket inside, and the socket outside that its connections go to.
+pub(super) struct Agent {
+    pub listener: UnixListener,
+    pub upstream: PathBuf,
+}
+
+/// Every path that gets a mount, so that the missing ones can be made before and removed after.
+pub(super) fn targets(spec: &RunSpec) -> Result<Vec<(PathBuf, Kind)>, SandboxError> {
+    let mut targets: Vec<_> = ["/proc", "/sys", "/dev"].into_iter().map(|path| (path.into(), Kind::Directory)).collect();
+    targets.extend(["/etc/resolv.conf", "/etc/hosts"].map(|path| (path.into(), Kind::File)));
+    if spec.ca_certs.is_some() {
+        targets.extend(certificates::bundles(&spec.root)?.into_iter().map(|path| (path, Kind::File)));
+    }
+    targets.extend(spec.mounts.iter().map(|mount| (mount.target().clone(), kind(mount))));
+    Ok(targets)
+}
+
+/// Mounts everything but /proc, which needs the new process namespace.
+pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
+    let root = spec.root.as_path();
+    let own_mounts = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", own_mounts).map_err(at("make private", Path::new("/")))?;
+    // pivot_root(2) wants a mount point.
+    rustix::mount::mount_bind(root, root).map_err(at("bind", root))?;
+
+    let dev = root.join(rootfs::resolve(root, Path::new("/dev"))?);
+    let mut staging = Staging::mount(dev.clone()).map_err(at("mount ramfs on", &dev))?;
+    let readable = Access { mode: 0o644, uid: 0, gid: 0 };
+    let owners = spec.rung != Rung::SingleUid;
+    let failed = |action| move |source| SandboxError::Setup { action, source };
+    let resolv_conf = staging.file(&etc::resolv_conf(), readable, owners).map_err(failed("write resolv.conf"))?;
+    let hosts = staging.file(etc::hosts(&spec.hostname, &spec.extra_hosts).as_bytes(), readable, owners).map_err(failed("write hosts"))?;
+    let mut agents = Vec::new();
+    let mut sources = Vec::new();
+    for mount in &spec.mounts {
+        sources.push(match mount {
+            SandboxMount::Tmpfs { .. } => None,
+            SandboxMount::Bind { source, .. } => Some(tree(source, true).map_err(at("open the mount source", source))?),
+            SandboxMount::Secret { bytes, access, .. } => Some(staging.file(bytes, *access, owners).map_err(failed("write a secret"))?),
+            SandboxMount::SshAgent { agent, access, .. } => {
+                let (listener, socket) = staging.socket(*access, owners).map_err(failed("make the agent's socket"))?;
+                agents.push(Agent { listener, upstream: agent.clone() });
+                Some(socket)
+            }
+        });
+    }
+    let mut bundles = Vec::new();
+    if let Some(path) = &spec.ca_certs {
+        for bundle in certificates::bundles(root)? {
+            bundles.push((tree(path, false).map_err(at("open the certificates", path))?, bundle));
+        }
+    }
+
+    dev::mount(&dev, spec.shm_size)?;
+    mount_sys(root)?;
+    place(root, resolv_conf, Path::new("/etc/resolv.conf"), Kind::File, true)?;
+    place(root, hosts, Path::new("/etc/hosts"), Kind::File, true)?;
+    for (certificates, bundle) in bundles {
+        place(root, certificates, &bundle, Kind::File, true)?;
+    }
+    for (mount, source) in spec.mounts.iter().zip(sources) {
+        let read_only = matches!(mount, SandboxMount::Bind { read_only: true, .. });
+        match (mount, source) {
+            (SandboxMount::Tmpfs { target, size, mode }, _) => mount_tmpfs(root, target, *size, mode.unwrap_or(0o1777))?,
+            (mount, Some(source)) => place(root, source, mount.target(), kind(mount), read_only)?,
+            (_, None) => {}
+        }
+    }
+    Ok(agents)
+}
+
+fn kind(mount: &SandboxMount) -> Kind {
+    match mount {
+        SandboxMount::Tmpfs { .. } => Kind::Directory,
+        SandboxMount::Bind { source, .. } if source.is_dir() => Kind::Directory,
+        SandboxMount::Bind { .. } | SandboxMount::Secret { .. } | SandboxMount::SshAgent { .. } => Kind::File,
+    }
+}
+
+/// Attaches a detached mount to `target` inside `root`.
+fn place(root: &Path, mount: OwnedFd, target: &Path, kind: Kind, read_only: bool) -> Result<(), SandboxError> {
+    let target = mount_point(root, target, kind)?;
+    if read_only {
+        sys::add_mount_attributes(mount.as_fd(), libc::MOUNT_ATTR_RDONLY, true).map_err(at("make read-only", &target))?;
+    }
+    rustix::mount::move_mount(&mount, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(at("mount on", &target))
+}
+
+fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: u32) -> Result<(), SandboxError> {
+    let target = mount_point(root, target, Kind::Directory)?;
+    let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+    let options = CString::new(format!("mode={:o}{size}", mode & 0o7777)).map_err(|_| SandboxError::NulByte("mount options"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("tmpfs", &target, "tmpfs", flags, options.as_c_str()).map_err(at("mount tmpfs on", &target))
+}
+
+/// The path of a mount point on the host; made if it is missing, which after [`stubs::Stubs`] is so only inside an earlier mount.
+fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, SandboxError> {
+    let path = root.join(rootfs::resolve(root, target)?);
+    let mut missing: Vec<&Path> = path.ancestors().take_while(|path| std::fs::symlink_metadata(path).is_err()).collect();
+    while let Some(next) = missing.pop() {
+        let kind = if missing.is_empty() { kind } else { Kind::Directory };
+        stubs::create(next, kind).map_err(|source| SandboxError::Mount { action: "create mount point", path: next.to_owned(), source })?;
+    }
+    Ok(path)
+}
+
+/// sysfs shows the network namespace that it was mounted in, which must belong to the user namespace: where it does not, brik's own
+/// /sys is shown. Read-only either way.
+fn mount_sys(root: &Path) -> Result<(), SandboxError> {
+    let sys = mount_point(root, Path::new("/sys"), Kind::Directory)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    match rustix::mount::mount("sysfs", &sys, "sysfs", flags, None) {
+        Ok(()) => mount_cgroup(&sys.join("fs/cgroup"))?,
+        Err(_) => {
+            let whole = tree(Path::new("/sys"), true).map_err(at("open", Path::new("/sys")))?;
+            place(root, whole, Path::new("/sys"), Kind::Directory, true)?;
+        }
+    }
+    for path in confine::MASKED_IN_SYS {
+        let path = root.join(path.to_string_lossy().as_ref());
+        let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| SandboxError::NulByte("root"))?;
+        confine::mask_directory(&name).map_err(at("cover", &path))?;
+    }
+    Ok(())
+}
+
+/// The unified hierarchy seen from this cgroup, or brik's view of whatever the host has, so that programs find their limits.
+fn mount_cgroup(target: &Path) -> Result<(), SandboxError> {
+    let host = Path::new("/sys/fs/cgroup");
+    let unified = rustix::fs::statfs(host).is_ok_and(|stat| stat.f_type as u64 == libc::CGROUP2_SUPER_MAGIC as u64);
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    if unified
+        && sys::unshare(UnshareFlags::NEWCGROUP).is_ok()
+        && rustix::mount::mount("cgroup2", target, "cgroup2", flags, None).is_ok()
+    {
+        return Ok(());
+    }
+    match tree(host, true) {
+        Ok(view) => {
+            sys::add_mount_attributes(view.as_fd(), libc::MOUNT_ATTR_RDONLY, true).map_err(at("make read-only", target))?;
+            let moved = rustix::mount::move_mount(&view, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+            moved.map_err(at("mount on", target))
+        }
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(at("open", host)(errno)),
+    }
+}
+
+/// A detached copy of the mount at `path`, with those below it if `recursive`.
+fn tree(path: &Path, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(CWD, path, flags)
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> SandboxError {
+    let path = path.to_owned();
+    move |errno| SandboxError::Mount { action, path, source: io::Error::from(errno) }
+}

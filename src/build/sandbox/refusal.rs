@@ -1,0 +1,92 @@
+//! Rung 4: why this machine refuses namespaces, and the fix.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+/// The right that is missing, as far as the machine tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Ubuntu 23.10 and later: `kernel.apparmor_restrict_unprivileged_userns`.
+    AppArmor { program: PathBuf },
+    /// `user.max_user_namespaces` is 0 or used up.
+    NamespaceLimit,
+    /// Debian's older `kernel.unprivileged_userns_clone`.
+    UnprivilegedClone,
+    /// A seccomp filter or missing capability of the container that brik runs in.
+    Container,
+    Unknown(Errno),
+}
+
+/// What the kernel's settings say about a refused namespace.
+pub(super) fn diagnose(errno: Errno) -> Refusal {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/brik"));
+    diagnose_with(errno, program, |path| fs::read_to_string(path).ok())
+}
+
+fn diagnose_with(errno: Errno, program: PathBuf, read: impl Fn(&Path) -> Option<String>) -> Refusal {
+    let setting = |name: &str| read(&Path::new("/proc/sys").join(name)).map(|text| text.trim().to_owned());
+    let filtered = || read(Path::new("/proc/self/status")).is_some_and(|status| status.lines().any(|line| line == "Seccomp:\t2"));
+    match errno {
+        Errno::NOSPC | Errno::USERS => Refusal::NamespaceLimit,
+        Errno::PERM | Errno::ACCESS if setting("kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") => {
+            Refusal::AppArmor { program }
+        }
+        Errno::PERM | Errno::ACCESS if setting("kernel/unprivileged_userns_clone").as_deref() == Some("0") => Refusal::UnprivilegedClone,
+        Errno::PERM | Errno::ACCESS | Errno::NOSYS if setting("user/max_user_namespaces").as_deref() == Some("0") => Refusal::NamespaceLimit,
+        Errno::PERM | Errno::ACCESS | Errno::NOSYS if filtered() => Refusal::Container,
+        other => Refusal::Unknown(other),
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AppArmor { program } => write!(
+                f,
+                "AppArmor keeps unprivileged programs from using user namespaces (Ubuntu's default). Either allow brik alone:\n  \
+                 printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile brik {} flags=(unconfined) {{\\n  userns,\\n}}\\n' | \
+                 sudo tee /etc/apparmor.d/brik && sudo apparmor_parser -r /etc/apparmor.d/brik\nor everybody:\n  \
+                 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+                program.display()
+            ),
+            Self::NamespaceLimit => f.write_str(
+                "the limit of user namespaces is reached (user.max_user_namespaces): sudo sysctl -w user.max_user_namespaces=15000",
+            ),
+            Self::UnprivilegedClone => f.write_str(
+                "the kernel allows user namespaces to root only: sudo sysctl -w kernel.unprivileged_userns_clone=1",
+            ),
+            Self::Container => f.write_str(
+                "the container that brik runs in filters unshare and mount: start it with `--security-opt seccomp=unconfined \
+                 --security-opt apparmor=unconfined` (Kubernetes: `seccompProfile: {type: Unconfined}`), or run brik outside of it",
+            ),
+            Self::Unknown(errno) => {
+                write!(f, "{errno} (no known setting explains it; does `unshare --user --mount true` work for this user?)")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_setting_that_causes_it() {
+        let cases: [(Errno, &[(&str, &str)], &str); 6] = [
+            (Errno::PERM, &[("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")], "profile brik /opt/brik flags=(unconfined)"),
+            (Errno::ACCESS, &[("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")], "apparmor_restrict_unprivileged_userns=0"),
+            (Errno::NOSPC, &[], "user.max_user_namespaces=15000"),
+            (Errno::PERM, &[("/proc/sys/kernel/unprivileged_userns_clone", "0\n")], "unprivileged_userns_clone=1"),
+            (Errno::PERM, &[("/proc/self/status", "Name:\tbrik\nSeccomp:\t2\n")], "seccomp=unconfined"),
+            (Errno::NOMEM, &[("/proc/self/status", "Seccomp:\t2\n")], "no known setting"),
+        ];
+        for (errno, files, expected) in cases {
+            let read = |path: &Path| files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned());
+            let text = diagnose_with(errno, "/opt/brik".into(), read).to_string();
+            assert!(text.contains(expected), "{errno:?} {files:?}: {text}");
+        }
+    }
+}

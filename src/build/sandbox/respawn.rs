@@ -1,0 +1,204 @@
+//! Entering the namespaces: one respawn a brik process, and only if a Step has to run.
+//!
+//! The outer process starts its own program again in a new mount namespace (and user namespace, unless it is root), waits for it and
+//! hands on its exit code. The inner one is an ordinary multi-threaded process that may mount overlays and change owners.
+
+use std::ffi::{CString, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
+
+use rustix::fs::MemfdFlags;
+use rustix::io::{Errno, FdFlags};
+use rustix::mount::MountPropagationFlags;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::thread::{CapabilitySet, Gid, Uid, UnshareFlags};
+
+use super::error::SandboxError;
+use super::rung::Rung;
+use super::sys::{self, ExecStrings};
+use super::{idmap, refusal};
+
+/// The number of an inherited descriptor that says where the inner process is.
+const MARKER: &str = "BRIK_SANDBOX";
+const MARKER_FILE: &str = "brik-sandbox";
+
+/// Where this process is: `None` is outside. The first call, which belongs at the program's start, takes the marker out of the
+/// environment. A variable of that name that a user has set means nothing without the descriptor and the right parent.
+pub fn inside() -> Option<Rung> {
+    static INSIDE: OnceLock<Option<Rung>> = OnceLock::new();
+    *INSIDE.get_or_init(|| {
+        let marker = std::env::var(MARKER).ok()?;
+        sys::remove_from_environment(MARKER);
+        let path = format!("/proc/self/fd/{}", marker.parse::<u16>().ok()?);
+        if !std::fs::read_link(&path).ok()?.to_str()?.starts_with(&format!("/memfd:{MARKER_FILE}")) {
+            return None;
+        }
+        let text = std::fs::read_to_string(path).ok()?;
+        let (rung, parent) = text.split_once(' ')?;
+        (rustix::process::getppid() == Pid::from_raw(parent.parse().ok()?)).then(|| Rung::from_name(rung))?
+    })
+}
+
+/// The rung that [`respawn`] would reach, or [`SandboxError::Refused`] with the fix. Makes the namespaces once and throws them away.
+pub fn probe() -> Result<Rung, SandboxError> {
+    let (child, rung) = enter(|_| Ok(()), || sys::exit(0))?;
+    wait(&child)?;
+    Ok(rung)
+}
+
+/// Runs this program again inside, with the same arguments and environment, and returns its exit code (128 + n after signal n).
+/// Signals that others send to this process reach the inner one, which dies with this thread.
+pub fn respawn() -> Result<i32, SandboxError> {
+    let child = start(std::env::args_os().collect(), None)?;
+    sys::forward_signals_to(Some(child.pid));
+    let exited = wait_without_reaping(&child);
+    sys::forward_signals_to(None);
+    exited?;
+    wait(&child)
+}
+
+/// Starts this program inside, with its output to `output` if given.
+pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>) -> Result<sys::Child, SandboxError> {
+    let failed = |action| move |source: io::Error| SandboxError::Respawn { action, source };
+    let marker = rustix::fs::memfd_create(MARKER_FILE, MemfdFlags::CLOEXEC).map_err(|errno| failed("memfd_create")(errno.into()))?;
+
+    let argv = args.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
+    let mut env = vec![CString::new(format!("{MARKER}={}", marker.as_raw_fd())).map_err(|_| SandboxError::NulByte("environment"))?];
+    for (name, value) in std::env::vars_os().filter(|(name, _)| name != MARKER) {
+        let mut variable = name;
+        variable.push("=");
+        variable.push(value);
+        env.push(c_string(variable)?);
+    }
+    let (argv, env) = (ExecStrings::new(argv), ExecStrings::new(env));
+
+    let mut marker_file = std::fs::File::from(marker.try_clone().map_err(failed("dup"))?);
+    let outer = rustix::process::getpid();
+    let say_where = |rung: Rung| write!(marker_file, "{} {}", rung.name(), outer.as_raw_nonzero());
+    let exec = || {
+        let prepared = || {
+            if let Some(output) = &output {
+                rustix::stdio::dup2_stdout(output)?;
+                rustix::stdio::dup2_stderr(output)?;
+            }
+            rustix::io::fcntl_setfd(&marker, FdFlags::empty())
+        };
+        match prepared() {
+            Ok(()) => sys::execve(c"/proc/self/exe", &argv, &env),
+            Err(errno) => errno,
+        }
+    };
+    Ok(enter(say_where, exec)?.0)
+}
+
+/// The steps of the child between fork and exec, as its error pipe names them.
+const STEPS: [&str; 6] =
+    ["drop supplementary groups", "become root", "tie its life to brik's", "make mounts private", "execute /proc/self/exe", "wait for the id maps"];
+
+/// Forks into the namespaces, maps the ids, tells `mapped` the rung, and lets the child, now root there, do `last`: that returns only
+/// what went wrong.
+fn enter(
+    mapped: impl FnOnce(Rung) -> io::Result<()>,
+    last: impl FnOnce() -> Errno,
+) -> Result<(sys::Child, Rung), SandboxError> {
+    let failed = |action| move |source: Errno| SandboxError::Respawn { action, source: source.into() };
+    let (error_read, error_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"))?;
+    let (go_read, go_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"))?;
+    let root = is_root();
+    let namespaces = if root { UnshareFlags::NEWNS } else { UnshareFlags::NEWNS | UnshareFlags::NEWUSER };
+    let outer = rustix::process::getpid();
+
+    let child = sys::fork(namespaces, || {
+        let (step, errno) = become_root(go_read.as_fd(), go_write.as_fd(), outer).err().unwrap_or_else(|| (4, last()));
+        let mut message = [0; 8];
+        message[..4].copy_from_slice(&u32::to_ne_bytes(step));
+        message[4..].copy_from_slice(&errno.raw_os_error().to_ne_bytes());
+        let _ = rustix::io::write(&error_write, &message);
+        71
+    })
+    .map_err(|error| SandboxError::Refused(refusal::diagnose(Errno::from_io_error(&error).unwrap_or(Errno::PERM))))?;
+    drop((error_write, go_read));
+
+    let rung = if root { Ok(Rung::Root) } else { idmap::write_maps(child.pid) };
+    let said = rung.and_then(|rung| mapped(rung).map(|()| rung));
+    let rung = match said {
+        Ok(rung) => rung,
+        Err(error) => {
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+            wait(&child)?;
+            return Err(SandboxError::Refused(refusal::diagnose(Errno::from_io_error(&error).unwrap_or(Errno::PERM))));
+        }
+    };
+    rustix::io::write(&go_write, &[u8::from(rung == Rung::SingleUid)]).map_err(failed("write"))?;
+    drop(go_write);
+
+    let mut message = Vec::new();
+    let read = std::fs::File::from(error_read).take(8).read_to_end(&mut message);
+    read.map_err(|source| SandboxError::Respawn { action: "read", source })?;
+    let Ok([step, errno]) = <[u8; 8]>::try_from(message).map(|m| [[m[0], m[1], m[2], m[3]], [m[4], m[5], m[6], m[7]]]) else {
+        return Ok((child, rung));
+    };
+    wait(&child)?;
+    let (step, errno) = (u32::from_ne_bytes(step), Errno::from_raw_os_error(i32::from_ne_bytes(errno)));
+    let action = STEPS.get(step as usize).copied().unwrap_or_default();
+    match errno {
+        // With the namespaces made but powerless, it is a security module that says no.
+        Errno::PERM | Errno::ACCESS if step <= 3 => Err(SandboxError::Refused(refusal::diagnose(errno))),
+        errno => Err(SandboxError::Respawn { action, source: errno.into() }),
+    }
+}
+
+/// Runs in the forked child: no allocation, system calls only.
+fn become_root(go: std::os::fd::BorrowedFd<'_>, own_go_write: std::os::fd::BorrowedFd<'_>, outer: Pid) -> Result<(), (u32, Errno)> {
+    let at = |step| move |errno| (step, errno);
+    // Or the end of the outer process would never be read as one.
+    let own_end = own_go_write.as_raw_fd().unsigned_abs();
+    sys::close_range(own_end, own_end).map_err(at(5))?;
+    let mut single = [0];
+    if rustix::io::read(go, &mut single).map_err(at(5))? == 0 {
+        return Err((5, Errno::PIPE));
+    }
+    if single == [0] {
+        rustix::thread::set_thread_groups(&[]).map_err(at(0))?;
+    }
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).map_err(at(1))?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).map_err(at(1))?;
+    // After the change of ids, which clears it (prctl(2)); and if the outer process is gone by now, nobody would send it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(2))?;
+    if rustix::process::getppid() != Some(outer) {
+        return Err((2, Errno::SRCH));
+    }
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(at(3))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+        && rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+fn wait_without_reaping(child: &sys::Child) -> Result<(), SandboxError> {
+    wait_for(child, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).map(drop)
+}
+
+/// Reaps the child; its exit code as a shell would see it.
+pub(super) fn wait(child: &sys::Child) -> Result<i32, SandboxError> {
+    let status = wait_for(child, WaitIdOptions::EXITED)?;
+    let code = status.and_then(|status| status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)));
+    Ok(code.unwrap_or(1))
+}
+
+fn wait_for(child: &sys::Child, options: WaitIdOptions) -> Result<Option<rustix::process::WaitIdStatus>, SandboxError> {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), options) {
+            Err(Errno::INTR) => {}
+            other => return other.map_err(|errno| SandboxError::Respawn { action: "waitid", source: errno.into() }),
+        }
+    }
+}
+
+fn c_string(string: OsString) -> Result<CString, SandboxError> {
+    CString::new(string.into_vec()).map_err(|_| SandboxError::NulByte("environment"))
+}

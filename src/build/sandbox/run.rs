@@ -1,0 +1,164 @@
+//! One RUN from the first mount point to the exit code.
+//!
+//! A launcher thread leaves the process's mount, ipc, uts (and network) namespaces, mounts everything, forks the guard and waits for
+//! it; meanwhile the calling thread reads the output. When `run` returns, no process and no mount of the RUN is left.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::fs::MemfdFlags;
+use rustix::pipe::PipeFlags;
+use rustix::thread::{Gid, Uid, UnshareFlags};
+
+use super::cancel::CancelFlag;
+use super::child::{self, Plan};
+use super::command::Command;
+use super::error::SandboxError;
+use super::mounts::{self, Agent};
+use super::output::{self, Pipes};
+use super::report::{Record, Step};
+use super::rung::Rung;
+use super::spec::{Network, Outcome, RunSpec, Stream};
+use super::stubs::Stubs;
+use super::{agent, respawn, seccomp, sys};
+
+/// Runs a command inside (see [`super::inside`]) and gives its output to `output` as it comes: in order within a stream, without any
+/// between the two. Raising `cancel` kills all of it and gives [`SandboxError::Cancelled`].
+pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &CancelFlag) -> Result<Outcome, SandboxError> {
+    if cancel.is_cancelled() {
+        return Err(SandboxError::Cancelled);
+    }
+    let command = Command::prepare(spec)?;
+    let targets = mounts::targets(spec)?;
+    let _stubs = Stubs::make(&spec.root, targets.iter().map(|(path, kind)| (path.as_path(), *kind)))?;
+
+    let (stdout, stdout_writer) = pipe()?;
+    let (stderr, stderr_writer) = pipe()?;
+    let (report, report_writer) = pipe()?;
+    let report_reader = report.as_raw_fd();
+    let stdin = stdin(spec.stdin.as_deref()).map_err(failed("prepare standard input"))?;
+    let ends = ChildEnds { stdin, stdout: stdout_writer, stderr: stderr_writer, report: report_writer, report_reader };
+    let finished = CancelFlag::new().map_err(failed("make an event"))?;
+
+    let records = thread::scope(|scope| {
+        let (sender, started) = mpsc::channel();
+        let command = &command;
+        let launcher = scope.spawn(move || launch(spec, command, ends, &sender));
+        let mut pumped = Ok(Vec::new());
+        if let Ok(Started { pidfd, agents }) = started.recv() {
+            for served in agents {
+                let finished = &finished;
+                scope.spawn(move || agent::serve(&served, finished));
+            }
+            pumped = output::pump(Pipes { stdout, stderr, report }, &pidfd, cancel, output).map_err(failed("read the output"));
+        }
+        // The guard is dead or dying whatever happened: its output has ended, or it has been killed.
+        let launched = launcher.join().unwrap_or_else(|_| Err(failed("start")(io::ErrorKind::Other.into())));
+        finished.cancel();
+        launched.and(pumped)
+    })?;
+    if cancel.is_cancelled() && !records.iter().any(|record| matches!(record, Record::Ended(_))) {
+        return Err(SandboxError::Cancelled);
+    }
+    outcome(spec, &command, &records)
+}
+
+/// The descriptors that the command gets.
+struct ChildEnds {
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    report: OwnedFd,
+    report_reader: RawFd,
+}
+
+/// What the launcher hands over once the guard runs.
+struct Started {
+    pidfd: OwnedFd,
+    agents: Vec<Agent>,
+}
+
+/// The launcher thread: it has to outlive the guard, whose death signal is tied to it.
+fn launch(spec: &RunSpec, command: &Command, ends: ChildEnds, started: &mpsc::Sender<Started>) -> Result<(), SandboxError> {
+    let namespaces = UnshareFlags::FS | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    let network = if spec.network == Network::None { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
+    sys::unshare(namespaces | network).map_err(|errno| failed("make namespaces")(errno.into()))?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| failed("set the host name")(errno.into()))?;
+    if spec.network == Network::None {
+        sys::bring_loopback_up().map_err(failed("bring loopback up"))?;
+    }
+    let agents = mounts::mount_all(spec)?;
+
+    let plan = Plan {
+        command,
+        root: c_path(&spec.root)?,
+        cwd: c_path(&spec.cwd)?,
+        uid: Uid::from_raw_unchecked(spec.user.uid),
+        gid: Gid::from_raw_unchecked(spec.user.gid),
+        groups: spec.user.groups.iter().copied().map(Gid::from_raw_unchecked).collect(),
+        single_uid: spec.rung == Rung::SingleUid,
+        filters: seccomp::filters(spec.rung)?,
+        stdin: ends.stdin.as_fd(),
+        stdout: ends.stdout.as_fd(),
+        stderr: ends.stderr.as_fd(),
+        report: ends.report.as_fd(),
+        report_reader: ends.report_reader,
+    };
+    let guard = sys::fork(UnshareFlags::NEWPID, || child::guard(&plan)).map_err(failed("fork"))?;
+    drop(plan);
+    drop(ends);
+    let pidfd = guard.pidfd.try_clone();
+    let handed_over = pidfd.map(|pidfd| started.send(Started { pidfd, agents }));
+    if handed_over.is_err() {
+        let _ = rustix::process::pidfd_send_signal(&guard.pidfd, rustix::process::Signal::KILL);
+    }
+    respawn::wait(&guard)?;
+    handed_over.map(drop).map_err(failed("watch the command"))
+}
+
+fn outcome(spec: &RunSpec, command: &Command, records: &[Record]) -> Result<Outcome, SandboxError> {
+    let mut outcome = Outcome { code: 128 + libc::SIGKILL, signal: Some(libc::SIGKILL), shared_proc: false };
+    for record in records {
+        match *record {
+            Record::Failed(Step::Exec, errno) => return Err(command.failure(&spec.root, &spec.cwd, errno)),
+            Record::Failed(Step::WorkingDirectory, source) => {
+                return Err(SandboxError::WorkingDirectory { path: spec.cwd.clone(), source });
+            }
+            Record::Failed(step, source) => return Err(SandboxError::Child { step: step.describe(), source }),
+            Record::Ended(code) if code >= Record::SIGNALLED => {
+                let signal = code - Record::SIGNALLED;
+                outcome = Outcome { code: 128 + signal, signal: Some(signal), ..outcome };
+            }
+            Record::Ended(code) => outcome = Outcome { code, signal: None, ..outcome },
+            Record::SharedProc => outcome.shared_proc = true,
+        }
+    }
+    Ok(outcome)
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))
+}
+
+fn stdin(bytes: Option<&[u8]>) -> io::Result<OwnedFd> {
+    let Some(bytes) = bytes else { return Ok(File::open("/dev/null")?.into()) };
+    let mut file = File::from(rustix::fs::memfd_create("stdin", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    // The command gets a description of its own that cannot write.
+    let read_only = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok(read_only.into())
+}
+
+fn c_path(path: &Path) -> Result<CString, SandboxError> {
+    CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| SandboxError::NulByte("directory"))
+}
+
+fn failed(action: &'static str) -> impl Fn(io::Error) -> SandboxError {
+    move |source| SandboxError::Setup { action, source }
+}

@@ -1,0 +1,216 @@
+//! Every `unsafe` block and raw system call of the project: what rustix has no safe form for. Nothing here decides anything.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+use seccompiler::sock_filter;
+
+/// A child process that was made by [`fork`] and has not been reaped.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+}
+
+/// Forks into the given new namespaces (`CLONE_NEW*`). The child runs `body` and exits with its value.
+///
+/// Contract: the process may have other threads, whose locks (the allocator's too) stay taken for ever in the child. `body` must
+/// therefore only make system calls on data prepared before, and neither allocate nor panic; a panic ends the child.
+pub(super) fn fork(namespaces: UnshareFlags, body: impl FnOnce() -> i32) -> io::Result<Child> {
+    struct ExitOnUnwind;
+    impl Drop for ExitOnUnwind {
+        fn drop(&mut self) {
+            exit(70);
+        }
+    }
+
+    let flags = c_long::from(namespaces.bits()) | c_long::from(libc::CLONE_PIDFD) | c_long::from(libc::SIGCHLD);
+    let mut pidfd: c_int = -1;
+    // SAFETY: without CLONE_VM and with no stack this is fork(2): the child continues on its own copy of this stack. The kernel
+    // writes a file descriptor to `pidfd`, which outlives the call. The last two arguments are zero on every architecture.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut pidfd, 0usize, 0usize) };
+    match pid {
+        0 => {
+            let _guard = ExitOnUnwind;
+            exit(body())
+        }
+        pid if pid > 0 => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+            // SAFETY: CLONE_PIDFD succeeded, so that `pidfd` is a new descriptor that nobody else owns.
+            Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends the process at once, without destructors or exit handlers.
+pub(super) fn exit(code: i32) -> ! {
+    // SAFETY: _exit(2) has no precondition and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Strings as execve(2) takes them: made before a fork, used after it.
+#[derive(Debug)]
+pub(super) struct ExecStrings {
+    pointers: Vec<*const c_char>,
+    _owner: Vec<CString>,
+}
+
+// SAFETY: the pointers point into the heap buffers of `_owner`, which moves with them and is never changed.
+unsafe impl Send for ExecStrings {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for ExecStrings {}
+
+impl ExecStrings {
+    pub fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Self { pointers, _owner: strings }
+    }
+}
+
+/// execve(2): returns only if it failed.
+pub(super) fn execve(path: &CStr, argv: &ExecStrings, envp: &ExecStrings) -> Errno {
+    // SAFETY: the path is NUL-terminated and both arrays are null-terminated arrays of NUL-terminated strings.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    last_errno()
+}
+
+/// unshare(2) for the calling thread.
+pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    debug_assert!(!flags.contains(UnshareFlags::FILES));
+    // SAFETY: only CLONE_FILES endangers descriptors that other threads use, and no caller passes it.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// mount_setattr(2): adds `MOUNT_ATTR_*` to the mount that `mount` stands for, and to those below if `recursive`.
+pub(super) fn add_mount_attributes(mount: BorrowedFd<'_>, attributes: u64, recursive: bool) -> rustix::io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty string, the structure is of the size that is passed, and both outlive the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })
+}
+
+/// Installs a seccomp filter on the calling thread; without `no_new_privs` this needs CAP_SYS_ADMIN in the user namespace.
+pub(super) fn install_seccomp_filter(program: &[sock_filter]) -> rustix::io::Result<()> {
+    #[repr(C)]
+    struct Program {
+        len: u16,
+        filter: *const sock_filter,
+    }
+    let Ok(len) = u16::try_from(program.len()) else { return Err(Errno::INVAL) };
+    let program = Program { len, filter: program.as_ptr() };
+    // SAFETY: `Program` has the layout of struct sock_fprog and describes a live slice; the kernel copies it.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0usize, &raw const program) })
+}
+
+/// Gives the calling process a new, empty session keyring, as runc does: kernel keys are not namespaced.
+pub(super) fn join_new_session_keyring() -> rustix::io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<c_char>()) })
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+pub(super) fn close_on_exec_from(first: c_uint) -> rustix::io::Result<()> {
+    // SAFETY: no descriptor is closed now, so that no owner is cheated.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+}
+
+/// Closes the descriptors `first..=last`. Only for a forked child that never returns to code which owns them.
+pub(super) fn close_range(first: c_uint, last: c_uint) -> rustix::io::Result<()> {
+    // SAFETY: by contract the owners of these descriptors do not run in this process any more.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+}
+
+/// Default dispositions and an empty mask, as a fresh process has (Rust ignores SIGPIPE, and so would its children).
+pub(super) fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is a valid disposition; the signals that cannot be changed answer EINVAL.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: all-zero is a valid sigset_t that sigemptyset then fills in; both pointers are live.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Brings the loopback interface of the calling thread's network namespace up.
+pub(super) fn bring_loopback_up() -> io::Result<()> {
+    // SAFETY: socket(2) takes no memory; the result is checked before it is owned.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: all-zero is a valid ifreq; the name is shorter than its field; the ioctl reads the flags that are set here.
+    let result = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = c_char::from_ne_bytes([*from]);
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as _;
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+static SIGNAL_TARGET: AtomicI32 = AtomicI32::new(0);
+
+/// From now on SIGINT, SIGTERM and SIGHUP that a process sends to this one go on to `target`; those that the terminal sends
+/// have already reached the whole group, and are ignored. `None` ends the forwarding, and must come before the target is reaped.
+pub(super) fn forward_signals_to(target: Option<Pid>) {
+    extern "C" fn forward(signal: c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        let target = SIGNAL_TARGET.load(Ordering::SeqCst);
+        // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler; kill(2) is async-signal-safe.
+        unsafe {
+            if target > 0 && (*info).si_code != libc::SI_KERNEL {
+                libc::kill(target, signal);
+            }
+        }
+    }
+
+    SIGNAL_TARGET.store(target.map_or(0, |pid| pid.as_raw_nonzero().get()), Ordering::SeqCst);
+    if target.is_some() {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            // SAFETY: the handler only touches an atomic and calls kill(2); all-zero is a valid sigaction that is then filled in.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = forward as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+                libc::sigaction(signal, &raw const action, ptr::null_mut());
+            }
+        }
+    }
+}
+
+/// Removes a variable from this process's environment.
+pub(super) fn remove_from_environment(name: &str) {
+    // SAFETY: called once at the program's start; Rust's own readers are behind std's lock, and no C code reads the environment yet.
+    unsafe { std::env::remove_var(name) };
+}
+
+fn check(result: c_long) -> rustix::io::Result<()> {
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_raw_os_error(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}
