@@ -433,3 +433,159 @@ impl Splitter {
         self.words
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        let value = match name {
+            "PWD" => "/home",
+            "SHELL" => "bash",
+            "KOREAN" => "한국어",
+            "NULL" | "EMPTY" => "",
+            "FOO" => "xxyy",
+            "PATHS" => "/tmp/tmp/bar.txt",
+            "GLOB" => "/foo*/*/*.txt",
+            "NEEDLE" => "\\*/",
+            "SPACES" => "a  b c",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn expand(word: &str) -> Result<String, WordErrorKind> {
+        Expander::default().word(word, &env).map(|expansion| expansion.text).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn words_expand_as_in_buildkit() {
+        // From BuildKit's envVarTest and TestProcessWithMatches.
+        let cases = [
+            ("hello", "hello"),
+            ("he'll'o", "hello"),
+            ("he\\'llo", "he'llo"),
+            ("he'll\\'o", "hell\\o"),
+            ("he\\ll", "hell"),
+            ("abc\\\tdef", "abc\tdef"),
+            ("\"abc\\tdef\"", "abc\\tdef"),
+            ("'abc\\tdef'", "abc\\tdef"),
+            ("hello\\", "hello"),
+            ("'hello\\'", "hello\\"),
+            ("\"''\"", "''"),
+            ("$.", "$."),
+            ("he$1x", "hex"),
+            ("he$.x", "he$.x"),
+            ("he$pwd.", "he."),
+            ("he$PWD", "he/home"),
+            ("he\\$PWD", "he$PWD"),
+            ("\"he\\$PWD\"", "he$PWD"),
+            ("'\\$PWD'", "\\$PWD"),
+            ("he\\${}xx", "he${}xx"),
+            ("he${PWD}", "he/home"),
+            ("he${PWD:-000}xx", "he/homexx"),
+            ("he${PWD:+${PWD}}xx", "he/homexx"),
+            ("he${XXX:-\\$PWD:}xx", "he$PWD:xx"),
+            ("he${XXX:-\\${PWD}z}xx", "he${PWDz}xx"),
+            ("he${XXX:-${PWD:-yyy}}xx", "he/homexx"),
+            ("he${NULL-x}${NULL:-y}${XXX-z}", "heyz"),
+            ("he${NULL+x}${NULL:+y}${XXX+z}${PWD+w}", "hexw"),
+            ("${NULL?}${PWD:?}", "/home"),
+            ("\"he'$PWD'\"", "he'/home'"),
+            ("안녕$KOREAN", "안녕한국어"),
+            ("${aaa}}", "}"),
+            ("$999aaa ${@:-b} $# ${0:-c}", "aaa b  c"),
+            ("${FOO#*x}", "xyy"),
+            ("${FOO##*x}", "yy"),
+            ("${FOO%y*}", "xxy"),
+            ("${FOO%%y*}", "xx"),
+            ("${FOO#}${FOO##}${FOO%}", "xxyyxxyyxxyy"),
+            ("${PATHS//\\//\\/}", "\\/tmp\\/tmp\\/bar.txt"),
+            ("${PATHS/\\/tmp/} - ${PATHS//\\/tmp/}", "/tmp/bar.txt - /bar.txt"),
+            ("${GLOB/$NEEDLE/.} - ${GLOB//$NEEDLE/.}", "/foo.*/*.txt - /foo..*.txt"),
+            ("${FOO/$NULL/ww}", "wwxxyy"),
+            ("${FOO///}", "xxyy"),
+            ("a << b", "a << b"),
+            ("\u{feff}a", "a"),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(expand(word), Ok(expected.to_owned()), "{word}");
+        }
+    }
+
+    #[test]
+    fn broken_words_are_errors() {
+        use WordErrorKind as Kind;
+        let required = |name: &str, message: &str| Kind::Required { name: name.into(), message: message.into() };
+        let cases = [
+            ("he\\\\'llo", Kind::SingleQuote),
+            ("\"hello", Kind::DoubleQuote),
+            ("${}aaa", Kind::BadSubstitution),
+            ("${{aaa}", Kind::BadSubstitution),
+            ("${:-bbb}", Kind::BadSubstitution),
+            ("he${.}", Kind::UnsupportedModifier(".".into())),
+            ("he${PWD", Kind::UnsupportedModifier("\u{fffd}".into())),
+            ("he${PWD:=000}xx", Kind::UnsupportedModifier(":=".into())),
+            ("${FOO=aaa}", Kind::UnsupportedModifier("=".into())),
+            ("${aaa:-bbb", Kind::MissingBrace),
+            ("${", Kind::MissingBrace),
+            ("${aaa:-'b", Kind::MissingBrace),
+            ("${FOO//ww}", Kind::MissingSlash),
+            ("he${XXX?}", required("XXX", "is not allowed to be unset")),
+            ("he${NULL:?}", required("NULL", "is not allowed to be empty")),
+            ("${XXX:?message here$PWD}", required("XXX", "message here/home")),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(expand(word), Err(expected), "{word}");
+        }
+        assert!(matches!(expand("${FOO#\\x}"), Err(Kind::Pattern { .. })));
+    }
+
+    #[test]
+    fn words_are_split_after_expansion_except_in_quotes() {
+        let cases: &[(&str, &[&str])] = &[
+            ("a  b", &["a", "b"]),
+            ("$SPACES", &["a", "b", "c"]),
+            ("\"$SPACES\"", &["a  b c"]),
+            ("a\\ b 'c d'e", &["a b", "c de"]),
+            ("$XXX", &[]),
+            ("'' x", &["x"]),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(Expander::default().words(word, &env).unwrap(), *expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_escape_directive_changes_the_escape() {
+        let expander = Expander { escape: '`' };
+        let text = |word| expander.word(word, &env).unwrap().text;
+        assert_eq!([text("c:\\x`$PWD"), text("\"``\\n\"")], ["c:\\x$PWD", "`\\n"]);
+    }
+
+    #[test]
+    fn variables_are_reported_by_whether_they_have_a_value() {
+        let found = Expander::default().word("${FOO-a} $XXX ${NULL:-b} ${BAZ:-c} $XXX", &env).unwrap();
+        assert_eq!(found.matched, ["FOO", "NULL"]);
+        assert_eq!(found.unmatched, ["BAZ", "XXX"]);
+    }
+
+    #[test]
+    fn quotes_are_text_in_heredoc_bodies() {
+        let body = "say '$PWD' \"x\" \\$PWD a\\nb << c\n";
+        assert_eq!(Expander::default().heredoc_body(body, &env).unwrap().text, "say '/home' \"x\" $PWD anb << c\n");
+    }
+
+    #[test]
+    fn nesting_and_growth_are_bounded() {
+        let nested = |depth: usize| "${a:-".repeat(depth) + "x" + &"}".repeat(depth);
+        assert_eq!(expand(&nested(MAX_DEPTH)), Ok("x".into()));
+        assert_eq!(expand(&nested(MAX_DEPTH + 1)), Err(WordErrorKind::TooDeep));
+        assert_eq!(expand(&nested(1_000_000)), Err(WordErrorKind::TooDeep));
+        let big = |_: &str| Some("x".repeat(100_000));
+        let result = Expander::default().word(&"$a".repeat(100), &big);
+        assert_eq!(result.map(|_| ()).map_err(|error| error.kind), Err(WordErrorKind::TooLong));
+        let result = Expander::default().word("${a//x/$a}", &big);
+        assert_eq!(result.map(|_| ()).map_err(|error| error.kind), Err(WordErrorKind::TooLong));
+    }
+}
