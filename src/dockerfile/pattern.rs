@@ -2,7 +2,7 @@
 //! Wildcards do not match a line feed. There are no bracket expressions.
 
 /// Steps of matching (characters of the value times length of the pattern) before a pattern is given up.
-const WORK_LIMIT: usize = 1 << 24;
+const WORK_LIMIT: usize = 1 << 22;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
