@@ -24,10 +24,10 @@ impl Flags {
         let mut given: Vec<(&'static str, Word)> = Vec::new();
         for word in words {
             let (name, value) = match split_word(word, '=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (word.clone(), None),
+                Some((name, value)) => (name.text, Some(value)),
+                None => (word.text.clone(), None),
             };
-            let name = name.text.strip_prefix("--").unwrap_or(&name.text).to_owned();
+            let name = name.strip_prefix("--").map(str::to_owned).unwrap_or(name);
             let Some((known_name, kind)) = known.iter().find(|(known, _)| *known == name) else {
                 let suggestion = nearest(&name, known.iter().map(|(known, _)| *known)).map(|known| format!("--{known}"));
                 return Err(SyntaxError::new(SyntaxErrorKind::UnknownFlag { name, suggestion }, word.span));
@@ -59,11 +59,15 @@ impl Flags {
 
     /// The value of a text flag. An empty value counts as absent, as in BuildKit.
     pub fn text(&self, name: &str) -> Option<Word> {
-        self.list(name).into_iter().next().filter(|word| !word.text.is_empty())
+        self.first(name).filter(|word| !word.text.is_empty()).cloned()
     }
 
     pub fn boolean(&self, name: &str) -> Option<bool> {
-        self.list(name).first().map(|word| word.text == "true")
+        self.first(name).map(|word| word.text == "true")
+    }
+
+    pub fn first(&self, name: &str) -> Option<&Word> {
+        self.given.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
     }
 
     pub fn list(&self, name: &str) -> Vec<Word> {

@@ -1,7 +1,8 @@
 //! Here-documents: which words of an instruction announce one, and its body.
 
 use super::Span;
-use super::word::{WordError, split_raw, split_unexpanded};
+use super::lexer::{split_raw, split_unexpanded};
+use super::word::WordError;
 
 /// The body of a here-document, which follows the lines of its instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `parse` | the whole file: lines to instructions to stages |
+//! | `parse`, `reader` | the whole file: lines to instructions to stages |
 //! | `ast` | the result, and which words are expanded |
 //! | `span` | byte ranges, lines and columns |
 //! | `lines`, `directives`, `heredoc` | physical to logical lines, directives, here-documents |
 //! | `request`, `arguments`, `flags`, `json` | the parts of an instruction |
-//! | `stage`, `copy`, `run`, `mount`, `healthcheck`, `onbuild`, `settings` | the instructions |
-//! | `word`, `pattern` | expansion of variables |
+//! | `instruction`, `stage`, `copy`, `run`, `mount`, `healthcheck`, `onbuild`, `settings` | the instructions |
+//! | `word`, `lexer`, `pattern` | expansion of variables |
 //! | `duration`, `port`, `size`, `csv`, `suggest` | the small notations |
 //! | `error` | what can be wrong |
 
@@ -22,13 +22,16 @@ mod error;
 mod flags;
 mod healthcheck;
 mod heredoc;
+mod instruction;
 mod json;
+mod lexer;
 mod lines;
 mod mount;
 mod onbuild;
 mod parse;
 mod pattern;
 mod port;
+mod reader;
 mod request;
 mod run;
 mod settings;

@@ -282,3 +282,85 @@ fn number(key: String, value: String, radix: u32) -> Result<u32, MountError> {
         _ => Err(MountError::InvalidValue { key, value }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Mount, String> {
+        Mount::parse(text, &mut |value| Ok(value.replace("$X", "expanded"))).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let mount = parse("type=cache,target=/$X,id=$X,source=s,from=base,sharing=LOCKED,mode=0755,uid=1,gid=2,ro").unwrap();
+        let expected = Mount {
+            kind: MountType::Cache,
+            from: Some("base".into()),
+            source: Some("s".into()),
+            target: Some("/expanded".into()),
+            read_only: true,
+            id: Some("expanded".into()),
+            sharing: Some(Sharing::Locked),
+            required: false,
+            size: None,
+            mode: Some(0o755),
+            uid: Some(1),
+            gid: Some(2),
+            env: None,
+        };
+        assert_eq!(mount, expected);
+        let secret = parse("type=secret,id=a,env=,required").unwrap();
+        assert_eq!((secret.required, secret.env.as_deref()), (true, Some("")));
+        assert_eq!(parse("type=tmpfs,dst=/t,size=1k").unwrap().size, Some(1024));
+    }
+
+    #[test]
+    fn writing_is_the_default_for_caches_and_tmpfs_only() {
+        let cases = [
+            ("target=/a", true),
+            ("target=/a,rw", false),
+            ("target=/a,readonly=false", false),
+            ("target=/a,rw=false", true),
+            ("type=cache,target=/a", false),
+            ("type=cache,target=/a,readonly", true),
+            ("type=tmpfs,target=/a", false),
+            ("type=ssh", true),
+        ];
+        for (text, read_only) in cases {
+            assert_eq!(parse(text).map(|mount| mount.read_only), Ok(read_only), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_options_are_refused_in_buildkits_words() {
+        let cases = [
+            ("type=tmp,target=/a", "unsupported mount type \"tmp\""),
+            ("type=cache,sharing=share", "unsupported sharing value \"share\""),
+            ("target", "invalid field 'target' must be a key=value pair"),
+            ("foo=bar", "unexpected key 'foo' in 'foo=bar'"),
+            ("target=/a,required", "unexpected key 'required' for mount type 'bind'"),
+            ("target=/a,size=1m", "unexpected key 'size' for mount type 'bind'"),
+            ("type=tmpfs,size=x", "invalid value for size: x"),
+            ("type=cache,mode=9", "invalid value for mode: 9"),
+            ("type=cache,ro=maybe", "invalid value for ro: maybe"),
+            ("target=/a,uid=1", "uid not allowed for \"bind\" type mounts"),
+            ("type=secret", "invalid secret mount. one of source, target required"),
+            ("type=secret,id=a,source=b", "both source and id can't be set"),
+            ("type=secret,id=a,from=b", "secret mount should not have a from"),
+            ("type=bind,sharing=locked", "invalid cache sharing set for bind mount"),
+            ("a\"b", "failed to parse csv mounts: bare \" in non-quoted field"),
+        ];
+        for (text, message) in cases {
+            assert_eq!(parse(text), Err(message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_near_miss_is_suggested() {
+        let help = |text| Mount::parse(text, &mut |value| Ok(value.to_owned())).unwrap_err().help();
+        assert_eq!(help("type=tmp").as_deref(), Some("did you mean tmpfs?"));
+        assert_eq!(help("taget=/a").as_deref(), Some("did you mean target?"));
+        assert_eq!(help("colour=red"), None);
+    }
+}

@@ -1,7 +1,7 @@
 //! ONBUILD.
 
 use super::ast::{Instruction, InstructionKind, Onbuild, Statement};
-use super::parse::parse_kind;
+use super::instruction::parse_kind;
 use super::request::{Parts, Request};
 use super::settings::no_flags;
 use super::{SyntaxError, SyntaxErrorKind};

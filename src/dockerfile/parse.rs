@@ -1,18 +1,9 @@
 //! From text to stages.
 
-use std::borrow::Cow;
-
-use super::arguments::Fragment;
-use super::ast::{Dockerfile, Heredoc, Instruction, InstructionKind, MetaArg, Stage, Statement};
-use super::heredoc::announcements;
-use super::lines::{Lines, LogicalLine};
-use super::request::{Parts, Request};
-use super::stage::parse_from;
+use super::ast::{Dockerfile, Instruction, InstructionKind, MetaArg, Stage};
+use super::lines::Lines;
+use super::reader::{Fault, Item, Reader, decode};
 use super::{Span, SyntaxError, SyntaxErrorKind};
-use super::{copy, healthcheck, onbuild, run, settings};
-
-/// The largest Dockerfile that is read, in bytes.
-const MAX_FILE: usize = 16 << 20;
 
 /// Reads a Dockerfile. All faults that can be told apart are reported, in the order of the file.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, Vec<SyntaxError>> {
@@ -28,7 +19,7 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Vec<SyntaxError>> {
                 from_seen = true;
                 stages.push(*stage);
             }
-            Ok(Item::Instruction(instruction)) => match (stages.last_mut(), instruction) {
+            Ok(Item::Instruction(instruction)) => match (stages.last_mut(), *instruction) {
                 (Some(stage), instruction) => {
                     stage.span.end = instruction.statement.span.end;
                     stage.instructions.push(instruction);
@@ -72,7 +63,7 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<SyntaxError>> {
     let mut reader = Reader::new(&text, not_utf8);
     let single = || SyntaxError::new(SyntaxErrorKind::TriggerNotSingle, Span::new(0, text.len()));
     let found = match reader.next_item() {
-        Some(Ok(Item::Instruction(instruction))) => Ok(instruction),
+        Some(Ok(Item::Instruction(instruction))) => Ok(*instruction),
         Some(Ok(Item::From(stage))) => {
             let kind = SyntaxErrorKind::OnbuildTrigger { instruction: "FROM".into() };
             Err(SyntaxError::new(kind, stage.statement.keyword.span))
@@ -91,107 +82,144 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<SyntaxError>> {
     Err(errors)
 }
 
-/// What a name other than FROM stands for.
-pub(super) fn parse_kind(request: &Request<'_>, statement: &Statement) -> Result<InstructionKind, SyntaxError> {
-    let parse = match request.name {
-        "ADD" => copy::parse_add,
-        "ARG" => settings::parse_arg,
-        "CMD" => settings::parse_cmd,
-        "COPY" => copy::parse_copy,
-        "ENTRYPOINT" => settings::parse_entrypoint,
-        "ENV" => settings::parse_env,
-        "EXPOSE" => settings::parse_expose,
-        "HEALTHCHECK" => healthcheck::parse_healthcheck,
-        "LABEL" => settings::parse_label,
-        "MAINTAINER" => settings::parse_maintainer,
-        "ONBUILD" => return onbuild::parse_onbuild(request, statement),
-        "RUN" => run::parse_run,
-        "SHELL" => settings::parse_shell,
-        "STOPSIGNAL" => settings::parse_stopsignal,
-        "USER" => settings::parse_user,
-        "VOLUME" => settings::parse_volume,
-        "WORKDIR" => settings::parse_workdir,
-        name => return Err(request.error(SyntaxErrorKind::UnknownInstruction { name: name.to_owned(), suggestion: None })),
-    };
-    parse(request)
-}
+#[cfg(test)]
+mod tests {
+    use super::super::ast::{CommandLine, Word};
+    use super::super::reader::MAX_FILE;
+    use super::*;
 
-enum Item {
-    From(Box<Stage>),
-    Instruction(Instruction),
-}
-
-struct Fault {
-    error: SyntaxError,
-    in_from: bool,
-}
-
-struct Reader<'a> {
-    lines: Lines<'a>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(text: &'a str, not_utf8: Vec<Span>) -> Self {
-        Self { lines: Lines::new(text, not_utf8) }
+    fn messages(text: impl AsRef<[u8]>) -> Vec<String> {
+        parse(text.as_ref()).err().unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 
-    fn next_item(&mut self) -> Option<Result<Item, Fault>> {
-        let line = self.lines.next_line()?;
-        let heredocs = match self.heredocs(&line) {
-            Ok(heredocs) => heredocs,
-            Err(error) => return Some(Err(Fault { error, in_from: false })),
-        };
-        let parts = Parts::of(Fragment::whole(&line));
-        let keyword = parts.keyword.word();
-        let span = Span::new(keyword.span.start, self.lines.end().max(keyword.span.end));
-        let statement = Statement {
-            keyword,
-            text: line.text.trim().to_owned(),
-            span,
-            lines: (line.first_line, self.lines.number()),
-            comments: line.comments.clone(),
-            empty_continuations: line.empty_continuations.clone(),
-        };
-        let in_from = parts.name().is_ok_and(|name| name == "FROM");
-        let item = Request::new(parts, &heredocs, self.lines.directives.escape_char()).and_then(|request| {
-            if in_from {
-                parse_from(&request, statement).map(|stage| Item::From(Box::new(stage)))
-            } else {
-                parse_kind(&request, &statement).map(|kind| Item::Instruction(Instruction { kind, statement }))
-            }
-        });
-        Some(item.map_err(|error| Fault { error, in_from }))
+    #[test]
+    fn stages_hold_their_instructions() {
+        let text = "# syntax=docker/dockerfile:1\nARG V=1\n# base is the base\nFROM --platform=$BUILDPLATFORM alpine:$V As Base\nRUN x\n\nFROM base\nUSER u\n";
+        let file = parse(text.as_bytes()).unwrap();
+        assert_eq!(file.directives.syntax.as_ref().unwrap().text, "docker/dockerfile:1");
+        assert_eq!(file.meta_args[0].args[0].default.as_ref().unwrap().text, "1");
+        let [base, last] = &file.stages[..] else { panic!("two stages") };
+        assert_eq!((base.from.text.as_str(), base.name.as_ref().unwrap().text.as_str()), ("alpine:$V", "Base"));
+        assert_eq!(base.platform.as_ref().unwrap().text, "$BUILDPLATFORM");
+        assert_eq!(base.statement.comments[0].text, "base is the base");
+        assert_eq!(&text[base.span.range()], "FROM --platform=$BUILDPLATFORM alpine:$V As Base\nRUN x");
+        assert_eq!((last.from.text.as_str(), last.name.is_none(), last.statement.lines), ("base", true, (7, 7)));
     }
 
-    /// The bodies that follow the line. They are read even if the instruction turns out to be wrong.
-    fn heredocs(&mut self, line: &LogicalLine) -> Result<Vec<Heredoc>, SyntaxError> {
-        let whole = Fragment::whole(line);
-        if !line.text.contains("<<") || !Parts::of(whole).may_have_heredocs() {
-            return Ok(Vec::new());
+    #[test]
+    fn stages_are_found_by_name_without_case_and_by_index() {
+        let file = parse(b"FROM a AS x\nFROM b AS Y\nFROM c AS X\n").unwrap();
+        assert_eq!([file.stage_by_name("x"), file.stage_by_name("y"), file.stage_by_name("z")], [Some(2), Some(1), None]);
+        assert_eq!([file.stage_before("X", 2), file.stage_before("x", 0)], [Some(0), None]);
+        assert_eq!([file.stage_by_name_or_index("1"), file.stage_by_name_or_index("3")], [Some(1), None]);
+    }
+
+    #[test]
+    fn word_spans_point_at_the_words() {
+        let text = "FROM a\nCOPY --chown=u:g \\\n  --from=b x \\\n  \"y\" /z/\nENV A=1 \\\n  B='2 3'\nCMD [\"p\", \"q\"]\n";
+        let file = parse(text.as_bytes()).unwrap();
+        let at = |word: &Word| &text[word.span.range()];
+        let [copy, env, cmd] = &file.stages[0].instructions[..] else { panic!("three instructions") };
+        let InstructionKind::Copy(files) = &copy.kind else { panic!("COPY") };
+        assert_eq!(files.transfer.chown.as_ref().map(at), Some("u:g"));
+        assert_eq!(files.from.as_ref().map(at), Some("b"));
+        assert_eq!(files.transfer.sources.iter().map(at).collect::<Vec<_>>(), ["x", "\"y\""]);
+        assert_eq!(at(&files.transfer.destination), "/z/");
+        let InstructionKind::Env(pairs) = &env.kind else { panic!("ENV") };
+        assert_eq!((at(&pairs[1].key), at(&pairs[1].value)), ("B", "'2 3'"));
+        let InstructionKind::Cmd(CommandLine::Exec(words)) = &cmd.kind else { panic!("CMD") };
+        assert_eq!(words.iter().map(at).collect::<Vec<_>>(), ["\"p\"", "\"q\""]);
+        assert_eq!((copy.statement.lines, at(&copy.statement.keyword)), ((2, 4), "COPY"));
+        assert_eq!(copy.statement.text, "COPY --chown=u:g   --from=b x   \"y\" /z/");
+    }
+
+    #[test]
+    fn the_escape_directive_holds_for_continuations_and_words() {
+        let file = parse(b"# escape=`\nFROM a\nENV a=b` c d=\\\nRUN x `\n y\n").unwrap();
+        let [env, run] = &file.stages[0].instructions[..] else { panic!("two instructions") };
+        let InstructionKind::Env(pairs) = &env.kind else { panic!("ENV") };
+        assert_eq!((pairs[0].value.text.as_str(), pairs[1].value.text.as_str()), ("b` c", "\\"));
+        assert_eq!(run.statement.text, "RUN x  y");
+    }
+
+    #[test]
+    fn faults_are_named_as_buildkit_names_them() {
+        let cases = [
+            ("", "the dockerfile cannot be empty"),
+            ("# only\n\n", "file with no instructions"),
+            ("ARG a", "dockerfile contains no stages to build"),
+            ("RUN a\nFROM b", "no build stage in current context: RUN before the first FROM"),
+            ("FROM a\nFNTRYPOINT b", "unknown instruction: FNTRYPOINT"),
+            ("FROM a b", "FROM requires either one or three arguments"),
+            ("FROM", "FROM requires either one or three arguments"),
+            ("FROM a AS 1b", "invalid name for build stage: \"1b\", name can't start with a number or contain symbols"),
+            ("FROM --plat=x a", "unknown flag: --plat"),
+            ("FROM a\nCOPY b", "COPY requires at least two arguments, but only one was provided: destination could not be determined"),
+            ("FROM a\nCOPY --link --link a b", "duplicate flag specified: --link"),
+            ("FROM a\nCOPY --link=maybe a b", "expecting boolean value for flag --link, not: maybe"),
+            ("FROM a\nCOPY --link= a b", "missing a value on flag: --link"),
+            ("FROM a\nCOPY --chown a b", "missing a value on flag: --chown"),
+            ("FROM a\nCOPY --from=$x a b", "variable expansion is not supported for --from"),
+            ("FROM a\nCOPY a <<E\nE", "COPY cannot accept a heredoc as a destination"),
+            ("FROM a\nRUN <<E\nx", "unterminated heredoc \"E\""),
+            ("FROM a\nRUN --mount=from=$x,target=/a y", "'from' doesn't support variable expansion, define alias stage instead"),
+            ("FROM a\nRUN --network=x y", "invalid network mode \"x\""),
+            ("FROM a\nRUN --security=x y", "security \"x\" is not valid"),
+            ("FROM a\nCMD [1]", "when using JSON array syntax, arrays must be comprised of strings only"),
+            ("FROM a\nSHELL sh -c", "SHELL requires the arguments to be in JSON form"),
+            ("FROM a\nSHELL []", "SHELL requires at least one argument"),
+            ("FROM a\nENV", "ENV requires at least one argument"),
+            ("FROM a\nENV a", "ENV must have two arguments"),
+            ("FROM a\nENV a=b c", "can't find = in \"c\": must be of the form name=value"),
+            ("FROM a\nLABEL =b", "LABEL names can not be blank"),
+            ("FROM a\nARG =b", "ARG names can not be blank"),
+            ("FROM a\nUSER", "USER requires exactly one argument"),
+            ("FROM a\nVOLUME [\" \"]", "VOLUME specified can not be an empty string"),
+            ("FROM a\nONBUILD", "ONBUILD requires at least one argument"),
+            ("FROM a\nONBUILD ONBUILD RUN b", "chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
+            ("FROM a\nONBUILD from b", "FROM isn't allowed as an ONBUILD trigger"),
+            ("FROM a\nONBUILD ENV b", "ENV must have two arguments"),
+            ("FROM a\nHEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments"),
+            ("FROM a\nHEALTHCHECK CMD", "missing command after HEALTHCHECK CMD"),
+            ("FROM a\nHEALTHCHECK x y", "unknown type \"X\" in HEALTHCHECK (try CMD)"),
+            ("FROM a\nHEALTHCHECK --interval=1us CMD y", "interval \"interval\" cannot be less than 1ms"),
+            ("FROM a\nHEALTHCHECK --timeout=5 CMD y", "--timeout: missing unit in duration \"5\""),
+            ("FROM a\nHEALTHCHECK --retries=-1 CMD y", "--retries cannot be negative (-1)"),
+            ("# escape=x\nFROM a", "invalid escape token 'x' does not match ` or \\"),
+            ("FROM a\n\\", "unknown instruction: "),
+        ];
+        for (text, message) in cases {
+            assert_eq!(messages(text), [message], "{text}");
         }
-        let announced = announcements(&line.text).map_err(|error| whole.error(error.into()))?;
-        Ok(announced.into_iter().filter_map(|announced| self.lines.heredoc(announced, whole.span())).collect())
     }
-}
 
-/// The text, with `?` for each byte that is no UTF-8, so that offsets stay; and where those bytes are.
-fn decode(bytes: &[u8]) -> Result<(Cow<'_, str>, Vec<Span>), Vec<SyntaxError>> {
-    if bytes.len() > MAX_FILE {
-        let kind = SyntaxErrorKind::FileTooLarge { size: bytes.len(), limit: MAX_FILE };
-        return Err(vec![SyntaxError::new(kind, Span::new(MAX_FILE, bytes.len()))]);
+    #[test]
+    fn every_fault_of_a_file_is_reported_at_its_place() {
+        let text = "FROM a AS 1\nRUM x\nCOPY --chmd=1 a b\nCMD [1]\n";
+        let errors = parse(text.as_bytes()).unwrap_err();
+        let found: Vec<_> = errors.iter().map(|error| (&text[error.span.range()], error.help())).collect();
+        let help = |text: &str| Some(text.to_owned());
+        assert_eq!(found, [("1", None), ("RUM", help("did you mean RUN?")), ("--chmd=1", help("did you mean --chmod?")), ("[1]", None)]);
     }
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return Ok((Cow::Borrowed(text), Vec::new()));
-    }
-    let mut text = String::with_capacity(bytes.len());
-    let mut not_utf8 = Vec::new();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        let bad = chunk.invalid();
-        if !bad.is_empty() {
-            not_utf8.push(Span::new(text.len(), text.len() + bad.len()));
-            text.extend(std::iter::repeat_n('?', bad.len()));
+
+    #[test]
+    fn bytes_that_are_no_utf8_matter_outside_of_comments_only() {
+        assert!(parse(b"# \xff\nFROM a\nRUN b \\\n# \xfe\n c\n").is_ok());
+        for text in [&b"FROM a\nRUN \xff\n"[..], b"FROM a\nRUN <<E\n\xff\nE\n", b"FROM a\nRUN b \\\n \xff\n"] {
+            let errors = parse(text).unwrap_err();
+            assert_eq!(errors.iter().map(|error| &text[error.span.range()]).collect::<Vec<_>>(), [b"\xff"], "{text:?}");
         }
     }
-    Ok((Cow::Owned(text), not_utf8))
+
+    #[test]
+    fn hostile_files_end_in_errors_and_soon() {
+        assert_eq!(messages(vec![b'#'; MAX_FILE + 1]).len(), 1);
+        assert_eq!(messages("FROM a\nRUN ".to_owned() + &"x".repeat(70_000)), ["dockerfile line greater than max allowed size of 65535"]);
+        let continued = "FROM a\nRUN x".to_owned() + &" \\\n y".repeat(200_000);
+        assert!(parse(continued.as_bytes()).is_ok());
+        let onbuilds = "FROM a\n".to_owned() + &"ONBUILD \\\n".repeat(100_000);
+        assert_eq!(messages(onbuilds).len(), 1);
+        let heredocs = "FROM a\nRUN".to_owned() + &" <<E\\\n".repeat(50_000) + "\n";
+        assert_eq!(messages(heredocs).len(), 50_000);
+    }
 }

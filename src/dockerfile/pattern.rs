@@ -2,7 +2,7 @@
 //! Wildcards do not match a line feed. There are no bracket expressions.
 
 /// Steps of matching (characters of the value times length of the pattern) before a pattern is given up.
-const WORK_LIMIT: usize = 1 << 26;
+const WORK_LIMIT: usize = 1 << 22;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -82,9 +82,17 @@ impl Pattern {
     }
 
     fn find(&self, chars: &[char], from: usize, work: &mut usize) -> Result<Option<(usize, usize)>, PatternError> {
-        for start in from..=chars.len() {
+        let mut start = from;
+        while start <= chars.len() {
             if let Some(end) = self.match_at(chars, start, true, work)? {
                 return Ok(Some((start, end)));
+            }
+            start += 1;
+            // Where `*` found nothing, it finds nothing further on in the same line.
+            if self.tokens.first() == Some(&Token::AnyText) {
+                while start <= chars.len() && chars[start - 1] != '\n' {
+                    start += 1;
+                }
             }
         }
         Ok(None)
@@ -100,8 +108,9 @@ impl Pattern {
         for at in start..=chars.len() {
             *work = work.checked_sub(accept + 1).ok_or(PatternError::TooMuchWork)?;
             let mut any = false;
-            for state in 0..accept {
-                if live[state] && self.tokens[state] == Token::AnyText {
+            // `*` may also match nothing.
+            for (state, token) in self.tokens.iter().enumerate() {
+                if live[state] && *token == Token::AnyText {
                     live[state + 1] = true;
                 }
             }
@@ -113,8 +122,8 @@ impl Pattern {
             }
             let Some(char) = chars.get(at) else { break };
             next.fill(false);
-            for state in 0..accept {
-                let target = match self.tokens[state] {
+            for (state, token) in self.tokens.iter().enumerate() {
+                let target = match *token {
                     Token::Literal(literal) if literal == *char => state + 1,
                     Token::AnyChar if *char != '\n' => state + 1,
                     Token::AnyText if *char != '\n' => state,
@@ -182,6 +191,7 @@ mod tests {
             ("*", "a\nb", "-", true, "-\n-"),
             ("o", "foo", "0", true, "f00"),
             ("z", "foo", "0", true, "foo"),
+            ("*z", "fooz\nbar\nbaz", "-", true, "-\nbar\n-"),
         ];
         for (pattern, value, replacement, all, expected) in cases {
             let parts = Pattern::new(pattern).unwrap().split(value, all).unwrap();

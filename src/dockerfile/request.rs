@@ -45,8 +45,7 @@ impl<'a> Parts<'a> {
     /// The instruction's name in capitals.
     pub fn name(&self) -> Result<&'static str, SyntaxError> {
         let written = self.keyword.text();
-        let lower = written.to_lowercase();
-        if let Some(name) = NAMES.iter().find(|name| name.to_ascii_lowercase() == lower) {
+        if let Some(name) = NAMES.iter().find(|name| name.eq_ignore_ascii_case(written)) {
             return Ok(name);
         }
         let suggestion = nearest(&written.to_uppercase(), NAMES)

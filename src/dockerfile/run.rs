@@ -31,7 +31,7 @@ pub(super) fn parse_run(request: &Request<'_>) -> Result<InstructionKind, Syntax
 }
 
 fn flag<T: Default>(flags: &Flags, name: &str, read: impl Fn(&str) -> Result<T, SyntaxErrorKind>) -> Result<T, SyntaxError> {
-    match flags.list(name).first() {
+    match flags.first(name) {
         None => Ok(T::default()),
         Some(Word { text, span }) => read(text).map_err(|kind| SyntaxError::new(kind, *span)),
     }
