@@ -37,7 +37,16 @@ impl Engine<'_> {
         let write = |tree: &dyn Tree, matches: &[Match], unpack: bool| {
             let unpack = unpack.then_some(&archives as &dyn Unpacker);
             let destination = op.destination.as_bytes();
-            write_matches(&CopyJob { tree, matches, root: root.as_fd(), destination, owner, mode: mode.as_ref(), unpack, record_owner: self.record_owner() })
+            write_matches(&CopyJob {
+                tree,
+                matches,
+                root: root.as_fd(),
+                destination,
+                owner,
+                mode: mode.as_ref(),
+                unpack,
+                record_owner: self.record_owner(),
+            })
         };
         for (n, source) in op.sources.iter().enumerate() {
             match source {
@@ -46,11 +55,12 @@ impl Engine<'_> {
                 }
                 CopySource::Root { root: from, pattern } => {
                     let overlay = self.mount_source(*from, work, &format!("source-{n}"))?;
-                    let tree = RootTree::open(overlay.path()).map_err(|source| Error::Io { action: "open", path: overlay.path().to_owned(), source })?;
-                    let mut exclude = PatternList::default();
-                    for pattern in &op.exclude {
-                        exclude.push(pattern.as_bytes()).map_err(crate::source::Error::from)?;
-                    }
+                    let tree = RootTree::open(overlay.path()).map_err(|source| Error::Io {
+                        action: "open",
+                        path: overlay.path().to_owned(),
+                        source,
+                    })?;
+                    let exclude = PatternList::new(&op.exclude).map_err(crate::source::Error::from)?;
                     let matches = select(&tree, pattern.as_bytes(), &SelectOptions { wildcards: true, parents: op.parents, exclude })?;
                     write(&tree, &matches, op.unpack.unwrap_or(op.add))?;
                 }
@@ -64,7 +74,7 @@ impl Engine<'_> {
                         verify_checksum(expected, digest)?;
                     }
                     let mut files = LooseFiles::new();
-                    files.add_download(name, self.layers.store.blob_path(digest), modified.unwrap_or(0));
+                    files.add_download(name, self.layers.store.blob_path(digest), modified.unwrap_or(0))?;
                     write(&files, &files.matches(), op.unpack.unwrap_or(false))?;
                 }
             }

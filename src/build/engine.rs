@@ -202,5 +202,9 @@ pub(super) fn make_dir(path: &Path) -> Result<(), Error> {
 
 pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|source| Error::Io { action: "set the mode of", path: path.to_owned(), source })
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|source| Error::Io {
+        action: "set the mode of",
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -43,7 +43,9 @@ impl Error {
         match self {
             Self::SecretMissing { id } => Some(format!("pass --secret id={id},src=FILE or list it in `secrets` of the service")),
             Self::AgentMissing { .. } => Some("start an ssh agent and pass --ssh default, or list it in `ssh` of the service".to_owned()),
-            Self::ForeignPlatform { .. } => Some("install qemu-user-static, or use FROM --platform=$BUILDPLATFORM for the stages that RUN".to_owned()),
+            Self::ForeignPlatform { .. } => {
+                Some("install qemu-user-static, or use FROM --platform=$BUILDPLATFORM for the stages that RUN".to_owned())
+            }
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
             _ => None,

@@ -59,7 +59,14 @@ pub fn document(layers: &Layers, built: &[Built]) -> Result<(Descriptor, Vec<u8>
 }
 
 /// Pushes a service: layers and configs first, then manifests, then its tags. A tag that is right already is not touched.
-pub fn push(layers: &Layers, service: &str, image: &Reference, tags: &[String], built: &[Built], counts: &PushCounts) -> Result<Digest, Error> {
+pub fn push(
+    layers: &Layers,
+    service: &str,
+    image: &Reference,
+    tags: &[String],
+    built: &[Built],
+    counts: &PushCounts,
+) -> Result<Digest, Error> {
     let (descriptor, bytes) = document(layers, built)?;
     let layer_count: u64 = built.iter().map(|image| image.record.layers.len() as u64).sum();
     let references: Vec<Reference> = tags.iter().map(|tag| image.with_tag(tag)).collect();
@@ -136,7 +143,13 @@ fn push_blob(layers: &Layers, service: &str, image: &Reference, blob: &Descripto
     let mount_from: Vec<Reference> = base.cloned().into_iter().collect();
     let progress = |bytes| {
         let digest = blob.digest;
-        layers.reporter.emit(Event::LayerProgress { service: service.to_owned(), transfer: Transfer::Push, digest, bytes, total: Some(blob.size) });
+        layers.reporter.emit(Event::LayerProgress {
+            service: service.to_owned(),
+            transfer: Transfer::Push,
+            digest,
+            bytes,
+            total: Some(blob.size),
+        });
     };
     Ok(layers.client.push_blob(image, blob, &body, &mount_from, &progress)?)
 }

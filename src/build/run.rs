@@ -38,11 +38,10 @@ pub fn run(
     let graph = task_graph(plan, lookup);
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
-    let lock = |outcomes: &Mutex<BTreeMap<StepId, Outcome>>, id, outcome| drop(outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(id, outcome));
     schedule::run(&graph, jobs, |task| {
         if task < plan.steps.len() {
             let outcome = engine.run(task).map_err(|error| Failure::of_step(task, error))?;
-            lock(&outcomes, task, outcome);
+            outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(task, outcome);
             return Ok(());
         }
         let index = task - plan.steps.len();
@@ -85,7 +84,8 @@ fn task_graph(plan: &Plan, lookup: &Lookup) -> TaskGraph {
             needs(plan.steps.len() + index, image.root);
         }
     }
-    lookup.run.iter().for_each(|&step| drop(graph.add_node(step)));
-    (0..plan.images.len()).for_each(|index| drop(graph.add_node(plan.steps.len() + index)));
+    for task in lookup.run.iter().copied().chain((0..plan.images.len()).map(|index| plan.steps.len() + index)) {
+        graph.add_node(task);
+    }
     graph
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::copy::{CopyJob, write_matches};
 use super::engine::{Engine, make_dir, set_mode};
 use super::error::Error;
-use super::sandbox::{self, Access, Network, Overlay, Rung, RunSpec, SandboxMount};
+use super::sandbox::{self, Access, Network, Overlay, RunSpec, Rung, SandboxMount};
 use crate::oci::Digest;
 use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
 use crate::plan::{Step, StepId};
@@ -102,7 +102,16 @@ impl Engine<'_> {
                         let root = open_dir(&dir)?;
                         let destination: &[u8] = if file { b"/file" } else { b"/" };
                         let record_owner = self.layers.rung == Rung::SingleUid;
-                        write_matches(&CopyJob { tree, matches, root: std::os::fd::AsFd::as_fd(&root), destination, owner: None, mode: None, unpack: None, record_owner })?;
+                        write_matches(&CopyJob {
+                            tree,
+                            matches,
+                            root: std::os::fd::AsFd::as_fd(&root),
+                            destination,
+                            owner: None,
+                            mode: None,
+                            unpack: None,
+                            record_owner,
+                        })?;
                         if file { dir.join("file") } else { dir }
                     }
                 };
@@ -149,7 +158,15 @@ impl Engine<'_> {
     }
 
     /// Makes the directory of a cache mount on first use, from its seed if it has one.
-    fn prepare_cache(&self, dir: &Path, seed: Option<&(crate::plan::Root, String)>, mode: u32, owner: (u32, u32), work: &TempDir, n: usize) -> Result<(), Error> {
+    fn prepare_cache(
+        &self,
+        dir: &Path,
+        seed: Option<&(crate::plan::Root, String)>,
+        mode: u32,
+        owner: (u32, u32),
+        work: &TempDir,
+        n: usize,
+    ) -> Result<(), Error> {
         if dir.is_dir() {
             return Ok(());
         }

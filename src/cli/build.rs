@@ -77,7 +77,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
         rung.notice().into_iter().for_each(|notice| reporter.notice(notice));
     }
-    reporter.emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
+    reporter
+        .emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
     let cancel = cancel_on_signals()?;
     let session = Session {
         request: &request,

@@ -32,8 +32,10 @@ pub fn du(global: &Global, format: Format) -> Result<ExitCode, Failure> {
 }
 
 pub fn prune(global: &Global, keep_storage: Option<&str>, keep_within: Option<&str>) -> Result<ExitCode, Failure> {
-    let keep_bytes = keep_storage.map(|text| parse_bytes(text).ok_or_else(|| Failure::usage(format!("--keep-storage {text:?}: expected a size, as in 10GiB"))));
-    let keep_used_within = keep_within.map(|text| parse_span(text).ok_or_else(|| Failure::usage(format!("--keep-within {text:?}: expected a time, as in 72h or 14d"))));
+    let keep_bytes = keep_storage
+        .map(|text| parse_bytes(text).ok_or_else(|| Failure::usage(format!("--keep-storage {text:?}: expected a size, as in 10GiB"))));
+    let keep_used_within = keep_within
+        .map(|text| parse_span(text).ok_or_else(|| Failure::usage(format!("--keep-within {text:?}: expected a time, as in 72h or 14d"))));
     let budget = PruneBudget { keep_bytes: keep_bytes.transpose()?, keep_used_within: keep_used_within.transpose()? };
     // Snapshots hold files of subordinate ids, which only their user namespace may remove.
     if let Some(code) = super::build::enter_sandbox()? {

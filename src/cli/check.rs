@@ -9,7 +9,8 @@ use super::environment;
 use super::failure::{Code, Failure, render};
 use super::workspace::{Loaded, Workspace, within};
 use crate::config::{Finding, Findings, LoadOptions, Severity, Source, load};
-use crate::dockerfile::{InstructionKind, Transfer};
+use crate::dockerfile::InstructionKind;
+use crate::dockerfile::ast::Transfer;
 use crate::plan::Edge;
 use crate::source::{GitFacts, IgnoreFile};
 
@@ -23,7 +24,13 @@ struct Report<'a> {
 
 pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let env = environment();
-    let options = LoadOptions { cwd: global.cwd()?, file: global.config.clone(), environment: global.environment.clone(), env: env.clone(), set: global.set.clone() };
+    let options = LoadOptions {
+        cwd: global.cwd()?,
+        file: global.config.clone(),
+        environment: global.environment.clone(),
+        env: env.clone(),
+        set: global.set.clone(),
+    };
     let config = match load(&options) {
         Ok(config) => config,
         Err(Findings(findings)) => {
@@ -98,7 +105,13 @@ fn tell(format: Format, services: usize, edges: &[Edge], findings: &[Finding]) {
             eprint!("{text}");
             let warnings = findings.len() - errors;
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            println!("{}, {}: {}, {}", count(services, "service"), count(edges.len(), "edge"), count(errors, "error"), count(warnings, "warning"));
+            println!(
+                "{}, {}: {}, {}",
+                count(services, "service"),
+                count(edges.len(), "edge"),
+                count(errors, "error"),
+                count(warnings, "warning")
+            );
         }
     }
 }

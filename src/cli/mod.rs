@@ -35,7 +35,9 @@ pub fn main() -> ExitCode {
         Command::Build(args) => build::run(&cli.global, &args),
         Command::Check(args) => check::run(&cli.global, &args),
         Command::Cache(CacheCommand::Du { format }) => cache::du(&cli.global, format),
-        Command::Cache(CacheCommand::Prune { keep_storage, keep_within }) => cache::prune(&cli.global, keep_storage.as_deref(), keep_within.as_deref()),
+        Command::Cache(CacheCommand::Prune { keep_storage, keep_within }) => {
+            cache::prune(&cli.global, keep_storage.as_deref(), keep_within.as_deref())
+        }
     };
     ended.unwrap_or_else(|failure| failure.tell())
 }
@@ -57,6 +59,8 @@ impl Global {
         let absolute = |name: &str| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let default = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache"))).map(|dir| dir.join("brik"));
         let store = self.store.clone().or_else(default);
-        store.ok_or_else(|| Failure::usage("there is no place for the store: neither $XDG_CACHE_HOME nor $HOME is set; give one with --store"))
+        store.ok_or_else(|| {
+            Failure::usage("there is no place for the store: neither $XDG_CACHE_HOME nor $HOME is set; give one with --store")
+        })
     }
 }

@@ -30,10 +30,17 @@ impl Destination {
 }
 
 /// Writes all images of a run to one destination. Layers of bases that are not in the store are pulled now.
-pub fn export(layers: &Layers, destination: &Destination, workspace: &Workspace, plan: &Plan, finished: &BTreeMap<usize, Finished>) -> Result<(), String> {
+pub fn export(
+    layers: &Layers,
+    destination: &Destination,
+    workspace: &Workspace,
+    plan: &Plan,
+    finished: &BTreeMap<usize, Finished>,
+) -> Result<(), String> {
     let mut images = Vec::new();
     for loaded in &workspace.services {
-        let own: Vec<(usize, &Finished)> = finished.iter().filter(|(index, _)| plan.images[**index].service == loaded.service.name).map(|(i, f)| (*i, f)).collect();
+        let own: Vec<(usize, &Finished)> =
+            finished.iter().filter(|(index, _)| plan.images[**index].service == loaded.service.name).map(|(i, f)| (*i, f)).collect();
         let mut blobs: Vec<Descriptor> = Vec::new();
         let mut built = Vec::new();
         for &(index, finished) in &own {

@@ -35,7 +35,13 @@ impl Request {
         let (mut config, tags) = match &args.image.image {
             Some(image) => one_image::config(args, image, &cwd, &env).map(|(config, tags)| (config, Some(tags)))?,
             None => {
-                let options = LoadOptions { cwd: cwd.clone(), file: global.config.clone(), environment: global.environment.clone(), env: env.clone(), set: global.set.clone() };
+                let options = LoadOptions {
+                    cwd: cwd.clone(),
+                    file: global.config.clone(),
+                    environment: global.environment.clone(),
+                    env: env.clone(),
+                    set: global.set.clone(),
+                };
                 let config = load(&options).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?;
                 let list = args.tags.as_deref().map(plan::tags::parse_tag_list).transpose();
                 let tags = list.map_err(|error| Failure::usage(format!("--tags: {error}")))?;
@@ -49,13 +55,19 @@ impl Request {
             let jobs = std::num::NonZeroUsize::new(jobs).ok_or_else(|| Failure::usage("--jobs 0: at least one is needed"))?;
             config.build.jobs = Some(jobs);
         }
-        let source_date = config.services.values().find_map(|service| service.args.get("SOURCE_DATE_EPOCH")).or_else(|| env.get("SOURCE_DATE_EPOCH"));
+        let source_date =
+            config.services.values().find_map(|service| service.args.get("SOURCE_DATE_EPOCH")).or_else(|| env.get("SOURCE_DATE_EPOCH"));
         let epoch = match (config.build.timestamps, source_date) {
             (Timestamps::Preserve, _) => None,
-            (_, Some(text)) => Some(text.parse().map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))?),
+            (_, Some(text)) => {
+                Some(text.parse().map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))?)
+            }
             _ => Some(DEFAULT_EPOCH),
         };
-        let shm_size = args.image.shm_size.as_deref().map(|text| size::parse_bytes(text).ok_or_else(|| Failure::usage(format!("--shm-size {text:?}: expected a size, as in 128m"))));
+        let shm_size =
+            args.image.shm_size.as_deref().map(|text| {
+                size::parse_bytes(text).ok_or_else(|| Failure::usage(format!("--shm-size {text:?}: expected a size, as in 128m")))
+            });
         Ok(Self {
             tags,
             destinations: args.output.iter().map(|text| Destination::parse(text, &cwd)).collect::<Result<_, _>>()?,

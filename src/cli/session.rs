@@ -64,7 +64,8 @@ impl Session<'_> {
         for loaded in &self.workspace.services {
             let name = &loaded.service.name;
             if !done.contains_key(name) {
-                let images: Vec<(usize, &Finished)> = finished.iter().filter(|(index, _)| self.plan.images[**index].service == *name).map(|(i, f)| (*i, f)).collect();
+                let images: Vec<(usize, &Finished)> =
+                    finished.iter().filter(|(index, _)| self.plan.images[**index].service == *name).map(|(i, f)| (*i, f)).collect();
                 done.insert(name.clone(), self.complete(name, &images).map_err(|failure| self.failure(&[failure]))?);
             }
         }
@@ -123,8 +124,14 @@ impl Session<'_> {
     fn preflight(&self) -> Result<(), Failure> {
         let repositories: BTreeSet<&Reference> = self.workspace.services.iter().map(|loaded| &loaded.service.image).collect();
         let failures: Vec<String> = std::thread::scope(|scope| {
-            let tries: Vec<_> = repositories.into_iter().map(|image| scope.spawn(move || self.layers.client.preflight(image).map_err(|error| error.to_string()))).collect();
-            tries.into_iter().filter_map(|attempt| attempt.join().unwrap_or_else(|_| Err("the attempt to push ended early".to_owned())).err()).collect()
+            let tries: Vec<_> = repositories
+                .into_iter()
+                .map(|image| scope.spawn(move || self.layers.client.preflight(image).map_err(|error| error.to_string())))
+                .collect();
+            tries
+                .into_iter()
+                .filter_map(|attempt| attempt.join().unwrap_or_else(|_| Err("the attempt to push ended early".to_owned())).err())
+                .collect()
         });
         match failures.first() {
             None => Ok(()),
@@ -149,8 +156,10 @@ impl Session<'_> {
             let service = failure.service.as_deref().unwrap_or("brik");
             return Finding::error("brik::build::failed", format!("{service}: {text}")).maybe_help(help);
         };
-        let finding = Finding::error("brik::build::failed", format!("[{}] {}: {text}", step.services.join(", "), step.position)).maybe_help(help);
-        let dockerfile = self.workspace.services.iter().map(|loaded| &loaded.dockerfile).find(|dockerfile| dockerfile.path == step.location.dockerfile);
+        let finding =
+            Finding::error("brik::build::failed", format!("[{}] {}: {text}", step.services.join(", "), step.position)).maybe_help(help);
+        let dockerfile =
+            self.workspace.services.iter().map(|loaded| &loaded.dockerfile).find(|dockerfile| dockerfile.path == step.location.dockerfile);
         match dockerfile {
             Some(dockerfile) => {
                 let name = dockerfile.path.strip_prefix(&self.request.config.root).unwrap_or(&dockerfile.path).display().to_string();
@@ -165,7 +174,12 @@ impl Session<'_> {
     fn tell_results(&self, done: BTreeMap<String, Outcomes>, finished: &BTreeMap<usize, Finished>) -> Result<(), Failure> {
         let counts = self.layers.client.counters();
         let summary = Summary {
-            rows: self.workspace.services.iter().filter_map(|loaded| done.get(&loaded.service.name).map(|outcome| outcome.row.clone())).collect(),
+            rows: self
+                .workspace
+                .services
+                .iter()
+                .filter_map(|loaded| done.get(&loaded.service.name).map(|outcome| outcome.row.clone()))
+                .collect(),
             requests: counts.requests,
             bytes_up: counts.bytes_up,
             bytes_down: counts.bytes_down,
@@ -189,7 +203,9 @@ impl Session<'_> {
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         // A reader that has seen enough is no failure.
         match written {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(format!("stdout cannot be written: {error}"))),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Failure::failed(format!("stdout cannot be written: {error}")))
+            }
             _ => Ok(()),
         }
     }
@@ -198,9 +214,11 @@ impl Session<'_> {
         let mut images = Vec::new();
         for loaded in &self.workspace.services {
             let service = &loaded.service.name;
-            let own: Vec<(usize, &Finished)> = finished.iter().filter(|(index, _)| self.plan.images[**index].service == *service).map(|(i, f)| (*i, f)).collect();
+            let own: Vec<(usize, &Finished)> =
+                finished.iter().filter(|(index, _)| self.plan.images[**index].service == *service).map(|(i, f)| (*i, f)).collect();
             let Some(_) = done.get(service).and_then(|outcome| outcome.digest) else { continue };
-            let (descriptor, _) = build::document(&self.layers, &self.images_of(&own)).map_err(|error| Failure::failed(error.to_string()))?;
+            let (descriptor, _) =
+                build::document(&self.layers, &self.images_of(&own)).map_err(|error| Failure::failed(error.to_string()))?;
             let config = if let [(_, only)] = own[..] { Some(only.record.config.digest) } else { None };
             images.push(ImageMetadata {
                 service: service.clone(),

@@ -17,7 +17,9 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     };
     match number.parse::<u64>() {
         Ok(n) => n.checked_mul(factor),
-        Err(_) => number.parse::<f64>().ok().map(|n| n * factor as f64).filter(|n| n.is_finite() && *n >= 0.0 && *n < 1e18).map(|n| n as u64),
+        Err(_) => {
+            number.parse::<f64>().ok().map(|n| n * factor as f64).filter(|n| n.is_finite() && *n >= 0.0 && *n < 1e18).map(|n| n as u64)
+        }
     }
 }
 
@@ -41,10 +43,20 @@ mod tests {
 
     #[test]
     fn sizes_and_spans_read_as_written() {
-        for (text, bytes) in [("512", Some(512)), ("64k", Some(65536)), ("1.5GiB", Some(1_610_612_736)), ("10 gb", Some(10 << 30)), ("", None), ("x", None), ("1q", None), ("-1", None)] {
+        for (text, bytes) in [
+            ("512", Some(512)),
+            ("64k", Some(65536)),
+            ("1.5GiB", Some(1_610_612_736)),
+            ("10 gb", Some(10 << 30)),
+            ("", None),
+            ("x", None),
+            ("1q", None),
+            ("-1", None),
+        ] {
             assert_eq!(parse_bytes(text), bytes, "{text}");
         }
-        for (text, seconds) in [("90s", Some(90)), ("72h", Some(259_200)), ("14d", Some(1_209_600)), ("d", None), ("", None), ("5é", None)] {
+        for (text, seconds) in [("90s", Some(90)), ("72h", Some(259_200)), ("14d", Some(1_209_600)), ("d", None), ("", None), ("5é", None)]
+        {
             assert_eq!(parse_span(text).map(|s| s.as_secs()), seconds, "{text}");
         }
     }

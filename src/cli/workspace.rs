@@ -51,7 +51,9 @@ impl<'c> Workspace<'c> {
             };
             names.insert(name, &service.image, tags.clone());
             match load_dockerfile(config, &service.dockerfile) {
-                Ok(dockerfile) => drop(loaded.insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), surveys: Vec::new(), tags })),
+                Ok(dockerfile) => {
+                    drop(loaded.insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), surveys: Vec::new(), tags }))
+                }
                 Err(more) => findings.extend(more),
             }
         }
@@ -80,7 +82,10 @@ impl<'c> Workspace<'c> {
             }
         };
         let wanted = closure(selected, &edges);
-        let services = ordered.iter().filter(|name| selected.is_empty() || wanted.contains(name.as_str())).filter_map(|name| loaded.remove(name.as_str()));
+        let services = ordered
+            .iter()
+            .filter(|name| selected.is_empty() || wanted.contains(name.as_str()))
+            .filter_map(|name| loaded.remove(name.as_str()));
         let services = services.collect();
         (Self { config, services, names, edges }, findings)
     }
@@ -153,7 +158,8 @@ fn shown(config: &Config, path: &Path) -> String {
 
 fn load_dockerfile(config: &Config, path: &Path) -> Result<Dockerfile, Vec<Finding>> {
     let name = shown(config, path);
-    let bytes = std::fs::read(path).map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
     Dockerfile::parse(path, &bytes).map_err(|errors| {
         let source = Source::new(name, String::from_utf8_lossy(&bytes).into_owned());
         errors.iter().map(|error| syntax_finding(&source, error)).collect()

@@ -1,6 +1,8 @@
 //! Config and manifest of an image from its parts, as the bytes that are pushed.
 
 use super::Error;
+use serde::{Deserialize, Serialize};
+
 use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, RootFs, media_type};
 
 /// Which family of media types an image is written with.
@@ -35,7 +37,7 @@ impl Format {
 }
 
 /// A layer of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     pub diff_id: DiffId,
     pub descriptor: Descriptor,

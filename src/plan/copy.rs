@@ -8,7 +8,8 @@ use super::planner::Outside;
 use super::stage::{Current, StagePlanner};
 use super::state::normalize_destination;
 use super::step::{CopyOp, CopySource, Op};
-use crate::dockerfile::{AddFiles, CopyFiles, Instruction, Span, Transfer, Word};
+use crate::dockerfile::ast::{AddFiles, CopyFiles, Transfer};
+use crate::dockerfile::{Instruction, Span, Word};
 use crate::oci::Digest;
 use crate::source::{PatternList, SelectOptions, digest_matches, select};
 
@@ -43,11 +44,9 @@ impl StagePlanner<'_, '_> {
         let sources = transfer.sources.iter().map(|word| Ok((expand(word)?, word.span))).collect::<Result<Vec<_>, Error>>()?;
         let checksum = self.checksum(flags, &sources, &env)?;
         let exclude: Vec<String> = transfer.exclude.iter().map(|word| word.text.clone()).collect();
-        let mut patterns = PatternList::default();
-        for (pattern, word) in exclude.iter().zip(&transfer.exclude) {
-            patterns.push(pattern.as_bytes()).map_err(|error| dockerfile.error(word.span, ErrorKind::Source(error.into())))?;
-        }
-        let options = SelectOptions { wildcards: true, parents: flags.parents, exclude: patterns };
+        let excluded =
+            PatternList::new(&exclude).map_err(|error| dockerfile.error(transfer.destination.span, ErrorKind::Source(error.into())))?;
+        let options = SelectOptions { wildcards: true, parents: flags.parents, exclude: excluded };
 
         let mut inputs = KeyInputs::new(if flags.add { "add" } else { "copy" });
         let mut history = if flags.add { "ADD".to_owned() } else { "COPY".to_owned() };
@@ -120,7 +119,14 @@ impl StagePlanner<'_, '_> {
     }
 
     /// What `source` selects in a directory, with the digest of it in the key.
-    pub fn context_source(&mut self, path: &Path, source: &str, options: &SelectOptions, inputs: &mut KeyInputs, span: Span) -> Result<CopySource, Error> {
+    pub fn context_source(
+        &mut self,
+        path: &Path,
+        source: &str,
+        options: &SelectOptions,
+        inputs: &mut KeyInputs,
+        span: Span,
+    ) -> Result<CopySource, Error> {
         let dockerfile = self.dockerfile;
         let at = |kind: ErrorKind| dockerfile.error(span, kind);
         let context = self.planner.context(path, &dockerfile.path).map_err(at)?;
@@ -131,7 +137,14 @@ impl StagePlanner<'_, '_> {
         Ok(CopySource::Context { context, matches })
     }
 
-    fn url_source(&mut self, add: bool, url: &str, checksum: Option<&Digest>, inputs: &mut KeyInputs, span: Span) -> Result<CopySource, Error> {
+    fn url_source(
+        &mut self,
+        add: bool,
+        url: &str,
+        checksum: Option<&Digest>,
+        inputs: &mut KeyInputs,
+        span: Span,
+    ) -> Result<CopySource, Error> {
         if !add {
             return Err(self.dockerfile.error(span, ErrorKind::Instruction("source can't be a URL for COPY".to_owned())));
         }
@@ -145,7 +158,10 @@ impl StagePlanner<'_, '_> {
 
     fn refuse_git(&self, add: bool, source: &str, span: Span) -> Error {
         let kind = match add {
-            true => ErrorKind::Unsupported { what: format!("ADD of the git repository {source}"), instead: "check it out into the context and COPY it" },
+            true => ErrorKind::Unsupported {
+                what: format!("ADD of the git repository {source}"),
+                instead: "check it out into the context and COPY it",
+            },
             false => ErrorKind::Instruction("source can't be a git ref for COPY".to_owned()),
         };
         self.dockerfile.error(span, kind)
@@ -213,7 +229,9 @@ mod tests {
 
     #[test]
     fn a_download_is_named_by_its_url() {
-        for (url, name) in [("http://h/a/b.txt?q=/x", "b.txt"), ("http://h", "__unnamed__"), ("http://h/", "__unnamed__"), ("http://h/d/", "d")] {
+        for (url, name) in
+            [("http://h/a/b.txt?q=/x", "b.txt"), ("http://h", "__unnamed__"), ("http://h/", "__unnamed__"), ("http://h/d/", "d")]
+        {
             assert_eq!(url_file_name(url), name, "{url}");
         }
     }

@@ -77,7 +77,8 @@ fn cycle(graph: &DiGraphMap<&str, ()>) -> Vec<String> {
     let mut previous: BTreeMap<&str, &str> = BTreeMap::new();
     let mut queue = std::collections::VecDeque::from([start]);
     while let Some(node) = queue.pop_front() {
-        let mut needed: Vec<&str> = graph.neighbors_directed(node, petgraph::Direction::Incoming).filter(|n| component.contains(n)).collect();
+        let mut needed: Vec<&str> =
+            graph.neighbors_directed(node, petgraph::Direction::Incoming).filter(|n| component.contains(n)).collect();
         needed.sort_unstable();
         for next in needed {
             if next == start {

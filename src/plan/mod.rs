@@ -27,10 +27,10 @@ pub mod tags;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use copy::shown;
 pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
-pub use copy::shown;
 pub use planner::{Options, Target, images_of, plan};
 pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};

@@ -11,10 +11,10 @@ use super::key::{CacheKey, KeyInputs};
 use super::stage::StagePlanner;
 use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
-use super::survey::{BaseName, Dockerfile, Survey};
+use super::survey::Survey;
 use super::{BaseImage, ImagePlan, Plan, PlannedContext, Remote};
 use crate::config::NamedContext;
-use crate::oci::{Digest, ImageConfig, Platform, Reference};
+use crate::oci::{Platform, Reference};
 use crate::source::{Context, IgnoreFile, StatCache};
 
 /// What holds for all services.
@@ -36,7 +36,7 @@ pub struct Target {
     pub service: String,
     pub image: Reference,
     pub context: PathBuf,
-    pub dockerfile: Arc<Dockerfile>,
+    pub dockerfile: Arc<super::Dockerfile>,
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
@@ -47,7 +47,8 @@ pub struct Target {
 
 /// Plans `targets`, which stand in the order of their needs.
 pub fn plan(targets: &[Target], options: &Options) -> Result<Plan, Error> {
-    let mut planner = Planner { options, plan: Plan::default(), steps: HashMap::new(), contexts: HashMap::new(), finished: BTreeMap::new() };
+    let mut planner =
+        Planner { options, plan: Plan::default(), steps: HashMap::new(), contexts: HashMap::new(), finished: BTreeMap::new() };
     for target in targets {
         for platform in &target.platforms {
             planner.target(target, platform)?;
@@ -82,7 +83,13 @@ impl<'a> Planner<'a> {
         state.image.variant.clone_from(&platform.variant);
         state.image.rootfs = Default::default();
         let key = self.image_key(&state);
-        self.plan.images.push(ImagePlan { service: target.service.clone(), platform: platform.clone(), root: state.root, config: state.image.clone(), key });
+        self.plan.images.push(ImagePlan {
+            service: target.service.clone(),
+            platform: platform.clone(),
+            root: state.root,
+            config: state.image.clone(),
+            key,
+        });
         self.finished.insert((target.service.clone(), platform.clone()), state);
         Ok(())
     }
@@ -156,7 +163,11 @@ impl<'a> Planner<'a> {
     pub fn outside(&mut self, target: &Target, name: &str, platform: &Platform) -> Result<Outside, ErrorKind> {
         let named = target.contexts.get(&name.to_ascii_lowercase()).or_else(|| {
             let wanted: Reference = name.parse().ok()?;
-            let same = |other: &str| other.parse::<Reference>().is_ok_and(|other| other.name() == wanted.name() && other.tag_or_latest() == wanted.tag_or_latest());
+            let same = |other: &str| {
+                other
+                    .parse::<Reference>()
+                    .is_ok_and(|other| other.name() == wanted.name() && other.tag_or_latest() == wanted.tag_or_latest())
+            };
             target.contexts.iter().find(|(key, _)| same(key)).map(|(_, context)| context)
         });
         match named {
@@ -164,7 +175,10 @@ impl<'a> Planner<'a> {
             Some(NamedContext::Service(service)) => return self.service(service, platform, name),
             Some(NamedContext::Image(reference)) => return self.image(&reference.clone(), platform, name),
             Some(NamedContext::OciLayout { .. }) => {
-                return Err(ErrorKind::Unsupported { what: "an OCI layout as a context".to_owned(), instead: "push it to a registry and use docker-image://" });
+                return Err(ErrorKind::Unsupported {
+                    what: "an OCI layout as a context".to_owned(),
+                    instead: "push it to a registry and use docker-image://",
+                });
             }
             Some(NamedContext::Url(_)) => {
                 return Err(ErrorKind::Unsupported { what: "a URL as a context".to_owned(), instead: "fetch it into a directory first" });

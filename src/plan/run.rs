@@ -8,7 +8,8 @@ use super::planner::Outside;
 use super::stage::{Current, StagePlanner, from_working_dir};
 use super::state::normalize;
 use super::step::{MountSource, Network, Op, RunMount, RunMountKind, RunOp};
-use crate::dockerfile::{self, Instruction, Mount, MountType, RunCommand, Script, Security, Sharing, Span, Word};
+use crate::dockerfile::ast::{self, RunCommand, Script, Security};
+use crate::dockerfile::{Instruction, Mount, MountType, Sharing, Span, Word};
 use crate::oci::Digest;
 use crate::source::{SelectOptions, digest_matches, select};
 
@@ -28,8 +29,8 @@ impl StagePlanner<'_, '_> {
             Script::File { name, content } => (current.state.with_shell(&format!("/dev/pipes/{name}")), Some((name, content))),
         };
         let network = match run.network {
-            dockerfile::Network::None => Network::None,
-            dockerfile::Network::Default | dockerfile::Network::Host => Network::Host,
+            ast::Network::None => Network::None,
+            ast::Network::Default | ast::Network::Host => Network::Host,
         };
         let options = self.planner.options;
         let mut inputs = KeyInputs::new("run");
@@ -83,7 +84,8 @@ impl StagePlanner<'_, '_> {
         let mount = Mount::parse(&word.text, &mut expand).map_err(|error| refuse(error.to_string()))?;
         let written = mount.target.as_deref();
         let target = |default: String| written.map_or(default, |path| from_working_dir(&current.state, path));
-        let required_target = || written.map(|path| from_working_dir(&current.state, path)).ok_or_else(|| refuse("mount target is required".to_owned()));
+        let required_target =
+            || written.map(|path| from_working_dir(&current.state, path)).ok_or_else(|| refuse("mount target is required".to_owned()));
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
         // What the definition says; the content of caches and the values of secrets are no part of the key.
         inputs.add("mount", definition(&mount));
@@ -116,7 +118,10 @@ impl StagePlanner<'_, '_> {
                 let mode = mount.mode.unwrap_or(0o755);
                 (target, RunMountKind::Cache { id, sharing, seed, mode, uid, gid, read_only: mount.read_only })
             }
-            MountType::Tmpfs => (required_target()?, RunMountKind::Tmpfs { size: mount.size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0) }),
+            MountType::Tmpfs => (
+                required_target()?,
+                RunMountKind::Tmpfs { size: mount.size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0) },
+            ),
             MountType::Secret => {
                 let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
                 let id = mount.source.clone().or_else(|| mount.id.clone()).or_else(|| written.map(base)).unwrap_or_default();
@@ -166,7 +171,11 @@ fn definition(mount: &Mount) -> String {
     let texts = [("source", &mount.source), ("target", &mount.target), ("id", &mount.id), ("env", &mount.env)];
     parts.extend(texts.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={value}"))));
     let octal = mount.mode.map(|mode| format!("mode={mode:o}"));
-    let numbers = [mount.uid.map(|uid| format!("uid={uid}")), mount.gid.map(|gid| format!("gid={gid}")), mount.size.map(|size| format!("size={size}"))];
+    let numbers = [
+        mount.uid.map(|uid| format!("uid={uid}")),
+        mount.gid.map(|gid| format!("gid={gid}")),
+        mount.size.map(|size| format!("size={size}")),
+    ];
     parts.extend(octal.into_iter().chain(numbers.into_iter().flatten()));
     parts.push(if mount.read_only { "ro".to_owned() } else { "rw".to_owned() });
     parts.join(",")

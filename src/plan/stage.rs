@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Error, ErrorKind};
+use super::key::KeyInputs;
 use super::planner::{Outside, Planner, Target};
 use super::state::{StageState, normalize};
 use super::step::{CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
 use super::survey::{BaseName, Dockerfile, Survey};
-use super::key::KeyInputs;
-use crate::dockerfile::{CommandLine, Instruction, InstructionKind, KeyValue, Span, Word, parse_instruction, parse_ports};
+use crate::dockerfile::ast::{CommandLine, KeyValue};
+use crate::dockerfile::{Instruction, InstructionKind, Span, Word, parse_ports, parse_trigger};
 use crate::oci::{ImageConfig, Platform};
 
 pub(super) struct StagePlanner<'p, 'a> {
@@ -23,7 +24,6 @@ pub(super) struct StagePlanner<'p, 'a> {
 
 /// The stage that is being read.
 pub(super) struct Current {
-    pub index: usize,
     pub label: String,
     pub state: StageState,
     /// Steps so far and in all, for display.
@@ -55,7 +55,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         let platform = surveyed.platform.as_ref().unwrap_or(self.platform).clone();
         let at = |kind| self.dockerfile.error(stage.from.span, kind);
         let mut triggers = Vec::new();
-        let mut state = match &surveyed.base {
+        let state = match &surveyed.base {
             BaseName::Scratch => StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform),
             BaseName::Stage(base) => {
                 let base_stage = &self.dockerfile.syntax.stages[*base];
@@ -80,10 +80,11 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         }
         let triggers = triggers
             .iter()
-            .map(|text| parse_instruction(text, self.dockerfile.syntax.directives.escape_char()).map_err(|e| at(ErrorKind::Instruction(format!("ONBUILD {text}: {e}")))))
+            .map(|text| parse_trigger(text).map_err(|errors| at(ErrorKind::Trigger { trigger: text.clone(), errors })))
             .collect::<Result<Vec<_>, _>>()?;
         let total = triggers.iter().chain(&stage.instructions).filter(|i| makes_step(i)).count();
-        let mut current = Current { index, label: self.dockerfile.stage_label(index), state, position: (0, total), trigger_at: Some(stage.statement.span) };
+        let mut current =
+            Current { label: self.dockerfile.stage_label(index), state, position: (0, total), trigger_at: Some(stage.statement.span) };
         for trigger in &triggers {
             self.instruction(&mut current, trigger)?;
         }
@@ -140,7 +141,9 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 for word in words {
                     let env = |name: &str| current.state.env.get(name).map(str::to_owned);
                     for port in self.dockerfile.expander().words(&word.text, &env).map_err(|e| self.dockerfile.error(word.span, e))? {
-                        ports.extend(parse_ports(&port).map_err(|e| self.dockerfile.error(word.span, ErrorKind::Instruction(e.to_string())))?);
+                        ports.extend(
+                            parse_ports(&port).map_err(|e| self.dockerfile.error(word.span, ErrorKind::Instruction(e.to_string())))?,
+                        );
                     }
                 }
                 current.state.expose(&ports);
@@ -193,7 +196,15 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     }
 
     /// Adds a Step on top of the current state.
-    pub fn step(&mut self, current: &mut Current, instruction: &Instruction, text: String, mut inputs: KeyInputs, independent: bool, op: Op) {
+    pub fn step(
+        &mut self,
+        current: &mut Current,
+        instruction: &Instruction,
+        text: String,
+        mut inputs: KeyInputs,
+        independent: bool,
+        op: Op,
+    ) {
         current.position.0 += 1;
         let parent = current.state.root;
         if !independent {
@@ -222,7 +233,8 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     fn directory_as_base(&mut self, path: &std::path::Path, platform: &Platform, index: usize) -> Result<StageState, Error> {
         let stage = &self.dockerfile.syntax.stages[index];
         let state = StageState::on(Root::Scratch, ImageConfig::scratch(platform), platform.clone());
-        let mut current = Current { index, label: self.dockerfile.stage_label(index), state, position: (0, 1), trigger_at: Some(stage.statement.span) };
+        let mut current =
+            Current { label: self.dockerfile.stage_label(index), state, position: (0, 1), trigger_at: Some(stage.statement.span) };
         let mut inputs = KeyInputs::new("copy");
         let source: CopySource = self.context_source(path, "/", &Default::default(), &mut inputs, stage.from.span)?;
         let op = CopyOp {
@@ -275,7 +287,9 @@ fn is_signal(text: &str) -> bool {
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let offset = |rest: &str, sign: char, most: u8| rest.strip_prefix(sign).and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (1..=most).contains(&n));
+    let offset = |rest: &str, sign: char, most: u8| {
+        rest.strip_prefix(sign).and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (1..=most).contains(&n))
+    };
     NAMES.contains(&format!(" {name} "))
         || name.strip_prefix("RTMIN").is_some_and(|rest| offset(rest, '+', 15))
         || name.strip_prefix("RTMAX").is_some_and(|rest| offset(rest, '-', 14))

@@ -60,7 +60,12 @@ impl StageState {
     }
 
     pub fn history(&mut self, created_by: String, layer: bool) {
-        self.image.history.push(HistoryEntry { created_by, comment: HISTORY_COMMENT.to_owned(), empty_layer: !layer, ..Default::default() });
+        self.image.history.push(HistoryEntry {
+            created_by,
+            comment: HISTORY_COMMENT.to_owned(),
+            empty_layer: !layer,
+            ..Default::default()
+        });
     }
 
     pub fn set_env(&mut self, pairs: &[(String, String)]) {
@@ -279,16 +284,30 @@ mod tests {
 
     #[test]
     fn durations_print_as_go_prints_them() {
-        for (n, text) in [(0, "0s"), (1_500_000_000, "1.5s"), (30_000_000_000, "30s"), (90_000_000_000, "1m30s"), (3_600_000_000_000, "1h0m0s"), (1_500_000, "1.5ms")] {
+        for (n, text) in [
+            (0, "0s"),
+            (1_500_000_000, "1.5s"),
+            (30_000_000_000, "30s"),
+            (90_000_000_000, "1m30s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (1_500_000, "1.5ms"),
+        ] {
             assert_eq!(go_duration(n), text);
         }
     }
 
     #[test]
     fn destinations_keep_a_significant_slash() {
-        for (dir, path, clean) in
-            [("/", "a", "/a"), ("/w", "a/", "/w/a/"), ("/w", ".", "/w/"), ("/w", "", "/w/"), ("/w", "../x", "/x"), ("/", "/", "/"), ("/", "/a/.", "/a/"), ("/", ".", "/")]
-        {
+        for (dir, path, clean) in [
+            ("/", "a", "/a"),
+            ("/w", "a/", "/w/a/"),
+            ("/w", ".", "/w/"),
+            ("/w", "", "/w/"),
+            ("/w", "../x", "/x"),
+            ("/", "/", "/"),
+            ("/", "/a/.", "/a/"),
+            ("/", ".", "/"),
+        ] {
             assert_eq!(normalize_destination(dir, path), clean, "{dir} {path}");
         }
     }

@@ -133,11 +133,24 @@ pub struct CopyOp {
 
 #[derive(Debug)]
 pub enum CopySource {
-    Context { context: ContextId, matches: Vec<Match> },
-    Root { root: Root, pattern: String },
-    Inline { name: String, text: String },
+    Context {
+        context: ContextId,
+        matches: Vec<Match>,
+    },
+    Root {
+        root: Root,
+        pattern: String,
+    },
+    Inline {
+        name: String,
+        text: String,
+    },
     /// A file that was fetched: its content is a blob of the store, its mtime the server's `Last-Modified`.
-    Url { digest: Digest, name: String, modified: Option<i64> },
+    Url {
+        digest: Digest,
+        name: String,
+        modified: Option<i64>,
+    },
 }
 
 #[derive(Debug)]

@@ -195,7 +195,7 @@ pub fn sources(instruction: &Instruction) -> Vec<(String, Span, EdgeReason)> {
             .mounts
             .iter()
             .filter_map(|word| {
-                let mount = Mount::parse(&word.text, &|value| Ok(value.to_owned())).ok()?;
+                let mount = Mount::parse(&word.text, &mut |value| Ok(value.to_owned())).ok()?;
                 let from = mount.from.filter(|_| matches!(mount.kind, MountType::Bind | MountType::Cache))?;
                 Some((from, word.span, EdgeReason::MountFrom))
             })

@@ -150,10 +150,7 @@ fn mount_cgroup(target: &Path) -> Result<(), SandboxError> {
     let host = Path::new("/sys/fs/cgroup");
     let unified = rustix::fs::statfs(host).is_ok_and(|stat| stat.f_type as u64 == libc::CGROUP2_SUPER_MAGIC as u64);
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    if unified
-        && sys::unshare(UnshareFlags::NEWCGROUP).is_ok()
-        && rustix::mount::mount("cgroup2", target, "cgroup2", flags, None).is_ok()
-    {
+    if unified && sys::unshare(UnshareFlags::NEWCGROUP).is_ok() && rustix::mount::mount("cgroup2", target, "cgroup2", flags, None).is_ok() {
         return Ok(());
     }
     match tree(host, true) {

@@ -95,15 +95,18 @@ pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>) -> Result<sys:
 }
 
 /// The steps of the child between fork and exec, as its error pipe names them.
-const STEPS: [&str; 6] =
-    ["drop supplementary groups", "become root", "tie its life to brik's", "make mounts private", "execute /proc/self/exe", "wait for the id maps"];
+const STEPS: [&str; 6] = [
+    "drop supplementary groups",
+    "become root",
+    "tie its life to brik's",
+    "make mounts private",
+    "execute /proc/self/exe",
+    "wait for the id maps",
+];
 
 /// Forks into the namespaces, maps the ids, tells `mapped` the rung, and lets the child, now root there, do `last`: that returns only
 /// what went wrong.
-fn enter(
-    mapped: impl FnOnce(Rung) -> io::Result<()>,
-    last: impl FnOnce() -> Errno,
-) -> Result<(sys::Child, Rung), SandboxError> {
+fn enter(mapped: impl FnOnce(Rung) -> io::Result<()>, last: impl FnOnce() -> Errno) -> Result<(sys::Child, Rung), SandboxError> {
     let failed = |action| move |source: Errno| SandboxError::Respawn { action, source: source.into() };
     let (error_read, error_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"))?;
     let (go_read, go_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"))?;
