@@ -9,7 +9,7 @@ use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
 use super::challenge;
 use super::credentials::{Credential, Credentials};
 use super::endpoint::Endpoint;
-use super::http::{Http, Refusal};
+use super::http::{Failure, Http, Refusal};
 use super::token::{self, Token};
 use super::{At, Error};
 
@@ -69,7 +69,7 @@ impl Auth {
     }
 
     /// The header to begin with: none as long as the registry has not asked for one.
-    pub(super) async fn authorization(&self, http: &Http, purpose: &Purpose<'_>) -> Result<Option<HeaderValue>, Error> {
+    pub(super) async fn authorization(&self, http: &Http, purpose: &Purpose<'_>) -> Result<Option<HeaderValue>, Failure> {
         let scheme = self.schemes.lock().unwrap_or_else(PoisonError::into_inner).get(&purpose.endpoint.registry).cloned();
         match scheme {
             None => Ok(None),
@@ -85,7 +85,7 @@ impl Auth {
         purpose: &Purpose<'_>,
         refusal: Refusal,
         used: Option<&HeaderValue>,
-    ) -> Result<HeaderValue, Error> {
+    ) -> Result<HeaderValue, Failure> {
         let headers = refusal.headers.get_all(WWW_AUTHENTICATE).into_iter().filter_map(|value| value.to_str().ok());
         let challenges: Vec<_> = headers.flat_map(challenge::parse).collect();
         let bearer = challenges.iter().filter(|c| c.scheme == "bearer").find_map(|c| {
@@ -98,16 +98,16 @@ impl Auth {
         }
         if !challenges.iter().any(|c| c.scheme == "basic") {
             let status = refusal.status.as_u16();
-            return Err(Error::Header { at: Box::new(purpose.at.clone()), status, header: "WWW-Authenticate" });
+            return Err(Error::Header { at: Box::new(purpose.at.clone()), status, header: "WWW-Authenticate" }.into());
         }
         self.learn(purpose, Scheme::Basic);
         let header = self.basic(purpose).filter(|header| used != Some(header));
-        header.ok_or_else(|| refusal.into_error(purpose.at.clone(), self.source(purpose).as_deref()))
+        header.ok_or_else(|| Failure::Refused(Box::new(refusal)))
     }
 
     /// Where the credential for a repository comes from.
-    pub(super) fn source(&self, purpose: &Purpose<'_>) -> Option<String> {
-        self.credential(purpose).map(|credential| credential.source)
+    pub(super) fn source(&self, endpoint: &Endpoint, repository: &str) -> Option<String> {
+        self.credentials.find(&endpoint.registry, repository).map(|credential| credential.source)
     }
 
     fn credential(&self, purpose: &Purpose<'_>) -> Option<Credential> {
@@ -129,7 +129,7 @@ impl Auth {
         bearer: &Bearer,
         purpose: &Purpose<'_>,
         rejected: Option<&HeaderValue>,
-    ) -> Result<HeaderValue, Error> {
+    ) -> Result<HeaderValue, Failure> {
         let key = (purpose.endpoint.registry.clone(), purpose.scopes.clone());
         let slot = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let mut slot = slot.lock().await;

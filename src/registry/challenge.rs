@@ -20,7 +20,7 @@ pub(super) fn parse(header: &str) -> Vec<Challenge> {
             if rest.0.is_empty() {
                 return challenges;
             }
-            rest.to_comma();
+            rest.skip_to_comma();
             continue;
         }
         rest.skip(|c| c.is_ascii_whitespace());
@@ -30,7 +30,7 @@ pub(super) fn parse(header: &str) -> Vec<Challenge> {
             match (challenges.last_mut(), value) {
                 (Some(challenge), Some(value)) => _ = challenge.params.entry(word.to_ascii_lowercase()).or_insert(value),
                 // token68 (`Negotiate YII=`) or a parameter without a scheme
-                _ => rest.to_comma(),
+                _ => rest.skip_to_comma(),
             }
         } else {
             challenges.push(Challenge { scheme: word.to_ascii_lowercase(), params: BTreeMap::new() });
@@ -49,7 +49,7 @@ impl<'a> Cursor<'a> {
         self.0.strip_prefix(c).map(|rest| self.0 = rest).is_some()
     }
 
-    fn to_comma(&mut self) {
+    fn skip_to_comma(&mut self) {
         self.0 = self.0.find(',').map_or("", |at| &self.0[at..]);
     }
 

@@ -154,6 +154,9 @@ impl Client {
             dead().insert(name);
         }
         let asked = read(&self.origin(reference)?).await;
+        if failed.is_not_found() {
+            return asked;
+        }
         asked.map_err(|origin| Error::Mirror { mirror: Box::new(failed), origin: Box::new(origin) })
     }
 }

@@ -85,7 +85,8 @@ impl Credentials {
     }
 
     /// Reads `$REGISTRY_AUTH_FILE`, docker's `config.json`, podman's `auth.json` and the environment. `env` is the process
-    /// environment; its `REGISTRY_TOKEN`, `REGISTRY_PAT` and (for ghcr.io) `GITHUB_TOKEN` go to `registry` alone, which is the host
+    /// environment; its `REGISTRY_TOKEN`, `REGISTRY_PAT` and (for ghcr.io) `GITHUB_TOKEN` go to `registry` alone, which is the host (with or
+    /// without a path)
     /// that the project is configured to push to.
     pub fn discover(env: BTreeMap<String, String>, registry: Option<&str>) -> Self {
         let mut warnings = Vec::new();
@@ -96,7 +97,8 @@ impl Credentials {
                 Err(reason) => warnings.push(Warning::Unreadable { source_name: name, reason }),
             }
         }
-        let environment = registry.and_then(|registry| Some((registry.to_owned(), from_environment(&env, registry)?)));
+        let host = registry.and_then(|registry| registry.split('/').next());
+        let environment = host.and_then(|registry| Some((registry.to_owned(), from_environment(&env, registry)?)));
         Self { configs, environment, env, asked: Mutex::default(), warnings: Mutex::new(warnings) }
     }
 
@@ -118,7 +120,7 @@ impl Credentials {
             return known.clone();
         }
         let (helper, registry) = key.clone();
-        let found = match helper::get(&helper, docker_config::server_key(&registry), &self.env) {
+        let found = match helper::get(&helper, docker_config::server_key(&registry), &self.env, helper::TIMEOUT) {
             Found::Credential(credential) => Some(credential),
             Found::Nothing => None,
             Found::Missing => {
@@ -249,28 +251,20 @@ mod tests {
         assert!(!text.contains("hunter2") && text.contains("$REGISTRY_TOKEN"), "{text}");
     }
 
-    #[cfg(unix)]
     #[test]
     fn only_the_matching_helper_is_asked_and_only_once() {
-        use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir().unwrap();
-        let script =
-            "#!/bin/sh\nread host\necho \"$host\" >> \"$HOME/asked\"\n[ \"$1\" = get ] && echo '{\"Username\":\"u\",\"Secret\":\"s\"}'\n";
-        for name in ["good", "other"] {
-            let path = home.path().join(format!("docker-credential-{name}"));
-            std::fs::write(&path, script).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-        }
+        let script = "read host; echo $1 $host >>$HOME/asked; echo '{\"Username\":\"u\",\"Secret\":\"s\"}'";
+        helper::tests::install(home.path(), "other", script);
+        let mut vars = helper::tests::install(home.path(), "good", script);
         let config = r#"{"credHelpers":{"r.io":"good","x.io":"other","gone.io":"gone"}}"#;
         std::fs::write(home.path().join("config.json"), config).unwrap();
-        let directory = home.path().to_str().unwrap();
-        let path = format!("{directory}:/usr/bin:/bin");
-        let vars = env(&[("DOCKER_CONFIG", directory), ("HOME", directory), ("PATH", &path)]);
+        vars.insert("DOCKER_CONFIG".to_owned(), home.path().display().to_string());
         let credentials = Credentials::discover(vars, None);
         for _ in 0..2 {
             assert_eq!(show(credentials.find("r.io", "a")), "u:s docker-credential-good");
         }
-        assert_eq!(std::fs::read_to_string(home.path().join("asked")).unwrap(), "r.io\n");
+        assert_eq!(std::fs::read_to_string(home.path().join("asked")).unwrap(), "get r.io\n");
         assert_eq!(credentials.find("gone.io", "a"), None);
         assert!(matches!(&credentials.take_warnings()[..], [Warning::HelperMissing { helper, .. }] if helper == "docker-credential-gone"));
         assert_eq!(credentials.secrets(), ["s"]);

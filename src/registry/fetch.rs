@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use reqwest::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
-use reqwest::{Method, Response, Url};
+use reqwest::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::connector::host;
-use super::http::{Call, Payload};
+use super::http::{Call, Failure, Http, Payload};
 use super::{At, Client, Error};
 
-/// What the answer said besides its body. Headers are as they were sent.
+/// What the (last) answer said besides its body. Headers are as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchResponse {
     pub status: u16,
@@ -40,25 +40,65 @@ impl Client {
             sent.append(name, value);
         }
         let call = Call { method: Method::GET, url: parsed, headers: sent, ca: None, payload: Payload::Nothing, at };
-        let http = self.http();
-        self.block(async {
-            let answered = http.retrying(u32::MAX, async || http.once(&call, None).await).await;
-            let mut response = answered.map_err(|failure| failure.into_error(&call.at, || None))?;
-            let mut size = 0;
-            while let Some(chunk) = http.chunk(&mut response, &call.at).await? {
-                size += chunk.len() as u64;
-                out.write_all(&chunk).map_err(|source| Error::Write { registry: call.at.registry.clone(), source })?;
-            }
-            out.flush().map_err(|source| Error::Write { registry: call.at.registry.clone(), source })?;
-            Ok(FetchResponse {
-                status: response.status().as_u16(),
-                last_modified: text(&response, LAST_MODIFIED),
-                content_disposition: text(&response, CONTENT_DISPOSITION),
-                etag: text(&response, ETAG),
-                final_url: response.url().to_string(),
-                size,
-            })
+        self.block(Download { http: self.http(), call, out, size: 0, etag: None }.run())
+    }
+}
+
+struct Download<'a> {
+    http: &'a Http,
+    call: Call<'a>,
+    out: &'a mut dyn Write,
+    /// What is written already.
+    size: u64,
+    /// The strong validator (RFC 9110 §8.8.3) of what is written: without one a broken body cannot be resumed.
+    etag: Option<HeaderValue>,
+}
+
+impl Download<'_> {
+    async fn run(mut self) -> Result<FetchResponse, Error> {
+        let mut failed = 0;
+        loop {
+            let failure = match self.attempt().await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            failed += 1;
+            let wait = self.http.policy.delay(failed, &failure).filter(|_| self.size == 0 || self.etag.is_some());
+            let Some(wait) = wait else { return Err(failure.into_error(|| None)) };
+            tokio::time::sleep(wait).await;
+            self.http.counters.retry();
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<FetchResponse, Failure> {
+        if let Some(etag) = self.etag.clone().filter(|_| self.size > 0) {
+            let range = HeaderValue::try_from(format!("bytes={}-", self.size));
+            self.call.headers.extend(range.ok().map(|range| (RANGE, range)));
+            self.call.headers.insert(IF_RANGE, etag);
+        }
+        let mut response = self.http.once(&self.call, None).await?;
+        if self.size > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+            let at = Box::new(self.call.at.clone());
+            return Err(Error::Garbage { at, expected: "the rest of the file", got: "the whole of it, or another".to_owned() }.into());
+        }
+        self.etag = response.headers().get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")).cloned();
+        while let Some(chunk) = self.http.chunk(&mut response, &self.call.at).await? {
+            self.size += chunk.len() as u64;
+            self.out.write_all(&chunk).map_err(|source| self.unwritable(source))?;
+        }
+        self.out.flush().map_err(|source| self.unwritable(source))?;
+        Ok(FetchResponse {
+            status: response.status().as_u16(),
+            last_modified: text(&response, LAST_MODIFIED),
+            content_disposition: text(&response, CONTENT_DISPOSITION),
+            etag: text(&response, ETAG),
+            final_url: response.url().to_string(),
+            size: self.size,
         })
+    }
+
+    fn unwritable(&self, source: std::io::Error) -> Error {
+        Error::Write { registry: self.call.at.registry.clone(), source }
     }
 }
 

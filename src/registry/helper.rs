@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::credentials::{Credential, Login, Secret};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A helper that asks the user something has lost by then.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: u64 = 1 << 20;
 
 pub(super) enum Found {
@@ -28,8 +29,8 @@ struct Answer {
     secret: String,
 }
 
-/// Asks the helper, with `env` as its whole environment. Its own words are never repeated but for the known "not found".
-pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>) -> Found {
+/// Asks the helper, with `env` as its whole environment, and kills it after `timeout`. Its own words are never repeated but for the known "not found".
+pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>, timeout: Duration) -> Found {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
         return Found::Failed("its name has characters that no helper has".to_owned());
     }
@@ -52,7 +53,7 @@ pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>) -> F
         let read = stdout.map_or(Ok(0), |stdout| stdout.take(MAX_ANSWER).read_to_end(&mut text));
         let _ = sender.send(read.map(|_| text));
     });
-    let answer = receiver.recv_timeout(TIMEOUT);
+    let answer = receiver.recv_timeout(timeout);
     if answer.is_err() {
         let _ = child.kill();
     }
@@ -60,7 +61,7 @@ pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>) -> F
     let (text, status) = match (answer, status) {
         (Ok(Ok(text)), Ok(status)) => (text, status),
         (Ok(Err(error)), _) | (_, Err(error)) => return Found::Failed(error.to_string()),
-        (Err(_), _) => return Found::Failed(format!("no answer within {} s", TIMEOUT.as_secs())),
+        (Err(_), _) => return Found::Failed(format!("no answer within {} s", timeout.as_secs())),
     };
     if !status.success() {
         let said = String::from_utf8_lossy(&text).to_ascii_lowercase();
@@ -75,4 +76,48 @@ pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>) -> F
     let secret = Secret::new(secret);
     let login = if username == "<token>" { Login::IdentityToken(secret) } else { Login::Password { user: username, password: secret } };
     Found::Credential(Credential { login, source: program })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Puts a helper into `directory`, and returns an environment whose PATH finds it.
+    pub(in crate::registry) fn install(directory: &Path, name: &str, script: &str) -> BTreeMap<String, String> {
+        let (draft, program) = (directory.join("draft"), directory.join(format!("docker-credential-{name}")));
+        std::fs::write(&draft, format!("#!/bin/sh\n{script}")).unwrap();
+        // By another process: a file that a forking test holds open for writing cannot be executed (ETXTBSY).
+        let installed = Command::new("install").arg("-m755").arg(draft).arg(program).status().unwrap();
+        assert!(installed.success());
+        let home = directory.display().to_string();
+        BTreeMap::from([("PATH".to_owned(), format!("{home}:/usr/bin:/bin")), ("HOME".to_owned(), home)])
+    }
+
+    #[test]
+    fn every_way_in_which_a_helper_fails_is_survived() {
+        let directory = tempfile::tempdir().unwrap();
+        for (script, expected) in [
+            ("echo credentials not found in native keychain; exit 1", "nothing"),
+            ("echo hunter2; exit 3", "exit status: 3"),
+            ("echo hunter2", "its answer is not the JSON that the protocol asks for"),
+            ("echo '{\"Username\":\"\",\"Secret\":\"\"}'", "nothing"),
+            ("exec </dev/null; echo '{\"Username\":\"<token>\",\"Secret\":\"id\"}'", "id"),
+            ("exec sleep 60", "no answer within 0 s"),
+        ] {
+            let env = install(directory.path(), "x", script);
+            let patience = Duration::from_millis(if script.contains("sleep") { 300 } else { 30_000 });
+            let found = match get("x", "r.io", &env, patience) {
+                Found::Credential(Credential { login: Login::IdentityToken(token), .. }) => token.expose().to_owned(),
+                Found::Credential(other) => panic!("{other:?}"),
+                Found::Nothing => "nothing".to_owned(),
+                Found::Missing => "missing".to_owned(),
+                Found::Failed(reason) => reason,
+            };
+            assert_eq!(found, expected, "{script}");
+        }
+        for bad in ["", "../x", "a b", "x;y"] {
+            assert!(matches!(get(bad, "r.io", &BTreeMap::new(), Duration::ZERO), Found::Failed(_)), "{bad}");
+        }
+    }
 }

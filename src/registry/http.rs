@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 use tokio_util::bytes::Bytes;
@@ -52,7 +52,7 @@ pub(super) enum Payload<'a> {
 /// Why there is no good answer.
 #[derive(Debug)]
 pub(super) enum Failure {
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     Broken(Error),
 }
 
@@ -64,9 +64,9 @@ impl From<Error> for Failure {
 
 impl Failure {
     /// `credentials` looks up the source that was used, if any was.
-    pub(super) fn into_error(self, at: &At, credentials: impl FnOnce() -> Option<String>) -> Error {
+    pub(super) fn into_error(self, credentials: impl FnOnce() -> Option<String>) -> Error {
         match self {
-            Self::Refused(refusal) => refusal.into_error(at.clone(), credentials().as_deref()),
+            Self::Refused(refusal) => refusal.into_error(credentials().as_deref()),
             Self::Broken(error) => error,
         }
     }
@@ -81,7 +81,7 @@ impl Http {
             match redirect::next(&call.method, response.status(), response.headers(), &url) {
                 Some(next) => url = next,
                 None if response.status().is_success() => return Ok(response),
-                None => return Err(self.refusal(response, &call.at).await),
+                None => return Err(self.refusal(response, call).await),
             }
         }
         Err(Error::Redirects { at: Box::new(call.at.clone()), limit: MAX_REDIRECTS }.into())
@@ -114,7 +114,7 @@ impl Http {
             request = request.headers(call.headers.clone());
             request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
         } else {
-            let harmless = [reqwest::header::ACCEPT, reqwest::header::RANGE];
+            let harmless = [ACCEPT, RANGE, IF_RANGE];
             let kept = harmless.into_iter().filter_map(|name| Some((name.clone(), call.headers.get(&name)?.clone())));
             request = request.headers(kept.collect());
         }
@@ -140,7 +140,8 @@ impl Http {
         timeout(SILENCE, request.send()).await.map_err(|_| silent(at, SILENCE))
     }
 
-    async fn refusal(&self, mut response: Response, at: &At) -> Failure {
+    async fn refusal(&self, mut response: Response, call: &Call<'_>) -> Failure {
+        let (at, own) = (&call.at, redirect::same_origin(response.url(), &call.url));
         let mut body = Vec::new();
         // Whatever can be read of the explanation will do.
         while let Ok(Some(chunk)) = self.chunk(&mut response, at).await {
@@ -149,7 +150,8 @@ impl Http {
                 break;
             }
         }
-        Failure::Refused(Refusal { status: response.status(), headers: response.headers().clone(), reply: Reply::parse(&body) })
+        let (status, headers) = (response.status(), response.headers().clone());
+        Failure::Refused(Box::new(Refusal { at: at.clone(), own, status, headers, reply: Reply::parse(&body) }))
     }
 
     /// The next piece of a body, or `None` at its end.

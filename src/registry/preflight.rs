@@ -19,7 +19,7 @@ impl Client {
             match opened {
                 // GHCR knows no DELETE; sessions that nobody continues are swept by the registry.
                 Ok(upload) => _ = session.attempt(&call(upload), &scopes).await,
-                Err(failure) => return Err(session.error(failure, &session.call(Method::POST, "blobs/uploads/", at.clone()), &scopes)),
+                Err(failure) => return Err(session.error(failure)),
             }
             Ok(())
         })

@@ -72,45 +72,38 @@ impl Pull<'_> {
     async fn from(&mut self, session: &Session<'_>) -> Result<(), Error> {
         let scopes = Scopes::pull(&session.repository);
         let at = session.at(step(&self.blob.digest));
-        let mut tries_left = session.tries().min(session.http.policy.tries);
+        let mut failed = 0;
         loop {
             let before = self.written;
-            let broken = match self.attempt(session, &scopes, &at).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            tries_left = if self.written - before >= PROGRESS { session.http.policy.tries } else { tries_left.saturating_sub(1) };
-            let failed = session.http.policy.tries.saturating_sub(tries_left).max(1);
-            // Connecting has had its own attempts: only a body that broke off is resumed.
-            let resumable = matches!(broken, Error::Interrupted { .. } | Error::Silent { .. }) && tries_left > 0;
-            let failure = Failure::Broken(broken);
-            match session.http.policy.delay(failed, &failure).filter(|_| resumable) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(session.error(failure, &session.call(Method::GET, "", at.clone()), &scopes)),
+            let Err(failure) = self.attempt(session, &scopes, &at).await else { return Ok(()) };
+            failed = if self.written - before >= PROGRESS { 1 } else { failed + 1 };
+            match session.http.policy.delay(failed, &failure) {
+                Some(wait) if failed < session.tries() => tokio::time::sleep(wait).await,
+                _ => return Err(session.error(failure)),
             }
             session.http.counters.retry();
         }
     }
 
-    async fn attempt(&mut self, session: &Session<'_>, scopes: &Scopes, at: &At) -> Result<(), Error> {
+    async fn attempt(&mut self, session: &Session<'_>, scopes: &Scopes, at: &At) -> Result<(), Failure> {
         let mut call = session.call(Method::GET, &format!("blobs/{}", self.blob.digest), at.clone());
         if self.written > 0 {
             let range = HeaderValue::try_from(format!("bytes={}-", self.written));
             call.headers = HeaderMap::from_iter(range.ok().map(|range| (RANGE, range)));
         }
-        let mut response = session.send(&call, scopes).await?;
+        let mut response = session.attempt(&call, scopes).await?;
         let mut skip = self.written - starts_at(&response, self.written, at)?;
         while let Some(chunk) = session.chunk(&mut response, at).await? {
             let known = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
             skip -= known as u64;
             self.take(&chunk[known..], session)?;
             if self.written > self.blob.size {
-                return Err(self.wrong_size(at));
+                return Err(self.wrong_size(at).into());
             }
         }
         match self.written == self.blob.size {
             true => Ok(()),
-            false => Err(self.wrong_size(at)),
+            false => Err(self.wrong_size(at).into()),
         }
     }
 

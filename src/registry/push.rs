@@ -28,6 +28,7 @@ const READ: usize = 1 << 20;
 const DIGESTION: Duration = Duration::from_secs(600);
 /// Sources that are worth a request each.
 const MAX_MOUNTS: usize = 4;
+const MOUNT_TRIES: u32 = 2;
 
 /// How a blob came to be where it was wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +40,15 @@ pub enum Pushed {
     Uploaded,
 }
 
-/// The blobs that this process pushes or has pushed, by repository: nobody sends one twice.
+/// A push that is under way or done.
+type Once = Arc<OnceCell<()>>;
+
+/// The blobs that this client pushes or has pushed, by repository: nobody sends one twice.
 #[derive(Default)]
-pub(super) struct Uploads(Mutex<HashMap<(String, Digest), Arc<OnceCell<()>>>>);
+pub(super) struct Uploads(Mutex<HashMap<(String, Digest), Once>>);
 
 impl Uploads {
-    fn cell(&self, target: &Reference, digest: Digest) -> Arc<OnceCell<()>> {
+    fn cell(&self, target: &Reference, digest: Digest) -> Once {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((target.name(), digest)).or_default().clone()
     }
 }
@@ -112,7 +116,8 @@ impl Push<'_> {
         let mut call = self.session.call(Method::POST, "blobs/uploads/", self.at());
         call.url.query_pairs_mut().append_pair("mount", &self.digest.to_string()).append_pair("from", source);
         let scopes = Scopes::push(&self.session.repository).and_pull(source);
-        match self.session.send(&call, &scopes).await {
+        let http = self.session.http;
+        match http.retrying(MOUNT_TRIES, async || self.session.attempt(&call, &scopes).await).await {
             Ok(response) if response.status() == StatusCode::CREATED => Mount::Done,
             Ok(response) => location(response.headers(), response.url()).map_or(Mount::Refused, Mount::UploadInstead),
             Err(_) => Mount::Refused,
@@ -127,7 +132,7 @@ impl Push<'_> {
             let Err(failure) = self.attempt(upload.take(), scopes).await else { return Ok(()) };
             failed += 1;
             let Some(wait) = http.policy.delay(failed, &failure) else {
-                return Err(self.session.error(failure, &self.session.call(Method::PUT, "", self.at()), scopes));
+                return Err(self.session.error(failure));
             };
             tokio::time::sleep(wait).await;
             http.counters.retry();

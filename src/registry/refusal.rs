@@ -8,6 +8,9 @@ use super::{At, Error, Reply};
 /// An answer that is neither success nor a redirect that was followed.
 #[derive(Debug)]
 pub(super) struct Refusal {
+    pub(super) at: At,
+    /// Said by the host that was asked, not by one that it redirected to: only its challenges are answered.
+    pub(super) own: bool,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) reply: Reply,
@@ -15,10 +18,10 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// `credentials` names the source that was used, if any was.
-    pub(super) fn into_error(self, at: At, credentials: Option<&str>) -> Error {
+    pub(super) fn into_error(self, credentials: Option<&str>) -> Error {
         let (status, reply) = (self.status.as_u16(), self.reply);
-        let help = help(&at, &reply, credentials);
-        let at = Box::new(at);
+        let help = help(&self.at, &reply, credentials);
+        let at = Box::new(self.at);
         let credentials = || credentials.unwrap_or("no credentials").to_owned();
         match status {
             401 => Error::Unauthorized { at, status, credentials: credentials(), reply, help },
@@ -34,7 +37,10 @@ impl Refusal {
 fn help(at: &At, reply: &Reply, credentials: Option<&str>) -> String {
     let registry = &at.registry;
     let Some(source) = credentials else {
-        return format!("log in with `docker login {registry}`, or set REGISTRY_TOKEN (and REGISTRY_USERNAME) for the configured registry");
+        return format!(
+            "check the name (many registries answer so where there is nothing), and log in with `docker login {registry}`, or set \
+             REGISTRY_TOKEN (and REGISTRY_USERNAME) for the configured registry"
+        );
     };
     if registry == "ghcr.io" && reply.message.contains("write_package") {
         return format!(
@@ -58,7 +64,7 @@ mod tests {
     fn refuse(status: u16, message: &str, credentials: Option<&str>) -> Error {
         let at = At { registry: "ghcr.io".into(), repository: "org/app".into(), step: "push".into() };
         let reply = Reply { code: "DENIED".into(), message: message.into() };
-        Refusal { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), reply }.into_error(at, credentials)
+        Refusal { at, own: true, status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), reply }.into_error(credentials)
     }
 
     #[test]

@@ -77,6 +77,13 @@ fn parse_wait(text: &str, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::{At, Reply};
+
+    fn refused(status: StatusCode, message: &str) -> Failure {
+        let at = At { registry: String::new(), repository: String::new(), step: String::new() };
+        let reply = Reply { code: String::new(), message: message.to_owned() };
+        Failure::Refused(Box::new(Refusal { at, own: true, status, headers: HeaderMap::new(), reply }))
+    }
 
     #[test]
     fn waits_are_read_in_every_form_that_registries_send() {
@@ -102,7 +109,7 @@ mod tests {
     #[test]
     fn the_backoff_doubles_up_to_its_cap_and_ends() {
         let policy = RetryPolicy { tries: 9, ..RetryPolicy::default() };
-        let gone = Failure::Refused(Refusal { status: StatusCode::BAD_GATEWAY, headers: HeaderMap::new(), reply: Default::default() });
+        let gone = refused(StatusCode::BAD_GATEWAY, "");
         let waits: Vec<_> = (1..=9).map(|n| policy.delay(n, &gone).map(|d| d.as_millis())).collect();
         assert_eq!(waits[..4], [Some(200), Some(400), Some(800), Some(1600)]);
         assert_eq!(waits[6..], [Some(10_000), Some(10_000), None]);
@@ -121,9 +128,7 @@ mod tests {
             (501, "", false),
             (503, "", true),
         ] {
-            let reply = super::super::Reply { code: String::new(), message: message.to_owned() };
-            let status = StatusCode::from_u16(status).unwrap();
-            let failure = Failure::Refused(Refusal { status, headers: HeaderMap::new(), reply });
+            let failure = refused(StatusCode::from_u16(status).unwrap(), message);
             assert_eq!(RetryPolicy::default().delay(1, &failure).is_some(), again, "{status} {message}");
         }
     }

@@ -1,7 +1,7 @@
 //! A conversation with one repository at one endpoint: authorised, retried, with errors that say what was going on.
 
 use reqwest::header::HeaderMap;
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use tokio_util::bytes::Bytes;
 
 use super::auth::{Auth, Purpose, Scopes};
@@ -47,7 +47,7 @@ impl<'a> Session<'a> {
     /// Sends `call` until it succeeds, is refused for good, or the attempts are used up.
     pub(super) async fn send(&self, call: &Call<'_>, scopes: &Scopes) -> Result<Response, Error> {
         let sent = self.http.retrying(self.tries(), async || self.attempt(call, scopes).await).await;
-        sent.map_err(|failure| self.error(failure, call, scopes))
+        sent.map_err(|failure| self.error(failure))
     }
 
     /// Sends `call` once; a 401 is answered with a new token, once.
@@ -55,23 +55,20 @@ impl<'a> Session<'a> {
         if !self.endpoint.owns(&call.url) {
             return self.http.once(call, None).await;
         }
-        let purpose = self.purpose(call, scopes);
+        let purpose = Purpose { endpoint: &self.endpoint, repository: &self.repository, scopes, at: &call.at };
         let authorization = self.auth.authorization(self.http, &purpose).await?;
         match self.http.once(call, authorization.as_ref()).await {
-            Err(Failure::Refused(refusal)) if refusal.status == reqwest::StatusCode::UNAUTHORIZED => {
-                let authorization = self.auth.answer(self.http, &purpose, refusal, authorization.as_ref()).await?;
+            Err(Failure::Refused(refusal)) if refusal.own && refusal.status == StatusCode::UNAUTHORIZED => {
+                let authorization = self.auth.answer(self.http, &purpose, *refusal, authorization.as_ref()).await?;
                 self.http.once(call, Some(&authorization)).await
             }
             sent => sent,
         }
     }
 
-    pub(super) fn error(&self, failure: Failure, call: &Call<'_>, scopes: &Scopes) -> Error {
-        failure.into_error(&call.at, || self.auth.source(&self.purpose(call, scopes)))
-    }
-
-    fn purpose<'b>(&'b self, call: &'b Call<'_>, scopes: &'b Scopes) -> Purpose<'b> {
-        Purpose { endpoint: &self.endpoint, repository: &self.repository, scopes, at: &call.at }
+    /// The error of a failure, with the source of the credentials that were used.
+    pub(super) fn error(&self, failure: Failure) -> Error {
+        failure.into_error(|| self.auth.source(&self.endpoint, &self.repository))
     }
 
     pub(super) async fn chunk(&self, response: &mut Response, at: &At) -> Result<Option<Bytes>, Error> {

@@ -38,11 +38,11 @@ struct Answer {
 }
 
 /// Asks `bearer.realm` for a token with exactly `scopes`.
-pub(super) async fn fetch(http: &Http, bearer: &Bearer, purpose: &Purpose<'_>, credential: Option<&Credential>) -> Result<Token, Error> {
+pub(super) async fn fetch(http: &Http, bearer: &Bearer, purpose: &Purpose<'_>, credential: Option<&Credential>) -> Result<Token, Failure> {
     let Purpose { endpoint, scopes, at, .. } = purpose;
     let at = At { step: format!("get a token from {} to {}", bearer.realm.host_str().unwrap_or_default(), at.step), ..(*at).clone() };
     if credential.is_some() && bearer.realm.scheme() != "https" && !endpoint.is_plain_http() {
-        return Err(Error::InsecureRealm { at: Box::new(at), realm: bearer.realm.origin().ascii_serialization() });
+        return Err(Error::InsecureRealm { at: Box::new(at), realm: bearer.realm.origin().ascii_serialization() }.into());
     }
     let service = bearer.service.as_deref();
     let mut headers = HeaderMap::new();
@@ -72,12 +72,10 @@ pub(super) async fn fetch(http: &Http, bearer: &Bearer, purpose: &Purpose<'_>, c
         }
     };
     let call = Call { method, url, headers, ca: endpoint.ca.as_deref(), payload, at };
-    let answer = http.retrying(u32::MAX, async || {
-        let mut response = http.once(&call, authorization.as_ref()).await?;
-        Ok::<_, Failure>(http.body(&mut response, MAX_ANSWER, &call.at).await?)
-    });
-    let body = answer.await.map_err(|failure| failure.into_error(&call.at, || credential.map(|c| c.source.clone())))?;
-    read(&body).map_err(|got| Error::Garbage { at: Box::new(call.at), expected: "a token in JSON", got })
+    // Not repeated here: whoever needs the token repeats the whole.
+    let mut response = http.once(&call, authorization.as_ref()).await?;
+    let body = http.body(&mut response, MAX_ANSWER, &call.at).await?;
+    read(&body).map_err(|got| Error::Garbage { at: Box::new(call.at), expected: "a token in JSON", got }.into())
 }
 
 fn read(body: &[u8]) -> Result<Token, String> {

@@ -117,3 +117,26 @@ fn a_token_server_that_talks_rubbish_is_named() {
     let error = client().head_manifest(&reference(&server.host, "a:1")).unwrap_err();
     assert!(matches!(&error, Error::Garbage { got, .. } if got == "an HTML page"), "{error}");
 }
+
+#[test]
+fn a_token_server_that_stumbles_is_asked_again() {
+    let server = Server::start(|n, request| match (request.target.starts_with("/token"), request.header("authorization")) {
+        (true, _) if n < 3 => Answer::new(503),
+        (true, _) => Answer::new(200).body(r#"{"token":"t"}"#),
+        (false, "") => Answer::new(401).header("WWW-Authenticate", format!(r#"Bearer realm="http://{}/token""#, request.header("host"))),
+        (false, _) => Answer::new(200).body(manifest(b"x")),
+    });
+    assert!(client().get_manifest(&reference(&server.host, "a:1")).unwrap().is_some());
+    assert!(server.lines().iter().filter(|line| line.starts_with("GET /token")).count() <= 4);
+}
+
+#[test]
+fn a_token_server_that_refuses_is_named_with_the_source_of_the_credentials() {
+    let server = Server::start(|_, request| match request.target.starts_with("/token") {
+        true => Answer::error(403, "DENIED", "no"),
+        false => Answer::new(401).header("WWW-Authenticate", format!(r#"Bearer realm="http://{}/token""#, request.header("host"))),
+    });
+    let error = client_as(&server.host, "u", "p").head_manifest(&reference(&server.host, "a:1")).unwrap_err();
+    assert!(matches!(&error, Error::Denied { credentials, .. } if credentials == "$REGISTRY_TOKEN"), "{error}");
+    assert!(error.to_string().contains("get a token from 127.0.0.1 to look up 1"), "{error}");
+}

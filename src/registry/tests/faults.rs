@@ -3,7 +3,8 @@ use std::time::Instant;
 
 use super::scripted::{Answer, Server};
 use super::*;
-use crate::registry::{Error, RegistryOptions};
+use crate::registry::Error;
+use crate::registry::http::Failure;
 
 fn found() -> Answer {
     let manifest = manifest(b"x");
@@ -145,5 +146,5 @@ fn credentials_do_not_go_to_a_token_server_without_tls_when_the_registry_has_it(
     let purpose = crate::registry::auth::Purpose { endpoint: &endpoint, repository: "a", scopes: &scopes, at: &at };
     let credential = client.credentials().find("r.example", "a");
     let fetched = client.block(crate::registry::token::fetch(client.http(), &bearer, &purpose, credential.as_ref()));
-    assert!(matches!(fetched.map(|_| ()), Err(Error::InsecureRealm { .. })));
+    assert!(matches!(fetched.map(|_| ()), Err(Failure::Broken(Error::InsecureRealm { .. }))));
 }

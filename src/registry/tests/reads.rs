@@ -87,6 +87,20 @@ fn a_redirect_to_another_port_goes_without_credentials() {
 }
 
 #[test]
+fn a_stranger_behind_a_redirect_cannot_ask_for_credentials() {
+    let stranger = Server::start(|_, request| {
+        let realm = format!(r#"Bearer realm="http://{}/steal""#, request.header("host"));
+        Answer::new(401).header("WWW-Authenticate", realm)
+    });
+    let target = stranger.host.clone();
+    let server = Server::start(move |_, _| Answer::new(307).header("Location", format!("http://{target}/x")));
+    let client = client_as(&server.host, "u", "p");
+    let error = client.pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
+    assert_eq!(stranger.lines(), ["GET /x"]);
+}
+
+#[test]
 fn a_circle_of_redirects_ends() {
     let server = Server::start(|_, request| Answer::new(302).header("Location", request.target.clone()));
     let error = client().pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Vec::new()).unwrap_err();
@@ -157,5 +171,32 @@ fn a_download_that_fails_hides_what_the_address_holds() {
     assert!(error.is_not_found() && !format!("{error} {error:?}").contains("hunter2"), "{error}");
     for bad in ["file:///etc/passwd", "not a url", "ftp://a/b", ""] {
         assert!(matches!(client().fetch(bad, &[], &mut Vec::new()), Err(Error::Address { .. })), "{bad}");
+    }
+}
+
+#[test]
+fn a_download_is_resumed_only_as_the_same_version() {
+    for (etag, rest, expected) in [
+        (Some("\"1\""), 206, Ok(2)),
+        (Some("\"1\""), 200, Err("expected the rest of the file")),
+        (Some("W/\"1\""), 206, Err("the connection broke")),
+        (None, 206, Err("the connection broke")),
+    ] {
+        let server = Server::start(move |n, _| {
+            let answer = Answer::new(if n == 0 { 200 } else { rest });
+            let answer = etag.iter().fold(answer, |answer, etag| answer.header("ETag", *etag));
+            if n == 0 { answer.body("content").cut(3) } else { answer.body("tent") }
+        });
+        let mut out = Vec::new();
+        let fetched = client().fetch(&format!("http://{}/x", server.host), &[], &mut out);
+        match (fetched, expected) {
+            (Ok(_), Ok(requests)) => {
+                assert_eq!((out.as_slice(), server.requests().len()), (&b"content"[..], requests));
+                let second = &server.requests()[1];
+                assert_eq!((second.header("range"), second.header("if-range")), ("bytes=3-", "\"1\""));
+            }
+            (Err(error), Err(message)) => assert!(error.to_string().contains(message), "{error}"),
+            (fetched, _) => panic!("{etag:?} {rest}: {fetched:?}"),
+        }
     }
 }

@@ -21,10 +21,6 @@ impl Request {
         format!("{} {}", self.method, self.target)
     }
 
-    pub fn is(&self, method: &str, path: &str) -> bool {
-        self.method == method && self.target.split('?').next() == Some(path)
-    }
-
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
