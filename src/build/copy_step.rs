@@ -74,7 +74,9 @@ impl Engine<'_> {
                         verify_checksum(expected, digest)?;
                     }
                     let mut files = LooseFiles::new();
-                    files.add_download(name, self.layers.store.blob_path(digest), modified.unwrap_or(0))?;
+                    let path = self.layers.store.blob_path(digest);
+                    let added = files.add_download(name, path.clone(), modified.unwrap_or(0));
+                    added.map_err(|source| Error::Io { action: "open", path, source })?;
                     write(&files, &files.matches(), op.unpack.unwrap_or(false))?;
                 }
             }
