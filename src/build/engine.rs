@@ -1,6 +1,6 @@
 //! Executes Steps: mounts the parent, lets the operation change it, and makes a layer of the change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -163,6 +163,9 @@ impl<'a> Engine<'a> {
             lowers.push(self.layers.snapshot(layer, None, &lowers)?);
         }
         lowers.reverse();
+        // overlayfs refuses a directory that stands twice. A layer's topmost place decides all that it touches.
+        let mut seen = BTreeSet::new();
+        lowers.retain(|lower| seen.insert(lower.clone()));
         Ok(lowers)
     }
 

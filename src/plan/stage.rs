@@ -24,6 +24,7 @@ pub(super) struct StagePlanner<'p, 'a> {
 
 /// The stage that is being read.
 pub(super) struct Current {
+    pub index: usize,
     pub label: String,
     pub state: StageState,
     /// Steps so far and in all, for display.
@@ -40,13 +41,20 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     /// Reads the target stage and those it needs: the state that the image is made of.
     pub fn run(mut self) -> Result<StageState, Error> {
         for index in self.survey.needed.clone() {
-            let state = self.stage(index)?;
-            self.done.insert(index, state);
+            self.read(index)?;
         }
         match self.done.remove(&self.survey.target) {
             Some(state) => Ok(state),
             None => Err(self.dockerfile.error(Span::default(), ErrorKind::StageIndex(self.survey.target.to_string()))),
         }
+    }
+
+    fn read(&mut self, index: usize) -> Result<(), Error> {
+        if !self.done.contains_key(&index) {
+            let state = self.stage(index)?;
+            self.done.insert(index, state);
+        }
+        Ok(())
     }
 
     fn stage(&mut self, index: usize) -> Result<StageState, Error> {
@@ -83,10 +91,16 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             .map(|text| parse_trigger(text).map_err(|errors| at(ErrorKind::Trigger { trigger: text.clone(), errors })))
             .collect::<Result<Vec<_>, _>>()?;
         let total = triggers.iter().chain(&stage.instructions).filter(|i| makes_step(i)).count();
-        let mut current =
-            Current { label: self.dockerfile.stage_label(index), state, position: (0, total), trigger_at: Some(stage.statement.span) };
+        let mut current = Current {
+            index,
+            label: self.dockerfile.stage_label(index),
+            state,
+            position: (0, total),
+            trigger_at: Some(stage.statement.span),
+        };
         for trigger in &triggers {
-            self.instruction(&mut current, trigger)?;
+            // Bytes of a trigger are none of the Dockerfile's.
+            self.instruction(&mut current, trigger).map_err(|error| Error { span: stage.from.span.range(), ..error })?;
         }
         current.trigger_at = None;
         for instruction in &stage.instructions {
@@ -234,7 +248,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         let stage = &self.dockerfile.syntax.stages[index];
         let state = StageState::on(Root::Scratch, ImageConfig::scratch(platform), platform.clone());
         let mut current =
-            Current { label: self.dockerfile.stage_label(index), state, position: (0, 1), trigger_at: Some(stage.statement.span) };
+            Current { index, label: self.dockerfile.stage_label(index), state, position: (0, 1), trigger_at: Some(stage.statement.span) };
         let mut inputs = KeyInputs::new("copy");
         let source: CopySource = self.context_source(path, "/", &Default::default(), &mut inputs, stage.from.span)?;
         let op = CopyOp {
@@ -256,6 +270,10 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     /// The state that `--from` or `from=` means.
     pub fn source_state(&mut self, current: &Current, name: &str, span: Span) -> Result<Outside, Error> {
         if let Some(stage) = self.dockerfile.syntax.stage_by_name_or_index(name) {
+            // A trigger of the base may name a stage that nothing else needs.
+            if stage < current.index {
+                self.read(stage)?;
+            }
             let later = || ErrorKind::StageLater { from: name.to_owned(), stage: current.label.clone() };
             return self.done.get(&stage).cloned().map(Outside::State).ok_or_else(|| self.dockerfile.error(span, later()));
         }

@@ -15,10 +15,9 @@ use super::digest::digest_file;
 use super::error::{Error, shown};
 use super::ignore::IgnoreFile;
 use super::inode::node_of;
-use super::stat_cache::{self, Known, Stamp, StatCache};
+use super::stat_cache::{self, Stamp, StatCache};
 use super::tree::{Node, NodeKind, Tree, TreePath};
 use super::walk::{Entry, Listing, split, walk};
-use super::xattrs;
 use crate::oci::Digest;
 
 /// Shared by every service that builds from the directory with the same ignore file. Files are owned by 0:0, as BuildKit
@@ -93,7 +92,7 @@ impl Context {
         Err(io::Error::other(format!("{:?} changed while the build context was read; build again", shown(path))))
     }
 
-    fn known(&self, path: &[u8]) -> io::Result<Known> {
+    fn known(&self, path: &[u8]) -> io::Result<Digest> {
         let entry = self.file(path)?;
         // Held while the file is read: whoever asks for the same file waits for the answer.
         let mut known = entry.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,11 +106,9 @@ impl Context {
         let (file, entry) = self.open_checked(path)?;
         let digest = digest_file(&file).map_err(|error| named(path, &error))?;
         self.unchanged(path, entry, &fstat(&file)?)?;
-        let has_xattrs = !xattrs::read(file.as_fd(), kept)?.is_empty();
-        let read = Known { digest, has_xattrs };
-        self.cache.learn(&entry.stamp, read, read_at);
-        *known = Some(read);
-        Ok(read)
+        self.cache.learn(&entry.stamp, digest, read_at);
+        *known = Some(digest);
+        Ok(digest)
     }
 }
 
@@ -134,24 +131,13 @@ impl Tree for Context {
     }
 
     fn digest(&self, path: &[u8]) -> io::Result<Digest> {
-        self.known(path).map(|known| known.digest)
+        self.known(path)
     }
 
-    fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let entry = if path.is_empty() { None } else { self.entry(path)? };
-        match entry.map_or(&self.root_node.kind, |entry| &entry.node.kind) {
-            NodeKind::File if !self.known(path)?.has_xattrs => Ok(Vec::new()),
-            NodeKind::File | NodeKind::Directory => {
-                let fd = open_beneath(self.root.as_fd(), path, OFlags::PATH).map_err(|error| named(path, &error))?;
-                xattrs::read(fd.as_fd(), kept).map_err(|error| named(path, &error))
-            }
-            _ => Ok(Vec::new()),
-        }
+    /// None: BuildKit does not transfer them, and two checkouts of one commit must give one image.
+    fn xattrs(&self, _path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        Ok(Vec::new())
     }
-}
-
-fn kept(name: &[u8]) -> bool {
-    name == b"security.capability" || name.starts_with(b"user.")
 }
 
 fn unreadable(path: &[u8], error: Errno) -> io::Error {

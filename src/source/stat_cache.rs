@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::oci::Digest;
 
-const MAGIC: &[u8; 8] = b"brikst\x00\x01";
+const MAGIC: &[u8; 8] = b"brikst\x00\x02";
 const HEADER: usize = 8 + 8 + 4;
 const RECORD: usize = 88;
 /// 44 MB on disk; the records of the longest unused files go first.
@@ -32,13 +32,6 @@ pub(super) struct Stamp {
     pub mtime: (i64, u32),
     pub ctime: (i64, u32),
     pub mode: u32,
-}
-
-/// What reading a file told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
-    pub digest: Digest,
-    pub has_xattrs: bool,
 }
 
 /// Work done since the cache was opened.
@@ -56,7 +49,7 @@ pub struct StatCache {
     /// The records as they were on disk.
     records: Vec<u8>,
     run: u32,
-    learned: Mutex<HashMap<(u64, u64), (Stamp, Known)>>,
+    learned: Mutex<HashMap<(u64, u64), (Stamp, Digest)>>,
     /// Which records were found in this run; no lock, as every file of a walk passes here.
     used: Vec<AtomicBool>,
     digests_computed: AtomicU64,
@@ -86,7 +79,7 @@ impl StatCache {
     }
 
     /// What an earlier run learned of the file.
-    pub(super) fn find(&self, stamp: &Stamp) -> Option<Known> {
+    pub(super) fn find(&self, stamp: &Stamp) -> Option<Digest> {
         let at = self.position((stamp.device, stamp.inode))?;
         let (seen, known, _) = decode(self.record(at));
         if seen != *stamp {
@@ -97,14 +90,14 @@ impl StatCache {
     }
 
     /// What this run learned of the file, through another context.
-    pub(super) fn find_learned(&self, stamp: &Stamp) -> Option<Known> {
+    pub(super) fn find_learned(&self, stamp: &Stamp) -> Option<Digest> {
         let learned = lock(&self.learned);
         let (seen, known) = learned.get(&(stamp.device, stamp.inode))?;
         (seen == stamp).then_some(*known)
     }
 
     /// Notes what reading the file told. `read_at` is the clock ([`now`]) from before it was read.
-    pub(super) fn learn(&self, stamp: &Stamp, known: Known, read_at: (i64, u32)) {
+    pub(super) fn learn(&self, stamp: &Stamp, known: Digest, read_at: (i64, u32)) {
         self.digests_computed.fetch_add(1, Relaxed);
         if !racy(stamp, read_at) {
             lock(&self.learned).insert((stamp.device, stamp.inode), (*stamp, known));
@@ -212,7 +205,7 @@ fn write_atomically(path: &Path, records: &[u8]) -> io::Result<()> {
     renamed
 }
 
-fn encode(stamp: &Stamp, known: &Known, used: u32) -> [u8; RECORD] {
+fn encode(stamp: &Stamp, known: &Digest, used: u32) -> [u8; RECORD] {
     let mut out = [0; RECORD];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
@@ -226,26 +219,24 @@ fn encode(stamp: &Stamp, known: &Known, used: u32) -> [u8; RECORD] {
     put(&stamp.ctime.0.to_le_bytes());
     put(&stamp.mtime.1.to_le_bytes());
     put(&stamp.ctime.1.to_le_bytes());
-    // Type, permissions and the flag fit in 17 bits: the rest of the word is free.
-    put(&(stamp.mode | u32::from(known.has_xattrs) << 31).to_le_bytes());
+    put(&stamp.mode.to_le_bytes());
     put(&used.to_le_bytes());
-    put(known.digest.as_bytes());
+    put(known.as_bytes());
     out
 }
 
-fn decode(record: &[u8]) -> (Stamp, Known, u32) {
-    let mode = u32_at(record, 48);
+fn decode(record: &[u8]) -> (Stamp, Digest, u32) {
     let stamp = Stamp {
         device: u64_at(record, 0),
         inode: u64_at(record, 8),
         size: u64_at(record, 16),
         mtime: (u64_at(record, 24) as i64, u32_at(record, 40)),
         ctime: (u64_at(record, 32) as i64, u32_at(record, 44)),
-        mode: mode & !(1 << 31),
+        mode: u32_at(record, 48),
     };
     let mut digest = [0; 32];
     digest.copy_from_slice(&record[56..RECORD]);
-    (stamp, Known { digest: Digest::from_bytes(digest), has_xattrs: mode >> 31 == 1 }, last_used(record))
+    (stamp, Digest::from_bytes(digest), last_used(record))
 }
 
 fn last_used(record: &[u8]) -> u32 {
@@ -272,8 +263,8 @@ mod tests {
         Stamp { device: 1, inode, size: 3, mtime: (100, 5), ctime: (-100, 7), mode: 0o100644 }
     }
 
-    fn known(text: &str) -> Known {
-        Known { digest: Digest::of(text.as_bytes()), has_xattrs: text.len() > 1 }
+    fn known(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
     }
 
     fn saved(path: &Path) -> StatCache {

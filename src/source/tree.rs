@@ -53,7 +53,7 @@ pub trait Tree: Sync {
     fn open(&self, path: &[u8]) -> io::Result<File>;
     /// Sha256 of a regular file's content.
     fn digest(&self, path: &[u8]) -> io::Result<Digest>;
-    /// Extended attributes (name, value), sorted; none in a build context but `security.capability` and `user.*`.
+    /// Extended attributes (name, value), sorted; none in a build context.
     fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
 }
 

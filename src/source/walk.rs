@@ -15,7 +15,7 @@ use super::error::Error;
 use super::ignore::IgnoreFile;
 use super::inode::node_of;
 use super::pattern_list::Verdict;
-use super::stat_cache::{Known, Stamp, StatCache};
+use super::stat_cache::{Stamp, StatCache};
 use super::tree::{Node, NodeKind, TreePath};
 
 /// The entries of a directory, sorted by name, or why they could not be read.
@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub node: Node,
     pub stamp: Stamp,
     /// What is known of a file's content: from the stat cache, or once it was read.
-    pub known: Mutex<Option<Known>>,
+    pub known: Mutex<Option<crate::oci::Digest>>,
 }
 
 struct Pending {
