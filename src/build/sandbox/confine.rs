@@ -11,15 +11,8 @@ use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::sys;
 
-pub(super) const MASKED_FILES: [&CStr; 7] = [
-    c"proc/interrupts",
-    c"proc/kcore",
-    c"proc/keys",
-    c"proc/latency_stats",
-    c"proc/timer_list",
-    c"proc/timer_stats",
-    c"proc/sched_debug",
-];
+pub(super) const MASKED_FILES: [&CStr; 7] =
+    [c"proc/interrupts", c"proc/kcore", c"proc/keys", c"proc/latency_stats", c"proc/timer_list", c"proc/timer_stats", c"proc/sched_debug"];
 pub(super) const MASKED_DIRECTORIES: [&CStr; 3] = [c"proc/acpi", c"proc/asound", c"proc/scsi"];
 pub(super) const MASKED_IN_SYS: [&CStr; 2] = [c"sys/firmware", c"sys/devices/virtual/powercap"];
 pub(super) const READ_ONLY: [&CStr; 5] = [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];

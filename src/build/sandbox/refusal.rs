@@ -10,7 +10,9 @@ use rustix::io::Errno;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// Ubuntu 23.10 and later: `kernel.apparmor_restrict_unprivileged_userns`.
-    AppArmor { program: PathBuf },
+    AppArmor {
+        program: PathBuf,
+    },
     /// `user.max_user_namespaces` is 0 or used up.
     NamespaceLimit,
     /// Debian's older `kernel.unprivileged_userns_clone`.
@@ -35,7 +37,9 @@ fn diagnose_with(errno: Errno, program: PathBuf, read: impl Fn(&Path) -> Option<
             Refusal::AppArmor { program }
         }
         Errno::PERM | Errno::ACCESS if setting("kernel/unprivileged_userns_clone").as_deref() == Some("0") => Refusal::UnprivilegedClone,
-        Errno::PERM | Errno::ACCESS | Errno::NOSYS if setting("user/max_user_namespaces").as_deref() == Some("0") => Refusal::NamespaceLimit,
+        Errno::PERM | Errno::ACCESS | Errno::NOSYS if setting("user/max_user_namespaces").as_deref() == Some("0") => {
+            Refusal::NamespaceLimit
+        }
         Errno::PERM | Errno::ACCESS | Errno::NOSYS if filtered() => Refusal::Container,
         other => Refusal::Unknown(other),
     }
@@ -55,9 +59,9 @@ impl fmt::Display for Refusal {
             Self::NamespaceLimit => f.write_str(
                 "the limit of user namespaces is reached (user.max_user_namespaces): sudo sysctl -w user.max_user_namespaces=15000",
             ),
-            Self::UnprivilegedClone => f.write_str(
-                "the kernel allows user namespaces to root only: sudo sysctl -w kernel.unprivileged_userns_clone=1",
-            ),
+            Self::UnprivilegedClone => {
+                f.write_str("the kernel allows user namespaces to root only: sudo sysctl -w kernel.unprivileged_userns_clone=1")
+            }
             Self::Container => f.write_str(
                 "the container that brik runs in filters unshare and mount: start it with `--security-opt seccomp=unconfined \
                  --security-opt apparmor=unconfined` (Kubernetes: `seccompProfile: {type: Unconfined}`), or run brik outside of it",
@@ -76,8 +80,16 @@ mod tests {
     #[test]
     fn a_refusal_names_the_setting_that_causes_it() {
         let cases: [(Errno, &[(&str, &str)], &str); 6] = [
-            (Errno::PERM, &[("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")], "profile brik /opt/brik flags=(unconfined)"),
-            (Errno::ACCESS, &[("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")], "apparmor_restrict_unprivileged_userns=0"),
+            (
+                Errno::PERM,
+                &[("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")],
+                "profile brik /opt/brik flags=(unconfined)",
+            ),
+            (
+                Errno::ACCESS,
+                &[("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")],
+                "apparmor_restrict_unprivileged_userns=0",
+            ),
             (Errno::NOSPC, &[], "user.max_user_namespaces=15000"),
             (Errno::PERM, &[("/proc/sys/kernel/unprivileged_userns_clone", "0\n")], "unprivileged_userns_clone=1"),
             (Errno::PERM, &[("/proc/self/status", "Name:\tbrik\nSeccomp:\t2\n")], "seccomp=unconfined"),

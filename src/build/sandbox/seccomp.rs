@@ -164,7 +164,18 @@ const BPF_RET_K: u16 = 0x06;
 /// take such failures as fatal.
 fn pretend(target: TargetArch) -> Result<BpfProgram, String> {
     const ALWAYS: [&str; 13] = [
-        "chown", "fchown", "lchown", "fchownat", "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid",
+        "chown",
+        "fchown",
+        "lchown",
+        "fchownat",
+        "setuid",
+        "setgid",
+        "setreuid",
+        "setregid",
+        "setresuid",
+        "setresgid",
+        "setfsuid",
+        "setfsgid",
         "setgroups",
     ];
     let mut pretended: BTreeMap<i64, Vec<SeccompRule>> =

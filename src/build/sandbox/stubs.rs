@@ -73,7 +73,8 @@ impl Stubs {
 impl Drop for Stubs {
     fn drop(&mut self) {
         // A parent that the RUN has changed keeps its own new times.
-        let untouched: Vec<&Parent> = self.parents.iter().filter(|p| Times::of(&p.path).is_ok_and(|now| now.modified == p.after.modified)).collect();
+        let untouched: Vec<&Parent> =
+            self.parents.iter().filter(|p| Times::of(&p.path).is_ok_and(|now| now.modified == p.after.modified)).collect();
         for stub in self.made.iter().rev() {
             let Ok(metadata) = fs::symlink_metadata(stub) else { continue };
             // What is not empty any more is the RUN's work: it stays.
