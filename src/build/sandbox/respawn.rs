@@ -125,7 +125,7 @@ fn enter(mapped: impl FnOnce(Rung) -> io::Result<()>, last: impl FnOnce() -> Err
     .map_err(|error| SandboxError::Refused(refusal::diagnose(Errno::from_io_error(&error).unwrap_or(Errno::PERM))))?;
     drop((error_write, go_read));
 
-    let rung = if root { Ok(Rung::Root) } else { idmap::write_maps(child.pid) };
+    let rung = if root { Ok(idmap::rung_of_root()) } else { idmap::write_maps(child.pid) };
     let said = rung.and_then(|rung| mapped(rung).map(|()| rung));
     let rung = match said {
         Ok(rung) => rung,
