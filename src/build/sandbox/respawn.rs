@@ -253,7 +253,7 @@ mod tests {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["build::sandbox::respawn::tests::play_brik", "--exact", "--include-ignored", "--nocapture"]);
         // What a user may have set by accident or on purpose means nothing.
-        command.env(MARKER, "1").env(DIRECTORY, &directory).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env(MARKER, "1").env(DIRECTORY, &directory).env("TMPDIR", room.path()).stdout(Stdio::null()).stderr(Stdio::null());
         (command.spawn().unwrap(), directory)
     }
 
