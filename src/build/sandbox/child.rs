@@ -67,6 +67,7 @@ pub(super) fn guard(plan: &Plan<'_>) -> i32 {
 fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
     // Out of the terminal's reach: Ctrl-C is for brik, which decides.
     rustix::process::setsid().map_err(at(Step::Session))?;
+    // For the command, too.
     sys::reset_signals();
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Guard))?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Guard))?;
@@ -115,7 +116,6 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     // Without a keyring of its own (no quota left) the command still cannot reach brik's: the filter refuses keyctl.
     let _ = sys::join_new_session_keyring();
     rustix::process::setsid().map_err(at(Step::Session))?;
-    sys::reset_signals();
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let no_core = Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(Resource::Core, no_core).map_err(at(Step::Limits))?;

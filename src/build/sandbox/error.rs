@@ -16,11 +16,8 @@ pub enum SandboxError {
     Respawn { action: &'static str, source: io::Error },
     #[error("cannot {action} {path:?}: {source}")]
     Mount { action: &'static str, path: PathBuf, source: io::Error },
-    #[error(
-        "cannot mount an overlay of {lowers} layers on {target:?}: {source}; its upper directory {upper:?} must be on a file system with user \
-         extended attributes (ext4, xfs, btrfs, tmpfs since Linux 6.6), not on another overlay: choose one with `--store`"
-    )]
-    Overlay { target: PathBuf, upper: Option<PathBuf>, lowers: usize, source: io::Error },
+    #[error("cannot mount an overlay of {lowers} layers on {target:?}: {source}{hint}")]
+    Overlay { target: PathBuf, lowers: usize, source: io::Error, hint: &'static str },
     #[error("{0} layers are too many for an overlay: at most 500")]
     TooManyLayers(usize),
     #[error("cannot {action} for the sandbox: {source}")]

@@ -37,8 +37,9 @@ pub(super) fn temporary() -> tempfile::TempDir {
 
 /// A root file system of busybox, stacked as the store does it.
 pub(super) struct Room {
-    pub directory: tempfile::TempDir,
+    /// Dropped before the directory that it lies in.
     pub overlay: Overlay,
+    pub directory: tempfile::TempDir,
     pub rung: Rung,
 }
 

@@ -32,6 +32,13 @@ pub(super) fn write_maps(child: Pid) -> io::Result<Rung> {
     Ok(Rung::SingleUid)
 }
 
+/// The rung of a process that is root already, maybe in somebody else's user namespace, which may have a single id, too.
+pub(super) fn rung_of_root() -> Rung {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let ids: u64 = map.lines().filter_map(|line| line.split_ascii_whitespace().nth(2)?.parse::<u64>().ok()).sum();
+    if ids == 1 { Rung::SingleUid } else { Rung::Root }
+}
+
 /// user_namespaces(7): an unprivileged writer must deny setgroups(2) before it may map its group.
 fn write_single_map(child: Pid) -> io::Result<()> {
     let directory = format!("/proc/{}", child.as_raw_nonzero());

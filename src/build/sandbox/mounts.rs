@@ -24,9 +24,23 @@ pub(super) struct Agent {
     pub upstream: PathBuf,
 }
 
+/// Directories of every root, which must not be links.
+const SYSTEM: [&str; 3] = ["proc", "sys", "dev"];
+
 /// Every path that gets a mount, so that the missing ones can be made before and removed after.
 pub(super) fn targets(spec: &RunSpec) -> Result<Vec<(PathBuf, Kind)>, SandboxError> {
-    let mut targets: Vec<_> = ["/proc", "/sys", "/dev"].into_iter().map(|path| (path.into(), Kind::Directory)).collect();
+    let mut targets = Vec::new();
+    for name in SYSTEM {
+        // Or the covers over /proc and /sys would lie somewhere else; runc refuses such images, too.
+        if rootfs::resolve(&spec.root, Path::new(name))? != Path::new(name) {
+            return Err(SandboxError::Mount {
+                action: "mount on",
+                path: spec.root.join(name),
+                source: io::ErrorKind::NotADirectory.into(),
+            });
+        }
+        targets.push((PathBuf::from(name), Kind::Directory));
+    }
     targets.extend(["/etc/resolv.conf", "/etc/hosts"].map(|path| (path.into(), Kind::File)));
     if spec.ca_certs.is_some() {
         targets.extend(certificates::bundles(&spec.root)?.into_iter().map(|path| (path, Kind::File)));
@@ -40,10 +54,11 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
     let root = spec.root.as_path();
     let own_mounts = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", own_mounts).map_err(at("make private", Path::new("/")))?;
-    // pivot_root(2) wants a mount point.
-    rustix::mount::mount_bind(root, root).map_err(at("bind", root))?;
+    // pivot_root(2) wants a mount point. Without a device cgroup, `nodev` is what keeps a RUN of real root from the host's disks.
+    let whole = tree(root, false).map_err(at("bind", root))?;
+    attach(whole, root, libc::MOUNT_ATTR_NODEV)?;
 
-    let dev = root.join(rootfs::resolve(root, Path::new("/dev"))?);
+    let dev = root.join("dev");
     let mut staging = Staging::mount(dev.clone()).map_err(at("mount ramfs on", &dev))?;
     let readable = Access { mode: 0o644, uid: 0, gid: 0 };
     let owners = spec.rung != Rung::SingleUid;
@@ -97,13 +112,16 @@ fn kind(mount: &SandboxMount) -> Kind {
     }
 }
 
-/// Attaches a detached mount to `target` inside `root`.
+/// Attaches a detached mount to `target` inside `root`, without device files.
 fn place(root: &Path, mount: OwnedFd, target: &Path, kind: Kind, read_only: bool) -> Result<(), SandboxError> {
     let target = mount_point(root, target, kind)?;
-    if read_only {
-        sys::add_mount_attributes(mount.as_fd(), libc::MOUNT_ATTR_RDONLY, true).map_err(at("make read-only", &target))?;
-    }
-    rustix::mount::move_mount(&mount, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(at("mount on", &target))
+    attach(mount, &target, libc::MOUNT_ATTR_NODEV | if read_only { libc::MOUNT_ATTR_RDONLY } else { 0 })
+}
+
+/// Attaches a detached mount with more `MOUNT_ATTR_*`.
+fn attach(mount: OwnedFd, target: &Path, attributes: u64) -> Result<(), SandboxError> {
+    sys::add_mount_attributes(mount.as_fd(), attributes, true).map_err(at("restrict the mount on", target))?;
+    rustix::mount::move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(at("mount on", target))
 }
 
 fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: u32) -> Result<(), SandboxError> {
@@ -128,13 +146,13 @@ fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, Sandbo
 /// sysfs shows the network namespace that it was mounted in, which must belong to the user namespace: where it does not, brik's own
 /// /sys is shown. Read-only either way.
 fn mount_sys(root: &Path) -> Result<(), SandboxError> {
-    let sys = mount_point(root, Path::new("/sys"), Kind::Directory)?;
+    let sys = root.join("sys");
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
     match rustix::mount::mount("sysfs", &sys, "sysfs", flags, None) {
         Ok(()) => mount_cgroup(&sys.join("fs/cgroup"))?,
         Err(_) => {
             let whole = tree(Path::new("/sys"), true).map_err(at("open", Path::new("/sys")))?;
-            place(root, whole, Path::new("/sys"), Kind::Directory, true)?;
+            attach(whole, &sys, libc::MOUNT_ATTR_RDONLY)?;
         }
     }
     for path in confine::MASKED_IN_SYS {
@@ -154,11 +172,7 @@ fn mount_cgroup(target: &Path) -> Result<(), SandboxError> {
         return Ok(());
     }
     match tree(host, true) {
-        Ok(view) => {
-            sys::add_mount_attributes(view.as_fd(), libc::MOUNT_ATTR_RDONLY, true).map_err(at("make read-only", target))?;
-            let moved = rustix::mount::move_mount(&view, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
-            moved.map_err(at("mount on", target))
-        }
+        Ok(view) => attach(view, target, libc::MOUNT_ATTR_RDONLY),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(at("open", host)(errno)),
     }

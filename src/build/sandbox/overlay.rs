@@ -46,9 +46,9 @@ impl Overlay {
         };
         mounted.map(|()| Self { target: target.to_owned() }).map_err(|errno| SandboxError::Overlay {
             target: target.to_owned(),
-            upper: upper.map(Path::to_owned),
             lowers: lowers.len(),
             source: errno.into(),
+            hint: hint(errno),
         })
     }
 
@@ -62,6 +62,17 @@ impl Drop for Overlay {
     fn drop(&mut self) {
         // Nothing is left to do if it fails: the mount dies with the namespace.
         let _ = rustix::mount::unmount(&self.target, UnmountFlags::DETACH);
+    }
+}
+
+fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NODEV => " (this kernel has no overlayfs: `sudo modprobe overlay`)",
+        Errno::INVAL | Errno::NOTSUP | Errno::PERM => {
+            " (the store must be on a file system with user extended attributes, such as ext4, xfs, btrfs, or tmpfs since Linux 6.6, \
+             but not on another overlay; and Linux must be 5.11 or newer: choose a place with `--store`)"
+        }
+        _ => "",
     }
 }
 

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_setting_that_causes_it() {
-        let cases: [(Errno, &[(&str, &str)], &str); 6] = [
+        type Files = &'static [(&'static str, &'static str)];
+        let cases: [(Errno, Files, &str); 6] = [
             (
                 Errno::PERM,
                 &[("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n")],

@@ -125,7 +125,7 @@ fn enter(mapped: impl FnOnce(Rung) -> io::Result<()>, last: impl FnOnce() -> Err
     .map_err(|error| SandboxError::Refused(refusal::diagnose(Errno::from_io_error(&error).unwrap_or(Errno::PERM))))?;
     drop((error_write, go_read));
 
-    let rung = if root { Ok(Rung::Root) } else { idmap::write_maps(child.pid) };
+    let rung = if root { Ok(idmap::rung_of_root()) } else { idmap::write_maps(child.pid) };
     let said = rung.and_then(|rung| mapped(rung).map(|()| rung));
     let rung = match said {
         Ok(rung) => rung,
@@ -204,4 +204,115 @@ fn wait_for(child: &sys::Child, options: WaitIdOptions) -> Result<Option<rustix:
 
 fn c_string(string: OsString) -> Result<CString, SandboxError> {
     CString::new(string.into_vec()).map_err(|_| SandboxError::NulByte("environment"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::harness::{Room, temporary};
+    use super::super::{CancelFlag, SandboxMount, run};
+    use super::*;
+    use std::fs;
+    use std::path::PathBuf;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    /// Set for the copies of this program that play brik.
+    const DIRECTORY: &str = "BRIK_TEST_DIRECTORY";
+
+    /// The program that the tests below start: outside it respawns, inside it does what its directory's name says.
+    #[test]
+    #[ignore = "a program for the other tests"]
+    fn play_brik() {
+        let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
+        let Some(rung) = inside() else {
+            match respawn() {
+                Ok(code) => std::process::exit(code),
+                Err(SandboxError::Refused(_)) => std::process::exit(99),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(std::env::var_os(MARKER).is_none(), "the marker is gone");
+        match directory.file_name().and_then(|name| name.to_str()) {
+            Some("exit") => std::process::exit(42),
+            Some("run") => {
+                let Some(room) = Room::new(rung) else { std::process::exit(99) };
+                let mut spec = room.shell("while true; do echo x >> /shared/beat; sleep 0.02; done");
+                spec.mounts = vec![SandboxMount::Bind { source: directory, target: "/shared".into(), read_only: false }];
+                let _ = run(&spec, &mut |_, _| {}, &CancelFlag::new().unwrap());
+            }
+            _ => {
+                fs::write(directory.join("beat"), "here").unwrap();
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        }
+    }
+
+    fn start_brik(room: &tempfile::TempDir, name: &str) -> (Child, PathBuf) {
+        let directory = room.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["build::sandbox::respawn::tests::play_brik", "--exact", "--include-ignored", "--nocapture"]);
+        // What a user may have set by accident or on purpose means nothing.
+        command.env(MARKER, "1").env(DIRECTORY, &directory).env("TMPDIR", room.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        (command.spawn().unwrap(), directory)
+    }
+
+    /// Waits for the first sign of life; `false`, and a printed reason, if the machine gives no rung.
+    fn beats(brik: &mut Child, directory: &std::path::Path) -> bool {
+        while !directory.join("beat").exists() {
+            if let Some(status) = brik.try_wait().unwrap() {
+                assert_eq!(status.code(), Some(99));
+                println!("skipped: no namespaces, or no busybox");
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    fn kill(brik: &Child, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(brik), signal).unwrap();
+    }
+
+    #[test]
+    fn the_inner_exit_code_is_the_outer_one_whatever_the_environment_claims() {
+        let room = temporary();
+        let code = start_brik(&room, "exit").0.wait().unwrap().code();
+        assert!(matches!(code, Some(42 | 99)), "{code:?}");
+    }
+
+    #[test]
+    fn a_signal_to_the_outer_process_ends_the_inner_one() {
+        let room = temporary();
+        let (mut brik, directory) = start_brik(&room, "sleep");
+        if beats(&mut brik, &directory) {
+            kill(&brik, Signal::TERM);
+            assert_eq!(brik.wait().unwrap().code(), Some(143));
+        }
+    }
+
+    #[test]
+    fn a_run_dies_with_a_brik_that_is_killed_outright() {
+        let room = temporary();
+        let (mut brik, directory) = start_brik(&room, "run");
+        if !beats(&mut brik, &directory) {
+            return;
+        }
+        kill(&brik, Signal::KILL);
+        brik.wait().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let size = || fs::metadata(directory.join("beat")).unwrap().len();
+        let before = size();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(size(), before);
+    }
+
+    #[test]
+    fn the_probe_finds_a_rung_or_a_reason() {
+        match probe() {
+            Ok(rung) => assert!(!rung.to_string().is_empty()),
+            Err(SandboxError::Refused(reason)) => println!("skipped: {reason}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

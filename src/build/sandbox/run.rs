@@ -93,6 +93,13 @@ fn launch(spec: &RunSpec, command: &Command, ends: ChildEnds, started: &mpsc::Se
         sys::bring_loopback_up().map_err(failed("bring loopback up"))?;
     }
     let agents = mounts::mount_all(spec)?;
+    if spec.rung != Rung::SingleUid {
+        // As runc does, so that a user that is not root may open /dev/stdout.
+        let owner = Some(Uid::from_raw_unchecked(spec.user.uid));
+        for end in [&ends.stdout, &ends.stderr] {
+            rustix::fs::fchown(end, owner, None).map_err(|errno| failed("give the output to the user")(errno.into()))?;
+        }
+    }
 
     let plan = Plan {
         command,

@@ -33,7 +33,7 @@ pub fn resolve_user(root: &Path, spec: &str) -> Result<User, SandboxError> {
     };
     let user = if user.is_empty() { "0" } else { user };
 
-    let number: Option<u32> = user.parse().ok();
+    let number = id(user);
     let account = passwd.lines().filter_map(Account::parse).find(|account| account.name == user || Some(account.uid) == number);
     let uid = match (&account, number) {
         (Some(account), _) => account.uid,
@@ -44,7 +44,7 @@ pub fn resolve_user(root: &Path, spec: &str) -> Result<User, SandboxError> {
         None => account.as_ref().map_or(0, |account| account.gid),
         Some(group) => {
             let known = groups.lines().filter_map(Group::parse).find(|known| known.name == group).map(|known| known.gid);
-            known.or_else(|| group.parse().ok()).ok_or_else(|| SandboxError::UnknownGroup(group.to_owned()))?
+            known.or_else(|| id(group)).ok_or_else(|| SandboxError::UnknownGroup(group.to_owned()))?
         }
     };
     let mut all = vec![gid];
@@ -58,6 +58,11 @@ pub fn resolve_user(root: &Path, spec: &str) -> Result<User, SandboxError> {
     }
     let home = account.map(|account| account.home).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
     Ok(User { uid, gid, groups: all, home })
+}
+
+/// A number that names a user or group: -1 does not, it means "no change" to the kernel.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 /// A missing or unreadable file has no accounts.
@@ -82,7 +87,7 @@ impl<'a> Account<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let fields: Vec<_> = line.trim().split(':').collect();
         let [name, _, uid, gid, _, home, ..] = fields[..] else { return None };
-        Some(Self { name, uid: uid.parse().ok()?, gid: gid.parse().ok()?, home })
+        Some(Self { name, uid: id(uid)?, gid: id(gid)?, home })
     }
 }
 
@@ -97,7 +102,7 @@ impl<'a> Group<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let fields: Vec<_> = line.trim().split(':').collect();
         let [name, _, gid, members, ..] = fields[..] else { return None };
-        Some(Self { name, gid: gid.parse().ok()?, members })
+        Some(Self { name, gid: id(gid)?, members })
     }
 }
 
@@ -127,6 +132,7 @@ mod tests {
             assert_eq!(resolve_user(room.path(), spec)?, expected, "{spec:?}");
         }
         assert!(matches!(resolve_user(room.path(), "nobody"), Err(SandboxError::UnknownUser(name)) if name == "nobody"));
+        assert!(matches!(resolve_user(room.path(), "4294967295"), Err(SandboxError::UnknownUser(_))), "would stay root");
         assert!(matches!(resolve_user(room.path(), "app:x"), Err(SandboxError::UnknownGroup(name)) if name == "x"));
         Ok(())
     }
