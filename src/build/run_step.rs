@@ -37,7 +37,10 @@ impl Engine<'_> {
             crate::plan::step::Network::None => Network::None,
         };
         spec.extra_hosts.clone_from(&run.hosts);
-        spec.shm_size = run.shm_size.unwrap_or(RunSpec::SHM_SIZE);
+        // As in BuildKit, a size that was asked for makes it an ordinary tmpfs.
+        if run.shm_size.is_some() {
+            spec.mounts.push(SandboxMount::Tmpfs { target: "/dev/shm".into(), size: run.shm_size, mode: None });
+        }
         spec.ca_certs.clone_from(&self.supplies.ca_certs);
         // The working directory may be one that no WORKDIR made: `FROM` an image with one that is missing.
         self.make_working_dir(root, &run.cwd)?;

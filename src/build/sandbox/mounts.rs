@@ -96,7 +96,7 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
     for (mount, source) in spec.mounts.iter().zip(sources) {
         let read_only = matches!(mount, SandboxMount::Bind { read_only: true, .. });
         match (mount, source) {
-            (SandboxMount::Tmpfs { target, size, mode }, _) => mount_tmpfs(root, target, *size, mode.unwrap_or(0o1777))?,
+            (SandboxMount::Tmpfs { target, size, mode }, _) => mount_tmpfs(root, target, *size, *mode)?,
             (mount, Some(source)) => place(root, source, mount.target(), kind(mount), read_only)?,
             (_, None) => {}
         }
@@ -124,11 +124,12 @@ fn attach(mount: OwnedFd, target: &Path, attributes: u64) -> Result<(), SandboxE
     rustix::mount::move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(at("mount on", target))
 }
 
-fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: u32) -> Result<(), SandboxError> {
+fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: Option<u32>) -> Result<(), SandboxError> {
     let target = mount_point(root, target, Kind::Directory)?;
-    let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-    let options = CString::new(format!("mode={:o}{size}", mode & 0o7777)).map_err(|_| SandboxError::NulByte("mount options"))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    let options = [mode.map(|mode| format!("mode={:o}", mode & 0o7777)), size.map(|bytes| format!("size={bytes}"))];
+    let options = options.into_iter().flatten().collect::<Vec<_>>().join(",");
+    let options = CString::new(options).map_err(|_| SandboxError::NulByte("mount options"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RELATIME;
     rustix::mount::mount("tmpfs", &target, "tmpfs", flags, options.as_c_str()).map_err(at("mount tmpfs on", &target))
 }
 
