@@ -29,4 +29,4 @@ pub use finish::{Built, PushCounts, base_of, document, push};
 pub use layers::Layers;
 pub use lookup::{ImageRecord, Lookup, look_up};
 pub use remote::RemoteSources;
-pub use run::{Finished, run};
+pub use run::{Finished, RunOptions, run};

@@ -15,6 +15,15 @@ use crate::image::Format;
 use crate::plan::{Plan, Root, StepId};
 use crate::report::Outcome;
 
+/// How a plan is run.
+pub struct RunOptions<'a> {
+    /// Steps at the same time.
+    pub jobs: usize,
+    pub format: Format,
+    /// Services (first, then): the second is finished, and so pushed, only after the first.
+    pub order: &'a [(&'a str, &'a str)],
+}
+
 /// An image that is complete in the store.
 pub struct Finished {
     pub record: ImageRecord,
@@ -23,6 +32,9 @@ pub struct Finished {
     pub seconds: f64,
 }
 
+/// Images that are finished and pushed at the same time; they wait for the network more than they compute.
+const IMAGES_AT_ONCE: usize = 4;
+
 /// Runs the Steps that `lookup` says have to, and finishes the images. `then` is called for each image as soon as it is complete,
 /// on the thread that completed it.
 pub fn run(
@@ -30,16 +42,18 @@ pub fn run(
     layers: Layers<'_>,
     supplies: &Supplies,
     lookup: &Lookup,
-    (jobs, format): (usize, Format),
+    options: &RunOptions<'_>,
     then: impl Fn(usize, &Finished) -> Result<(), Failure> + Sync,
 ) -> Result<BTreeMap<usize, Finished>, Vec<Failure>> {
     let started = Instant::now();
+    let &RunOptions { jobs, format, order } = options;
     let engine = Engine::new(plan, layers, supplies, &lookup.layers);
-    let graph = task_graph(plan, lookup);
+    let graph = task_graph(plan, lookup, order);
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
-    schedule::run(&graph, jobs, |task| {
-        if task < plan.steps.len() {
+    let is_image = |task: usize| task >= plan.steps.len();
+    schedule::run(&graph, (jobs, IMAGES_AT_ONCE), is_image, |task| {
+        if !is_image(task) {
             let outcome = engine.run(task).map_err(|error| Failure::of_step(task, error))?;
             outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(task, outcome);
             return Ok(());
@@ -67,7 +81,7 @@ pub fn run(
 }
 
 /// Steps that run have their own numbers, images the numbers after all Steps.
-fn task_graph(plan: &Plan, lookup: &Lookup) -> TaskGraph {
+fn task_graph(plan: &Plan, lookup: &Lookup, order: &[(&str, &str)]) -> TaskGraph {
     let mut graph = TaskGraph::new();
     let mut needs = |task: usize, root: Root| {
         let (_, steps) = plan.chain(root);
@@ -86,6 +100,19 @@ fn task_graph(plan: &Plan, lookup: &Lookup) -> TaskGraph {
     }
     for task in lookup.run.iter().copied().chain((0..plan.images.len()).map(|index| plan.steps.len() + index)) {
         graph.add_node(task);
+    }
+    for (before, after) in order {
+        let of = |service: &str| {
+            plan.images
+                .iter()
+                .enumerate()
+                .filter(move |(_, image)| image.service == service)
+                .map(|(index, _)| plan.steps.len() + index)
+                .collect::<Vec<_>>()
+        };
+        for (first, then) in of(before).into_iter().flat_map(|first| of(after).into_iter().map(move |then| (first, then))) {
+            graph.add_edge(first, then, ());
+        }
     }
     graph
 }

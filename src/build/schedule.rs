@@ -1,4 +1,5 @@
-//! Runs tasks on scoped threads, each after those that it needs, with one budget of threads.
+//! Runs tasks on scoped threads, each after those that it needs. Tasks are of lanes, each with threads of its own: what computes and
+//! what waits for the network do not take each other's place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -6,7 +7,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use petgraph::Direction;
 use petgraph::graphmap::DiGraphMap;
 
-/// Tasks by number; an edge leads from a task to one that needs it. Lower numbers are started first.
+/// Tasks by number; an edge leads from a task to one that needs it. Lower numbers of a lane are started first.
 pub type TaskGraph = DiGraphMap<usize, ()>;
 
 struct Queue<E> {
@@ -16,9 +17,14 @@ struct Queue<E> {
     errors: Vec<E>,
 }
 
-/// Runs every task once, at most `jobs` at a time. After a failure no further task is started; those under way are finished.
-/// The errors of all tasks that failed.
-pub fn run<E: Send>(graph: &TaskGraph, jobs: usize, work: impl Fn(usize) -> Result<(), E> + Sync) -> Result<(), Vec<E>> {
+/// Runs every task once: those for which `in_second` holds on the second number of threads, the others on the first. After a failure
+/// no further task is started; those under way are finished. The errors of all tasks that failed.
+pub fn run<E: Send>(
+    graph: &TaskGraph,
+    threads: (usize, usize),
+    in_second: impl Fn(usize) -> bool + Sync,
+    work: impl Fn(usize) -> Result<(), E> + Sync,
+) -> Result<(), Vec<E>> {
     let needs = |task| graph.neighbors_directed(task, Direction::Incoming).count();
     let (ready, waiting): (Vec<_>, Vec<_>) = graph.nodes().map(|task| (task, needs(task))).partition(|&(_, n)| n == 0);
     let queue = Mutex::new(Queue {
@@ -28,46 +34,50 @@ pub fn run<E: Send>(graph: &TaskGraph, jobs: usize, work: impl Fn(usize) -> Resu
         errors: Vec::new(),
     });
     let changed = Condvar::new();
-    let worker = || {
+    let worker = |second: bool| {
         let mut q = queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let stop = !q.errors.is_empty();
-            match q.ready.pop_first() {
-                Some(task) if !stop => {
+            let next = q.ready.iter().copied().find(|&task| in_second(task) == second);
+            match next {
+                Some(task) if q.errors.is_empty() => {
+                    q.ready.remove(&task);
                     q.running += 1;
                     drop(q);
                     let result = work(task);
                     q = queue.lock().unwrap_or_else(PoisonError::into_inner);
                     q.running -= 1;
                     match result {
-                        Ok(()) => {
-                            for next in graph.neighbors(task) {
-                                let left = q.waiting.get_mut(&next).map(|n| {
-                                    *n -= 1;
-                                    *n
-                                });
-                                if left == Some(0) {
-                                    q.waiting.remove(&next);
-                                    q.ready.insert(next);
-                                }
-                            }
-                        }
+                        Ok(()) => release(graph, &mut q, task),
                         Err(error) => q.errors.push(error),
                     }
                     changed.notify_all();
                 }
-                _ if stop || q.running == 0 => return,
+                _ if !q.errors.is_empty() || (q.running == 0 && q.ready.is_empty()) => return,
                 _ => q = changed.wait(q).unwrap_or_else(PoisonError::into_inner),
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, graph.node_count().max(1)) {
-            scope.spawn(worker);
+        let most = graph.node_count().max(1);
+        for second in std::iter::repeat_n(false, threads.0.clamp(1, most)).chain(std::iter::repeat_n(true, threads.1.clamp(1, most))) {
+            scope.spawn(move || worker(second));
         }
     });
     let errors = queue.into_inner().unwrap_or_else(PoisonError::into_inner).errors;
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Makes ready what waited only for `task`.
+fn release<E>(graph: &TaskGraph, queue: &mut Queue<E>, task: usize) {
+    for next in graph.neighbors(task) {
+        if let Some(left) = queue.waiting.get_mut(&next) {
+            *left -= 1;
+            if *left == 0 {
+                queue.waiting.remove(&next);
+                queue.ready.insert(next);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -80,10 +90,15 @@ mod tests {
         let graph = TaskGraph::from_edges([(0, 2), (1, 2), (2, 3)]);
         for jobs in [1, 2, 8] {
             let done = Mutex::new(Vec::new());
-            run::<()>(&graph, jobs, |task| {
-                done.lock().unwrap().push(task);
-                Ok(())
-            })
+            run::<()>(
+                &graph,
+                (jobs, 1),
+                |task| task == 3,
+                |task| {
+                    done.lock().unwrap().push(task);
+                    Ok(())
+                },
+            )
             .unwrap();
             let done = done.into_inner().unwrap();
             assert_eq!(done.len(), 4);
@@ -95,24 +110,52 @@ mod tests {
     fn after_a_failure_nothing_new_is_started() {
         let graph = TaskGraph::from_edges([(0, 1), (1, 2), (0, 3)]);
         let started = AtomicUsize::new(0);
-        let errors = run(&graph, 1, |task| {
-            started.fetch_add(1, Ordering::SeqCst);
-            if task == 1 { Err(task) } else { Ok(()) }
-        });
+        let errors = run(
+            &graph,
+            (1, 1),
+            |_| false,
+            |task| {
+                started.fetch_add(1, Ordering::SeqCst);
+                if task == 1 { Err(task) } else { Ok(()) }
+            },
+        );
         assert_eq!(errors, Err(vec![1]));
         assert_eq!(started.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn lanes_do_not_take_each_others_threads() {
+        let graph = TaskGraph::from_edges([(0, 2), (1, 2)]);
+        let barrier = std::sync::Barrier::new(2);
+        run::<()>(
+            &graph,
+            (1, 1),
+            |task| task == 1,
+            |task| {
+                if task < 2 {
+                    barrier.wait();
+                }
+                Ok(())
+            },
+        )
+        .unwrap();
     }
 
     #[test]
     fn independent_tasks_overlap() {
         let graph = TaskGraph::from_edges([(0, 2), (1, 2)]);
         let barrier = std::sync::Barrier::new(2);
-        run::<()>(&graph, 2, |task| {
-            if task < 2 {
-                barrier.wait();
-            }
-            Ok(())
-        })
+        run::<()>(
+            &graph,
+            (2, 1),
+            |_| false,
+            |task| {
+                if task < 2 {
+                    barrier.wait();
+                }
+                Ok(())
+            },
+        )
         .unwrap();
     }
 }

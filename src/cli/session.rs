@@ -12,7 +12,7 @@ use super::failure::{Code, Failure};
 use super::output::export;
 use super::request::Request;
 use super::workspace::{Workspace, within};
-use crate::build::{self, Built, Finished, Layers, PushCounts, Supplies, base_of};
+use crate::build::{self, Built, Finished, Layers, PushCounts, RunOptions, Supplies, base_of};
 use crate::config::{Finding, ImageFormat, Source};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
@@ -47,6 +47,8 @@ impl Session<'_> {
             ImageFormat::Oci => crate::image::Format::Oci,
             ImageFormat::Docker => crate::image::Format::Docker,
         };
+        let order: Vec<(&str, &str)> = self.workspace.edges.iter().map(|edge| (edge.dependency.as_str(), edge.service.as_str())).collect();
+        let options = RunOptions { jobs, format, order: &order };
         let pushed: Mutex<BTreeMap<String, Outcomes>> = Default::default();
         let single = |index: usize, finished: &Finished| {
             // A service for several platforms is pushed when all are there.
@@ -58,7 +60,7 @@ impl Session<'_> {
             }
             Ok(())
         };
-        let finished = build::run(self.plan, self.layers, &self.supplies, lookup, (jobs, format), single);
+        let finished = build::run(self.plan, self.layers, &self.supplies, lookup, &options, single);
         let finished = finished.map_err(|failures| self.failure(&failures))?;
         let mut done = pushed.into_inner().unwrap_or_else(PoisonError::into_inner);
         for loaded in &self.workspace.services {

@@ -13,15 +13,17 @@ use super::*;
 
 /// A repository on disk with a brik.toml and a Dockerfile in each of some directories.
 struct Repository {
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
+    root: std::path::PathBuf,
     options: LoadOptions,
 }
 
 impl Repository {
     fn new(toml: &str, dockerfiles: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let cwd = directory.path().canonicalize().unwrap();
-        let this = Self { directory, options: LoadOptions { cwd, ..LoadOptions::default() } };
+        // Below a directory of its own, so that `..` is empty too.
+        let root = directory.path().canonicalize().unwrap().join("repository");
+        let this = Self { _directory: directory, options: LoadOptions { cwd: root.clone(), ..LoadOptions::default() }, root };
         this.write(".git/HEAD", "");
         this.write("brik.toml", toml);
         dockerfiles.iter().for_each(|path| this.write(&format!("{path}/Dockerfile"), "FROM scratch\n"));
@@ -33,7 +35,7 @@ impl Repository {
     }
 
     fn write(&self, path: &str, text: &str) {
-        let path = self.directory.path().join(path);
+        let path = self.root.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }

@@ -29,7 +29,7 @@ fn brik_toml_is_found_from_any_subdirectory_and_named_from_there() {
     assert_eq!(repository.findings()[0].one_line(), "../../brik.toml:1:1: unknown key `nope`");
     repository.write("brik.toml", "members = ['services/*']");
     let config = repository.load();
-    assert_eq!(config.root, repository.directory.path().canonicalize().unwrap());
+    assert_eq!(config.root, repository.root);
     assert_eq!(names(&config.services), ["api"]);
     repository.write("services/other.toml", "");
     repository.options.file = Some("../other.toml".into());
