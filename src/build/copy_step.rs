@@ -20,7 +20,7 @@ impl Engine<'_> {
         self.layers.rung == Rung::SingleUid
     }
 
-    pub(super) fn copy(&self, op: &CopyOp, root: &Path, work: &TempDir) -> Result<(), Error> {
+    pub(super) fn copy(&self, op: &CopyOp, epoch: Option<i64>, root: &Path, work: &TempDir) -> Result<(), Error> {
         let root = open_dir(root)?;
         let owner = match &op.chown {
             Some(spec) => {
@@ -66,7 +66,7 @@ impl Engine<'_> {
                 }
                 CopySource::Inline { name, text } => {
                     let mut files = LooseFiles::new();
-                    files.add_heredoc(name, text.clone().into_bytes(), self.supplies.epoch.unwrap_or(0));
+                    files.add_heredoc(name, text.clone().into_bytes(), epoch.unwrap_or(0));
                     write(&files, &files.matches(), false)?;
                 }
                 CopySource::Url { digest, name, modified } => {

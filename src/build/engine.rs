@@ -24,8 +24,6 @@ pub struct Supplies {
     pub agents: BTreeMap<String, PathBuf>,
     pub ca_certs: Option<PathBuf>,
     pub cancel: CancelFlag,
-    /// Times of files in layers; `None` keeps them.
-    pub epoch: Option<i64>,
 }
 
 pub struct Engine<'a> {
@@ -102,17 +100,17 @@ impl<'a> Engine<'a> {
         let overlay = Overlay::mount(&lowers, Some(&upper), Some(&scratch), &root)?;
         match &step.op {
             Op::Run(run) => self.run_command(id, step, run, overlay.path(), &work)?,
-            Op::Copy(copy) => self.copy(copy, overlay.path(), &work)?,
+            Op::Copy(copy) => self.copy(copy, step.epoch, overlay.path(), &work)?,
             Op::Workdir(workdir) => self.workdir(workdir, overlay.path())?,
         }
         drop(overlay);
-        self.commit(&upper, work)
+        self.commit(step.epoch, &upper, work)
     }
 
     /// Makes a layer of an upper directory, and the directory its snapshot.
-    fn commit(&self, upper: &Path, work: TempDir) -> Result<Layer, Error> {
+    fn commit(&self, epoch: Option<i64>, upper: &Path, work: TempDir) -> Result<Layer, Error> {
         let store = self.layers.store;
-        let mtime = match self.supplies.epoch {
+        let mtime = match epoch {
             Some(epoch) => {
                 normalise_mtimes(upper, epoch)?;
                 Mtime::Normalized(epoch)

@@ -34,7 +34,6 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let inside = sandbox::inside();
     let request = Request::new(global, args)?;
     let redactor = Redactor::new();
-    let given = Given::read(&request.config, &request.env, &redactor)?;
     let store = Store::open(&global.store_path(&request.env)?).map_err(|error| Failure::failed(error.to_string()))?;
     let client = client(&request, &redactor)?;
     let git = GitFacts::read(&request.config.root, &request.env);
@@ -44,12 +43,11 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     }
     let stat_cache = Arc::new(StatCache::load(&store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex())));
     let remote = RemoteSources::new(&client, &store);
-    let targets = targets(&workspace);
+    let targets = targets(&request, &workspace)?;
     remote.prefetch(&workspace.images(&targets));
     let options = Options {
         build_platform: Platform::host(),
         no_cache: args.no_cache,
-        epoch: request.epoch,
         hosts: request.hosts.clone(),
         shm_size: request.shm_size,
         names: &workspace.names,
@@ -65,6 +63,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         drop(store);
         return enter_sandbox().map(|code| code.unwrap_or(ExitCode::SUCCESS));
     }
+    let given = Given::read(&request.config, &request.env, &redactor)?;
+    learn(&redactor, &client)?;
     store.reclaim();
 
     let reporter = reporter(global, &redactor)?;
@@ -87,13 +87,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         plan: &plan,
         layers: Layers { store: &store, client: &client, reporter: &reporter, rung },
         redactor: &redactor,
-        supplies: Supplies {
-            secrets: given.secrets,
-            agents: given.agents,
-            ca_certs: request.config.build.ca_certs.clone(),
-            cancel,
-            epoch: request.epoch,
-        },
+        supplies: Supplies { secrets: given.secrets, agents: given.agents, ca_certs: request.config.build.ca_certs.clone(), cancel },
         started,
     };
     let result = session.build(&lookup);
@@ -106,27 +100,35 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
 fn client(request: &Request, redactor: &Redactor) -> Result<Client, Failure> {
     let host = request.config.registry.as_deref().map(|registry| registry.split('/').next().unwrap_or(registry));
     let credentials = Credentials::discover(request.env.clone(), host);
-    for secret in credentials.secrets() {
-        redactor.add(secret.as_bytes()).map_err(|error| Failure::usage(error.to_string()))?;
-    }
     let registries = request.config.registries.iter().map(|(host, options)| {
         (host.clone(), RegistryOptions { mirror: options.mirror.clone(), insecure: options.insecure, ca: options.ca.clone() })
     });
     let options = ClientOptions { registries: registries.collect(), credentials: Arc::new(credentials), ..ClientOptions::default() };
-    Client::new(options).map_err(|error| Failure::failed(error.to_string()))
+    let client = Client::new(options).map_err(|error| Failure::failed(error.to_string()))?;
+    learn(redactor, &client)?;
+    Ok(client)
 }
 
-fn targets(workspace: &Workspace) -> Vec<Target> {
-    let target = |loaded: &Loaded| Target {
-        service: loaded.service.name.clone(),
-        image: loaded.service.image.clone(),
-        context: loaded.service.context.clone(),
-        dockerfile: loaded.dockerfile.clone(),
-        target: loaded.service.target.clone(),
-        args: loaded.service.args.clone(),
-        labels: loaded.service.labels.clone(),
-        contexts: loaded.service.contexts.iter().map(|(name, context)| (name.to_ascii_lowercase(), context.clone())).collect(),
-        platforms: loaded.service.platforms.clone(),
+/// Makes the credentials that are known by now unsayable. Helpers answer late, so this is done again before anything is told.
+pub fn learn(redactor: &Redactor, client: &Client) -> Result<(), Failure> {
+    let secrets = client.credentials().secrets();
+    secrets.iter().try_for_each(|secret| redactor.add(secret.as_bytes())).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Failure> {
+    let target = |loaded: &Loaded| {
+        Ok(Target {
+            service: loaded.service.name.clone(),
+            image: loaded.service.image.clone(),
+            context: loaded.service.context.clone(),
+            dockerfile: loaded.dockerfile.clone(),
+            target: loaded.service.target.clone(),
+            args: loaded.service.args.clone(),
+            labels: loaded.service.labels.clone(),
+            contexts: loaded.service.contexts.iter().map(|(name, context)| (name.to_ascii_lowercase(), context.clone())).collect(),
+            platforms: loaded.service.platforms.clone(),
+            epoch: request.epoch(loaded.service)?,
+        })
     };
     workspace.services.iter().map(target).collect()
 }

@@ -7,7 +7,7 @@ use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::output::Destination;
 use super::{environment, one_image, size};
-use crate::config::{Config, Findings, LoadOptions, Timestamps, load};
+use crate::config::{Config, Findings, LoadOptions, Service, Timestamps, load};
 use crate::plan;
 
 /// 1980-01-02: the earliest day that every archive format and time zone can hold.
@@ -22,8 +22,6 @@ pub struct Request {
     pub hosts: Vec<(String, std::net::IpAddr)>,
     /// Bytes.
     pub shm_size: Option<u64>,
-    /// Seconds since 1970; `None` keeps the times of files.
-    pub epoch: Option<i64>,
     pub progress: Progress,
     pub cwd: PathBuf,
     pub env: BTreeMap<String, String>,
@@ -55,15 +53,6 @@ impl Request {
             let jobs = std::num::NonZeroUsize::new(jobs).ok_or_else(|| Failure::usage("--jobs 0: at least one is needed"))?;
             config.build.jobs = Some(jobs);
         }
-        let source_date =
-            config.services.values().find_map(|service| service.args.get("SOURCE_DATE_EPOCH")).or_else(|| env.get("SOURCE_DATE_EPOCH"));
-        let epoch = match (config.build.timestamps, source_date) {
-            (Timestamps::Preserve, _) => None,
-            (_, Some(text)) => {
-                Some(text.parse().map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))?)
-            }
-            _ => Some(DEFAULT_EPOCH),
-        };
         let shm_size =
             args.image.shm_size.as_deref().map(|text| {
                 size::parse_bytes(text).ok_or_else(|| Failure::usage(format!("--shm-size {text:?}: expected a size, as in 128m")))
@@ -73,12 +62,28 @@ impl Request {
             destinations: args.output.iter().map(|text| Destination::parse(text, &cwd)).collect::<Result<_, _>>()?,
             hosts: args.image.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
             shm_size: shm_size.transpose()?,
-            epoch,
             progress: global.progress,
             cwd,
             env,
             config,
         })
+    }
+}
+
+impl Request {
+    /// The times of a service's files and configuration: seconds since 1970, or `None` to keep those of files.
+    pub fn epoch(&self, service: &Service) -> Result<Option<i64>, Failure> {
+        let given = service.args.get("SOURCE_DATE_EPOCH").or_else(|| self.env.get("SOURCE_DATE_EPOCH")).filter(|text| !text.is_empty());
+        match (self.config.build.timestamps, given) {
+            (Timestamps::Preserve, _) => Ok(None),
+            (Timestamps::Normalized, None) => Ok(Some(DEFAULT_EPOCH)),
+            // BuildKit also takes `context` and names of stages here; those keep the default.
+            (Timestamps::Normalized, Some(text)) => match text.parse() {
+                Ok(seconds) => Ok(Some(seconds)),
+                Err(_) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(Some(DEFAULT_EPOCH)),
+                Err(_) => Err(Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970"))),
+            },
+        }
     }
 }
 

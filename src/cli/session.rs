@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::args::{BuildArgs, Format, Progress};
+use super::build::learn;
 use super::failure::{Code, Failure};
 use super::output::export;
 use super::request::Request;
@@ -41,6 +42,7 @@ impl Session<'_> {
     pub fn build(&self, lookup: &build::Lookup) -> Result<(), Failure> {
         if self.args.push && !lookup.run.is_empty() {
             self.preflight()?;
+            learn(self.redactor, self.layers.client)?;
         }
         let jobs = self.request.config.build.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
         let format = match self.request.config.build.format {

@@ -21,8 +21,6 @@ use crate::source::{Context, IgnoreFile, StatCache};
 pub struct Options<'a> {
     pub build_platform: Platform,
     pub no_cache: bool,
-    /// Seconds since 1970 that files and configurations are dated with; `None` keeps the times of files.
-    pub epoch: Option<i64>,
     pub hosts: Vec<(String, IpAddr)>,
     pub shm_size: Option<u64>,
     pub names: &'a ServiceNames,
@@ -40,6 +38,8 @@ pub struct Target {
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    /// Seconds since 1970 that files and configurations are dated with; `None` keeps the times of files.
+    pub epoch: Option<i64>,
     /// By lower-case name.
     pub contexts: BTreeMap<String, NamedContext>,
     pub platforms: Vec<Platform>,
@@ -72,7 +72,7 @@ impl<'a> Planner<'a> {
         let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &contexts)?;
         let mut state = StagePlanner::new(self, target, platform, &survey).run()?;
         state.image.config.labels.extend(target.labels.clone());
-        if let Some(epoch) = self.options.epoch {
+        if let Some(epoch) = target.epoch {
             let created = rfc3339(epoch);
             state.image.created = Some(created.clone());
             state.image.history.iter_mut().filter(|entry| entry.created.is_none()).for_each(|entry| entry.created = Some(created.clone()));

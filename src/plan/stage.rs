@@ -224,7 +224,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         if !independent {
             inputs.add("parent", self.planner.root_key(parent));
         }
-        inputs.add("timestamps", self.planner.options.epoch.map_or_else(|| "preserved".to_owned(), |epoch| epoch.to_string()));
+        inputs.add("timestamps", self.target.epoch.map_or_else(|| "preserved".to_owned(), |epoch| epoch.to_string()));
         let span = current.trigger_at.unwrap_or(instruction.statement.span);
         let line = self.dockerfile.text[..span.start.min(self.dockerfile.text.len())].matches('\n').count() + 1;
         let step = Step {
@@ -238,6 +238,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             position: format!("{} {}/{}", current.label, current.position.0, current.position.1),
             services: vec![self.target.service.clone()],
             location: Location { dockerfile: self.dockerfile.path.clone(), line, span: span.range() },
+            epoch: self.target.epoch,
             no_cache: self.planner.options.no_cache,
         };
         current.state.root = Root::Step(self.planner.add_step(&self.target.service, step));

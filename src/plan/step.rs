@@ -40,6 +40,8 @@ pub struct Step {
     /// Services that need it, in the order of planning.
     pub services: Vec<String>,
     pub location: Location,
+    /// Seconds since 1970 that files of the layer are dated with; `None` keeps their times.
+    pub epoch: Option<i64>,
     /// Run it whatever the cache knows.
     pub no_cache: bool,
 }
