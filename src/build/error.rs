@@ -60,15 +60,15 @@ pub struct Failure {
     pub step: Option<StepId>,
     /// The service whose push or export failed.
     pub service: Option<String>,
-    pub error: Error,
+    pub error: Box<Error>,
 }
 
 impl Failure {
     pub fn of_step(step: StepId, error: impl Into<Error>) -> Self {
-        Self { step: Some(step), service: None, error: error.into() }
+        Self { step: Some(step), service: None, error: Box::new(error.into()) }
     }
 
     pub fn of_service(service: &str, error: impl Into<Error>) -> Self {
-        Self { step: None, service: Some(service.to_owned()), error: error.into() }
+        Self { step: None, service: Some(service.to_owned()), error: Box::new(error.into()) }
     }
 }

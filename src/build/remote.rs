@@ -16,11 +16,12 @@ const MAX_CONFIG: u64 = 8 << 20;
 pub struct RemoteSources<'a> {
     client: &'a Client,
     store: &'a Store,
-    bases: Mutex<HashMap<(Reference, Platform), Answer<Arc<BaseImage>>>>,
-    downloads: Mutex<HashMap<String, Answer<Download>>>,
+    bases: Answers<(Reference, Platform), Arc<BaseImage>>,
+    downloads: Answers<String, Download>,
 }
 
-type Answer<T> = Arc<OnceLock<Result<T, String>>>;
+/// Whoever asks while an answer is under way waits for it.
+type Answers<K, T> = Mutex<HashMap<K, Arc<OnceLock<Result<T, String>>>>>;
 
 /// The documents of an image, by the digest of its manifest.
 #[derive(Serialize, Deserialize)]

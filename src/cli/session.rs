@@ -145,10 +145,10 @@ impl Session<'_> {
 
     fn failure(&self, failures: &[build::Failure]) -> Failure {
         self.layers.reporter.finish();
-        if self.supplies.cancel.is_cancelled() || failures.iter().all(|failure| matches!(failure.error, build::Error::Cancelled)) {
+        if self.supplies.cancel.is_cancelled() || failures.iter().all(|failure| matches!(*failure.error, build::Error::Cancelled)) {
             return Failure::interrupted();
         }
-        let real = failures.iter().filter(|failure| !matches!(failure.error, build::Error::Cancelled));
+        let real = failures.iter().filter(|failure| !matches!(*failure.error, build::Error::Cancelled));
         let findings: Vec<Finding> = real.map(|failure| self.finding(failure)).collect();
         Failure::findings(Code::Failed, &findings, Some(self.redactor))
     }

@@ -11,7 +11,7 @@ use crate::dockerfile::WordError;
 pub struct Error {
     pub dockerfile: PathBuf,
     pub span: Range<usize>,
-    pub kind: ErrorKind,
+    pub kind: Box<ErrorKind>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum ErrorKind {
 impl Error {
     /// What to do about it, where that can be said.
     pub fn help(&self) -> Option<String> {
-        match &self.kind {
+        match &*self.kind {
             ErrorKind::UnknownTarget { stages, .. } if !stages.is_empty() => Some(format!("the stages are: {}", stages.join(", "))),
             ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
             ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),

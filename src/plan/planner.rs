@@ -195,7 +195,10 @@ impl<'a> Planner<'a> {
         let state = self.finished.get(&(service.to_owned(), platform.clone()));
         let reason = || format!("service {service} is not built for {platform}; add the platform to it");
         let image = |state: &StageState| StageState::on(state.root, state.image.clone(), state.platform.clone());
-        state.map(image).map(Outside::State).ok_or_else(|| ErrorKind::Base { name: name.to_owned(), reason: reason() })
+        state
+            .map(image)
+            .map(|state| Outside::State(Box::new(state)))
+            .ok_or_else(|| ErrorKind::Base { name: name.to_owned(), reason: reason() })
     }
 
     fn image(&mut self, reference: &Reference, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
@@ -205,13 +208,13 @@ impl<'a> Planner<'a> {
         // Its own layers are listed again when the image that is built on it is put together.
         config.rootfs.diff_ids.clear();
         let root = if image.config.rootfs.diff_ids.is_empty() { Root::Scratch } else { Root::Base(self.base(image)) };
-        Ok(Outside::State(StageState::on(root, config, platform.clone())))
+        Ok(Outside::State(Box::new(StageState::on(root, config, platform.clone()))))
     }
 }
 
 /// What a name from outside means.
 pub(super) enum Outside {
-    State(StageState),
+    State(Box<StageState>),
     Directory(PathBuf),
 }
 

@@ -276,11 +276,16 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 self.read(stage)?;
             }
             let later = || ErrorKind::StageLater { from: name.to_owned(), stage: current.label.clone() };
-            return self.done.get(&stage).cloned().map(Outside::State).ok_or_else(|| self.dockerfile.error(span, later()));
+            return self
+                .done
+                .get(&stage)
+                .cloned()
+                .map(|state| Outside::State(Box::new(state)))
+                .ok_or_else(|| self.dockerfile.error(span, later()));
         }
         if name == "scratch" {
             let platform = current.state.platform.clone();
-            return Ok(Outside::State(StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform)));
+            return Ok(Outside::State(Box::new(StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform))));
         }
         let platform = self.platform.clone();
         self.planner.outside(self.target, name, &platform).map_err(|kind| self.dockerfile.error(span, kind))

@@ -67,7 +67,7 @@ impl Dockerfile {
     }
 
     pub fn error(&self, span: Span, kind: impl Into<ErrorKind>) -> Error {
-        Error { dockerfile: self.path.clone(), span: span.range(), kind: kind.into() }
+        Error { dockerfile: self.path.clone(), span: span.range(), kind: Box::new(kind.into()) }
     }
 
     /// The name of a stage, or its index as BuildKit shows it.
