@@ -110,7 +110,7 @@ impl Session<'_> {
         let row = Row {
             service: service.to_owned(),
             platform: built.first().map_or_else(Platform::host, |image| image.platform.clone()),
-            reference: loaded.service.image.clone(),
+            reference: loaded.tags.first().map_or_else(|| loaded.service.image.clone(), |tag| loaded.service.image.with_tag(tag)),
             tags: loaded.tags.clone(),
             digest: Some(digest),
             steps_run: sum(|f| f.steps_run),
@@ -187,7 +187,7 @@ impl Session<'_> {
             requests: counts.requests,
             bytes_up: counts.bytes_up,
             bytes_down: counts.bytes_down,
-            bytes_mounted: counts.mounted,
+            mounted: counts.mounted,
             elapsed: self.started.elapsed().as_secs_f64(),
         };
         self.layers.reporter.finish();

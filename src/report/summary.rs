@@ -13,8 +13,8 @@ pub struct Summary {
     pub requests: u64,
     pub bytes_up: u64,
     pub bytes_down: u64,
-    /// Bytes that a cross-repository mount saved from being sent.
-    pub bytes_mounted: u64,
+    /// Blobs that a cross-repository mount saved from being sent.
+    pub mounted: u64,
     pub elapsed: f64,
 }
 
@@ -38,16 +38,17 @@ pub struct Row {
     pub outcome: Outcome,
 }
 
-const COLUMNS: [&str; 7] = ["service", "platform", "outcome", "ran", "pushed", "time", "digest"];
+const COLUMNS: [&str; 6] = ["service", "reference", "ran+cached", "push+mount+skip", "time", "digest"];
 /// Columns that may be shortened, in the middle, down to this width.
-const SHRINKABLE: [(usize, usize); 2] = [(0, 8), (1, 8)];
+const SHRINKABLE: [(usize, usize); 2] = [(1, 12), (0, 8)];
 
 impl Summary {
-    /// A table of at most `columns` (from 72 on): Steps that ran and Layers that were pushed, of all. Then a line of totals.
+    /// A table of at most `columns` (from 80 on): Steps that ran and were cached; Layers that were pushed, mounted, and there already.
+    /// Then a line of totals.
     pub fn table(&self, columns: usize) -> String {
-        let mut lines: Vec<[String; 7]> = vec![COLUMNS.map(str::to_owned)];
+        let mut lines: Vec<[String; 6]> = vec![COLUMNS.map(str::to_owned)];
         lines.extend(self.rows.iter().map(Row::cells));
-        let mut widths: [usize; 7] = std::array::from_fn(|i| lines.iter().map(|cells| width(&cells[i])).max().unwrap_or(0));
+        let mut widths: [usize; 6] = std::array::from_fn(|i| lines.iter().map(|cells| width(&cells[i])).max().unwrap_or(0));
         for (column, least) in SHRINKABLE {
             let excess = (widths.iter().sum::<usize>() + 2 * (widths.len() - 1)).saturating_sub(columns);
             widths[column] -= excess.min(widths[column].saturating_sub(least));
@@ -65,17 +66,18 @@ impl Summary {
             self.requests,
             text::bytes(self.bytes_up),
             text::bytes(self.bytes_down),
-            text::bytes(self.bytes_mounted)
+            self.mounted
         ));
         out
     }
 
-    /// One `reference@digest` a line for each image that exists now; an image of several platforms is named once.
+    /// One `reference@digest` a line for each image that exists now; an image of several platforms is named once. There is no tag in it:
+    /// a digest needs none, and not every tool takes both.
     pub fn results(&self) -> String {
         let mut lines: Vec<String> = Vec::new();
         for row in &self.rows {
             if let Some(digest) = row.digest {
-                let line = format!("{}\n", row.reference.with_digest(digest));
+                let line = format!("{}@{digest}\n", row.reference.name());
                 if !lines.contains(&line) {
                     lines.push(line);
                 }
@@ -98,15 +100,12 @@ impl Summary {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 7] {
-        let steps = self.steps_run + self.steps_cached;
-        let layers = self.layers_pushed + self.layers_mounted + self.layers_skipped;
+    fn cells(&self) -> [String; 6] {
         [
             self.service.clone(),
-            self.platform.to_string(),
-            self.outcome.as_str().to_owned(),
-            format!("{} of {steps}", self.steps_run),
-            format!("{} of {layers}", self.layers_pushed),
+            self.reference.to_string(),
+            format!("{}+{}", self.steps_run, self.steps_cached),
+            format!("{}+{}+{}", self.layers_pushed, self.layers_mounted, self.layers_skipped),
             text::seconds(self.seconds),
             self.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()),
         ]
@@ -140,7 +139,7 @@ mod tests {
             row("api", "linux/arm64", Outcome::Built),
             row("worker", "linux/amd64", Outcome::Failed),
         ];
-        Summary { rows, requests: 41, bytes_up: 12_345_678, bytes_down: 0, bytes_mounted: 4_500, elapsed: 72.3 }
+        Summary { rows, requests: 41, bytes_up: 12_345_678, bytes_down: 0, mounted: 3, elapsed: 72.3 }
     }
 
     #[test]
@@ -149,11 +148,11 @@ mod tests {
         assert_eq!(
             summary().table(80),
             format!(
-                "service  platform     outcome  ran      pushed  time   digest\n\
-                 api      linux/amd64  built    3 of 12  2 of 7  12.3s  {digest}\n\
-                 api      linux/arm64  built    3 of 12  2 of 7  12.3s  {digest}\n\
-                 worker   linux/amd64  failed   3 of 12  2 of 7  12.3s  -\n\
-                 2 services in 1m12s: 41 requests, 12.3 MB up, 0 B down, 4.5 kB mounted\n"
+                "service  reference              ran+cached  push+mount+skip  time   digest\n\
+                 api      ghcr.io/br..a-0123456  3+9         2+1+4            12.3s  {digest}\n\
+                 api      ghcr.io/br..a-0123456  3+9         2+1+4            12.3s  {digest}\n\
+                 worker   ghcr.io/br..a-0123456  3+9         2+1+4            12.3s  -\n\
+                 2 services in 1m12s: 41 requests, 12.3 MB up, 0 B down, 3 mounted\n"
             )
         );
     }
@@ -163,12 +162,12 @@ mod tests {
         let rows = vec![row("a-service-with-a-rather-long-name-java", "linux/arm/v7", Outcome::Cancelled)];
         let table = Summary { rows, ..summary() }.table(80);
         assert!(table.lines().all(|line| width(line) <= 80), "{table}");
-        assert!(table.contains("a-servic..me-java  linux/arm/v7  cancelled"), "{table}");
+        assert!(table.contains("ghcr...23456"), "{table}");
     }
 
     #[test]
     fn results_are_pullable_references_of_what_was_built() {
-        let expected = format!("ghcr.io/brikbyte-studios/api:sha-0123456@{}\n", Digest::of(b"api"));
+        let expected = format!("ghcr.io/brikbyte-studios/api@{}\n", Digest::of(b"api"));
         assert_eq!(summary().results(), expected);
     }
 
