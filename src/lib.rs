@@ -1,4 +1,82 @@
-//! brik: daemonless, rootless container builds for monorepos.
+//! brik: daemonless, rootless container builds for monorepos. This page is the map; every room's `mod.rs` is the map of that room.
+//!
+//! # Rooms
+//!
+//! Data flows one way. Rooms that read or think return values and findings; only rooms that act touch the network, the store or the
+//! kernel; only `report` and `cli` talk. There is no room for helpers: a helper without a room means that a room is missing.
+//!
+//! ```text
+//!  in        brik.toml      git + contexts     Dockerfiles
+//!                |                |                 |
+//!  READ       config            source          dockerfile
+//!                \________________|_________________/
+//!  THINK                         plan                 services -> Steps -> CacheKeys
+//!                                 |
+//!  ACT                          build                 Steps -> layers -> images -> pushes
+//!                          /      |      \
+//!                     registry  store   image
+//!                                 |
+//!  TELL            report (events -> tty | plain | json)      cli (commands, diagnostics, exit codes)
+//!  GROUND          oci (the vocabulary that every room speaks)
+//! ```
+//!
+//! | room | does | may use |
+//! |---|---|---|
+//! | [`oci`] | Digest, DiffId, Reference, Descriptor, Platform, Manifest, Index, ImageConfig; no I/O | - |
+//! | [`config`] | brik.toml in its layers -> `Config`; findings on their bytes; the schema | oci |
+//! | [`source`] | git facts, ignore files, contexts walked once and hashed lazily | oci |
+//! | [`dockerfile`] | text -> instructions -> stages; word expansion; never opens a file | oci |
+//! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
+//! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |
+//! | [`registry`] | the distribution-spec client; the only asynchronous room, with blocking doors | oci store report |
+//! | [`cache`] | results of Steps in a registry, beside those in the store; still empty | oci plan store registry report |
+//! | [`image`] | reproducible layers, unpacking, manifests, OCI layouts, docker archives | oci store |
+//! | [`build`] | lookup, scheduler, Steps, sandbox, push | oci source plan store image registry cache report |
+//! | [`report`] | events, renderers, redaction, summaries | oci plan |
+//! | [`cli`] | one file a command; nobody uses cli | all |
+//!
+//! Words mean one thing everywhere: a `Service` is what brik.toml promises; a `Step` is the smallest thing that runs and is cached;
+//! a `CacheKey` identifies a Step by what goes into it; a `Digest` names compressed bytes and a `DiffId` an uncompressed layer; a
+//! `Snapshot` is a layer unpacked.
+//!
+//! # The life of a build
+//!
+//! `brik build --push` goes through these places, in this order:
+//!
+//! 1. `cli::request` loads brik.toml (`config::load`) or makes a `Config` of the flags (`cli::one_image`); `cli::secrets` tells the
+//!    redactor what may never be shown.
+//! 2. `cli::workspace` parses the Dockerfiles, infers the edges between services (`plan::graph`) and renders tags. `brik check` ends here.
+//! 3. `build::remote` asks registries for the digests and configs of the base images. No layer is pulled yet.
+//! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
+//! 5. `build::lookup` asks the store for finished images, then for Steps: what is left has to run. If nothing is left, 6 is skipped.
+//! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there), credentials and write permission
+//!    are tried, and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), an overlay is mounted, the
+//!    Step works in it (`run_step`, `copy_step`), its upper directory becomes a layer, a record and a snapshot.
+//! 7. `build::finish` assembles each image as soon as its Steps are done and pushes it: layers, config, manifest, tags.
+//! 8. `cli::session` prints the table on stderr and `reference@digest` on stdout.
+//!
+//! # Files on the user's disk
+//!
+//! | path | owner | content |
+//! |---|---|---|
+//! | `brik.toml`, `brik.<env>.toml` | the user; [`config`] reads | services; every key is in `brik.toml.example` |
+//! | `$XDG_CACHE_HOME/brik` or `--store` | [`store`], which documents it; nothing else writes there | everything that brik remembers |
+//! | `oci:DIR`, `docker:FILE`, `--metadata-file` | [`image`], [`report`] | what the user asked for |
+//! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads | credentials |
+//!
+//! brik writes nowhere else: contexts are only read, and mounts live in namespaces that end with the process.
+//!
+//! # Where things are added
+//!
+//! | what | where |
+//! |---|---|
+//! | a command | `cli/<name>.rs` and a variant of `cli::args::Command` |
+//! | a key of brik.toml | `config/model.rs` (from which the schema is made), `config/types.rs`, `brik.toml.example` |
+//! | an instruction or flag | `dockerfile/ast.rs`; matches without `_` lead through the rest |
+//! | an input of a CacheKey | where the Step is planned (`plan/run.rs`, `plan/copy.rs`), and the table in `plan/key.rs` |
+//! | an event | `report/event.rs`, and a line in each renderer |
+//! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
+//! | an error | the room's own `thiserror` enum; text for people and exit codes are made in `cli` only |
 
 pub mod build;
 pub mod cache;

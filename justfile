@@ -1,0 +1,29 @@
+# Recipes for those who have `just`; each is what CI runs.
+
+# What a change has to pass: formatting, lints, documentation, tests.
+check: fmt-check lint doc test
+
+# Every test, as root (where it is root) and as an unprivileged user.
+test:
+    ./tests/run
+
+# Unit tests of one room, as in `just unit plan`.
+unit room="":
+    cargo test --locked --lib {{ room }}
+
+# The example monorepo, built and pushed to a registry on loopback, twice.
+run:
+    ./examples/run
+
+fmt:
+    cargo fmt
+
+fmt-check:
+    cargo fmt --check
+
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# The map that newcomers read first.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
