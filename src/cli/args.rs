@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     about = "Build the container images of a monorepo: daemonless, rootless, in parallel, from one shared cache",
     disable_help_subcommand = true,
+    arg_required_else_help = true,
     after_help = "Exit codes: 0 ok, 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted."
 )]
 pub struct Cli {
@@ -39,7 +40,7 @@ pub struct Global {
     /// How progress is told on stderr
     #[arg(long, value_enum, default_value_t, value_name = "MODE", global = true)]
     pub progress: Progress,
-    /// Tell more; twice for requests and timings
+    /// Tell more: every layer that is pulled or pushed
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
 }

@@ -76,6 +76,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     if !lookup.run.is_empty() {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
         rung.notice().into_iter().for_each(|notice| reporter.notice(notice));
+        let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
+        ours.for_each(|(_, missing)| reporter.warning(missing.clone()));
     }
     reporter
         .emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });

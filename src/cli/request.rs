@@ -31,6 +31,9 @@ impl Request {
     pub fn new(global: &Global, args: &BuildArgs) -> Result<Self, Failure> {
         let (cwd, env) = (global.cwd()?, environment());
         let (mut config, tags) = match &args.image.image {
+            Some(_) if global.config.is_some() || !global.set.is_empty() => {
+                return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));
+            }
             Some(image) => one_image::config(args, image, &cwd, &env).map(|(config, tags)| (config, Some(tags)))?,
             None => {
                 let options = LoadOptions {

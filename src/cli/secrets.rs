@@ -11,6 +11,8 @@ use crate::report::Redactor;
 pub struct Given {
     pub secrets: BTreeMap<String, Vec<u8>>,
     pub agents: BTreeMap<String, PathBuf>,
+    /// By service: what was listed and has no value.
+    pub missing: Vec<(String, String)>,
 }
 
 impl Given {
@@ -27,6 +29,9 @@ impl Given {
                         Some(std::fs::read(path).map_err(refuse)?)
                     }
                 };
+                if let (None, SecretSource::Variable(name)) = (&value, &secret.source) {
+                    given.missing.push((service.name.clone(), format!("secret {:?} of {}: ${name} is not set", secret.id, service.name)));
+                }
                 if let Some(value) = value {
                     redactor.add(&value).map_err(|error| Failure::usage(format!("secret {:?}: {error}", secret.id)))?;
                     given.secrets.insert(secret.id.clone(), value);

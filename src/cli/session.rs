@@ -161,7 +161,7 @@ impl Session<'_> {
             return Finding::error("brik::build::failed", format!("{service}: {text}")).maybe_help(help);
         };
         let finding =
-            Finding::error("brik::build::failed", format!("[{}] {}: {text}", step.services.join(", "), step.position)).maybe_help(help);
+            Finding::error("brik::build::failed", format!("[{} {}] {text}", step.services.join(", "), step.position)).maybe_help(help);
         let dockerfile =
             self.workspace.services.iter().map(|loaded| &loaded.dockerfile).find(|dockerfile| dockerfile.path == step.location.dockerfile);
         match dockerfile {

@@ -43,7 +43,9 @@ impl<'c> Workspace<'c> {
                     Err(error) => {
                         let wanted = selected.is_empty() || selected.iter().any(|s| s == name);
                         if wanted {
-                            findings.push(Finding::error("brik::tags::none", error.to_string()).at(service.location.clone()));
+                            let finding = Finding::error("brik::tags::none", error.to_string()).at(service.location.clone());
+                            findings
+                                .push(finding.help("commit first, pass --tags, or add a template that always has a value, as in \"dev\""));
                         }
                         Vec::new()
                     }

@@ -60,10 +60,10 @@ impl Summary {
             out.push('\n');
         }
         out.push_str(&format!(
-            "{} in {}: {} requests, {} up, {} down, {} mounted\n",
-            self.services(),
+            "{} in {}: {}, {} up, {} down, {} mounted\n",
+            count(self.services(), "service"),
             text::seconds(self.elapsed),
-            self.requests,
+            count(self.requests, "request"),
             text::bytes(self.bytes_up),
             text::bytes(self.bytes_down),
             self.mounted
@@ -91,12 +91,16 @@ impl Summary {
         serde_json::to_string_pretty(self)
     }
 
-    fn services(&self) -> String {
+    fn services(&self) -> u64 {
         let mut names: Vec<&str> = self.rows.iter().map(|row| row.service.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        format!("{} service{}", names.len(), if names.len() == 1 { "" } else { "s" })
+        names.len() as u64
     }
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl Row {
