@@ -53,7 +53,7 @@
 //!    are tried, and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), an overlay is mounted, the
 //!    Step works in it (`run_step`, `copy_step`), its upper directory becomes a layer, a record and a snapshot.
 //! 7. `build::finish` assembles each image as soon as its Steps are done and pushes it: layers, config, manifest, tags.
-//! 8. `cli::session` prints the table on stderr and `reference@digest` on stdout.
+//! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
 //!
 //! # Files on the user's disk
 //!

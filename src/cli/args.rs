@@ -101,7 +101,7 @@ pub struct BuildArgs {
     /// Write digests and names of the images as bake does
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
-    /// What stdout carries: one reference@digest a line, or JSON
+    /// What stdout carries: one name@digest a line, or JSON
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     #[command(flatten)]
