@@ -96,7 +96,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let success = result.is_ok();
     reporter.emit(Event::Finished { success, seconds: started.elapsed().as_secs_f64() });
     reporter.finish();
-    result.map(|()| ExitCode::SUCCESS)
+    session.tell(&result?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn client(request: &Request, redactor: &Redactor) -> Result<Client, Failure> {

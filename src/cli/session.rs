@@ -31,6 +31,12 @@ pub struct Session<'a> {
     pub started: Instant,
 }
 
+/// What a build has brought.
+pub struct Results {
+    done: BTreeMap<String, Outcomes>,
+    finished: BTreeMap<usize, Finished>,
+}
+
 /// A service when all its platforms are done.
 struct Outcomes {
     row: Row,
@@ -38,8 +44,8 @@ struct Outcomes {
 }
 
 impl Session<'_> {
-    /// Runs what has to run; pushes and exports what is finished; tells the results.
-    pub fn build(&self, lookup: &build::Lookup) -> Result<(), Failure> {
+    /// Runs what has to run; pushes and exports what is finished.
+    pub fn build(&self, lookup: &build::Lookup) -> Result<Results, Failure> {
         if self.args.push && !lookup.run.is_empty() {
             self.preflight()?;
             learn(self.redactor, self.layers.client)?;
@@ -76,7 +82,7 @@ impl Session<'_> {
         for destination in &self.request.destinations {
             export(&self.layers, destination, self.workspace, self.plan, &finished).map_err(Failure::failed)?;
         }
-        self.tell_results(done, &finished)
+        Ok(Results { done, finished })
     }
 
     fn images_of<'f>(&self, images: &[(usize, &'f Finished)]) -> Vec<Built<'f>>
@@ -144,7 +150,6 @@ impl Session<'_> {
     }
 
     fn failure(&self, failures: &[build::Failure]) -> Failure {
-        self.layers.reporter.finish();
         if self.supplies.cancel.is_cancelled() || failures.iter().all(|failure| matches!(*failure.error, build::Error::Cancelled)) {
             return Failure::interrupted();
         }
@@ -174,8 +179,9 @@ impl Session<'_> {
         }
     }
 
-    /// stdout: results. stderr: the table.
-    fn tell_results(&self, done: BTreeMap<String, Outcomes>, finished: &BTreeMap<usize, Finished>) -> Result<(), Failure> {
+    /// stdout: results. stderr: the table. The reporter has finished by now.
+    pub fn tell(&self, results: &Results) -> Result<(), Failure> {
+        let Results { done, finished } = results;
         let counts = self.layers.client.counters();
         let summary = Summary {
             rows: self
@@ -190,9 +196,8 @@ impl Session<'_> {
             mounted: counts.mounted,
             elapsed: self.started.elapsed().as_secs_f64(),
         };
-        self.layers.reporter.finish();
         if let Some(path) = &self.args.metadata_file {
-            self.write_metadata(&self.request.cwd.join(path), &done, finished)?;
+            self.write_metadata(&self.request.cwd.join(path), done, finished)?;
         }
         let text = match self.args.format {
             Format::Human => summary.results(),

@@ -152,7 +152,7 @@ impl Shape {
 mod tests {
     use super::*;
 
-    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/brik.schema.json");
+    const FILE: &str = "schema/brik.schema.json";
 
     #[test]
     fn the_schema_file_is_what_the_types_say() {

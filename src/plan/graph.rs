@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graphmap::DiGraphMap;
+use petgraph::visit::Reversed;
 
 use crate::oci::Reference;
 
@@ -57,7 +58,7 @@ impl ServiceNames {
     }
 }
 
-/// The services in an order in which each comes after those that it needs, or a cycle as a path of names that ends where it began.
+/// The services in an order in which each comes after those that it needs and else by name, or a cycle as a path of names that ends where it began.
 pub fn order<'a>(services: impl Iterator<Item = &'a str>, edges: &'a [Edge]) -> Result<Vec<&'a str>, Vec<String>> {
     let mut graph: DiGraphMap<&str, ()> = DiGraphMap::new();
     for service in services {
@@ -66,7 +67,10 @@ pub fn order<'a>(services: impl Iterator<Item = &'a str>, edges: &'a [Edge]) -> 
     for edge in edges {
         graph.add_edge(&edge.dependency, &edge.service, ());
     }
-    toposort(&graph, None).map_err(|_| cycle(&graph))
+    // From those that need to what is needed: a depth-first order then ends with the first names, and is read from its end.
+    let mut order = toposort(Reversed(&graph), None).map_err(|_| cycle(&graph))?;
+    order.reverse();
+    Ok(order)
 }
 
 /// A shortest way round within the first strongly connected component, in the direction "needs".
@@ -114,6 +118,11 @@ mod tests {
         let edges = [edge("api", "base"), edge("web", "api")];
         let order = order(["web", "api", "base"].into_iter(), &edges).unwrap();
         assert_eq!(order, ["base", "api", "web"]);
+    }
+
+    #[test]
+    fn services_that_need_nothing_of_each_other_stand_by_name() {
+        assert_eq!(order(["a", "b", "c"].into_iter(), &[edge("a", "c")]).unwrap(), ["c", "a", "b"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod snapshots;
 mod temp;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -84,14 +84,18 @@ impl Store {
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;
         rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
+        let temp = temp::TempArea::new(&root.join("tmp"));
         let version = root.join("version");
         match fs::read_to_string(&version) {
             Ok(found) if found.trim() == VERSION => {}
             Ok(found) => return Err(Error::Version { path: root, found: found.trim().to_owned() }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::write(&version, VERSION).map_err(at("write", &version))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let (path, mut file) = temp.file()?;
+                file.write_all(VERSION.as_bytes()).and_then(|()| file.sync_all()).map_err(at("write", &path))?;
+                fs::rename(&path, &version).map_err(at("write", &version))?;
+            }
             Err(e) => return Err(at("read", &version)(e)),
         }
-        let temp = temp::TempArea::new(&root.join("tmp"));
         Ok(Self { root, temp, lock })
     }
 

@@ -124,7 +124,7 @@ fn the_design_s_example_loads_as_it_is() {
 
 #[test]
 fn the_example_file_loads_and_shows_every_key_of_the_schema() {
-    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/brik.toml.example")).unwrap();
+    let example = std::fs::read_to_string("brik.toml.example").unwrap();
     let repository = Repository::new(&example, &["services/api", "services/codegen", "services/attic"]);
     repository.write("services/api/Dockerfile.worker", "FROM scratch\n");
     repository.write("packages/shared/x", "");

@@ -1,0 +1,101 @@
+//! The store as a cache: what runs again, what is shared, how it is measured and emptied.
+
+use serde_json::Value;
+
+use crate::support::{Project, Run};
+
+/// A Step that counts in a cache mount how often it has run.
+const COUNTED: &str = "FROM {busybox}\nRUN --mount=type=cache,id=count,target=/count echo >> /count/runs && sleep 0.3\n";
+
+/// How often the Step of [`COUNTED`] has run in this project's store.
+fn runs(project: &Project) -> usize {
+    project
+        .write("Dockerfile.count", "FROM {busybox}\nARG NOW\nRUN --mount=type=cache,id=count,target=/count wc -l < /count/runs > /out\n");
+    project.image(["--dockerfile", "Dockerfile.count"]).text("/out").trim().parse().unwrap()
+}
+
+#[test]
+fn no_cache_runs_every_step_again() {
+    let project = Project::dockerfile(COUNTED);
+    let _ = project.build::<&str>([]).succeeds();
+    let again = project.build(["--no-cache"]).succeeds();
+    assert_eq!(again.steps_run().len(), 1);
+    assert_eq!(runs(&project), 2);
+}
+
+#[test]
+fn identical_steps_of_two_services_run_once() {
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]");
+    let project = project.file("a/Dockerfile", COUNTED).file("b/Dockerfile", format!("{COUNTED}ENV B=1\n"));
+    let run = project.brik(["build", "--progress", "json", "-j4"]).succeeds();
+    assert_eq!(run.steps_run().len(), 1);
+    assert_eq!(run.events_of("step_started")[0]["services"], serde_json::json!(["a", "b"]));
+    assert_eq!(runs(&project), 1);
+}
+
+#[test]
+fn two_briks_on_one_store_run_a_step_once_and_agree() {
+    let project = Project::dockerfile(COUNTED);
+    let start = || project.brik(["build", "--image", "localhost/app"]).start();
+    let (one, other) = (start(), start());
+    let [one, other] = [one, other].map(|child| Run::of(child.wait_with_output().unwrap()));
+    assert_eq!((one.code, other.code), (Some(0), Some(0)), "{}\n{}", one.stderr, other.stderr);
+    assert_eq!(one.stdout, other.stdout);
+    assert_eq!(runs(&project), 1);
+}
+
+#[test]
+fn du_counts_what_a_build_has_left() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let usage = || -> Value { serde_json::from_str(&project.brik(["cache", "du", "--format", "json"]).succeeds().stdout).unwrap() };
+    let before = usage();
+    assert_eq!((&before["records"], &before["blobs"]), (&0.into(), &0.into()));
+    let _ = project.build::<&str>([]).succeeds();
+    let after = usage();
+    assert!(after["records"].as_u64() > Some(0) && after["blobs"].as_u64() > Some(0), "{after}");
+}
+
+#[test]
+fn prune_empties_the_store_and_the_next_build_works() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo 1 > /one\n");
+    let first = project.build::<&str>([]).succeeds();
+    let _ = project.brik(["cache", "prune"]).succeeds();
+    let usage: Value = serde_json::from_str(&project.brik(["cache", "du", "--format", "json"]).succeeds().stdout).unwrap();
+    assert_eq!((&usage["records"], &usage["snapshots"]), (&0.into(), &0.into()), "{usage}");
+    let second = project.build::<&str>([]).succeeds();
+    assert_eq!((second.steps_run().len(), second.digests()), (1, first.digests()));
+}
+
+#[test]
+fn prune_keeps_what_fits() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo 1 > /one\n");
+    let _ = project.build::<&str>([]).succeeds();
+    let _ = project.brik(["cache", "prune", "--keep-storage", "10GiB"]).succeeds();
+    assert!(project.build::<&str>([]).succeeds().steps_run().is_empty());
+}
+
+#[test]
+fn sizes_and_times_that_cannot_be_read_are_usage_errors() {
+    let project = Project::empty();
+    project.brik(["cache", "prune", "--keep-storage", "much"]).exits(2).says(&["10GiB"]);
+    project.brik(["cache", "prune", "--keep-within", "long"]).exits(2).says(&["72h"]);
+}
+
+#[test]
+fn a_blob_that_was_lost_is_built_again() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a".repeat(1000));
+    let _ = project.build::<&str>([]).succeeds();
+    let digest = project.built().manifest["layers"][0]["digest"].as_str().unwrap().replace(':', "/");
+    let blob = project.store().join("blobs").join(digest);
+    std::fs::remove_file(&blob).unwrap();
+    let run = project.build::<&str>([]).succeeds();
+    assert_eq!(run.steps_run().len(), 1);
+}
+
+#[test]
+fn a_store_of_another_version_is_refused() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let _ = project.build::<&str>([]).succeeds();
+    std::fs::write(project.store().join("version"), "99").unwrap();
+    project.build::<&str>([]).exits(1).says(&["version \"99\"", "--store"]);
+}

@@ -1,0 +1,171 @@
+//! `brik check`: what it says, as people and as scripts read it, and how it exits.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::Project;
+
+fn monorepo() -> Project {
+    let toml = "registry = \"r.example.com/org\"\nmembers = [\"services/*\"]\ntags = [\"v1\"]\n";
+    let project = Project::empty().file("brik.toml", toml);
+    let project = project.file("services/api/Dockerfile", "FROM scratch\nCOPY src /src\n").file("services/api/src/a", "a");
+    project.file("services/web/Dockerfile", "FROM api\nENV A=1\n")
+}
+
+fn json(project: &Project, code: i32) -> Value {
+    serde_json::from_str(&project.brik(["check", "--format", "json"]).exits(code).stdout).unwrap()
+}
+
+/// stderr of `brik check`, which has to exit so.
+fn told(project: &Project, code: i32) -> String {
+    project.brik(["check"]).exits(code).stderr
+}
+
+#[test]
+fn a_sound_project_is_summed_up() {
+    let run = monorepo().brik(["check"]).succeeds();
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("2 services, 1 edge: 0 errors, 0 warnings\n", ""));
+}
+
+#[test]
+fn scripts_get_services_and_edges() {
+    let json = json(&monorepo(), 0);
+    assert_eq!((&json["ok"], &json["services"], &json["findings"]), (&true.into(), &2.into(), &serde_json::json!([])));
+    let edge = &json["edges"][0];
+    assert_eq!((&edge["service"], &edge["dependency"]), (&"web".into(), &"api".into()));
+}
+
+#[test]
+fn an_unknown_key_is_pointed_at_with_what_was_meant() {
+    let project = monorepo().file("brik.toml", "registry = \"r.example.com/org\"\nmember = [\"services/*\"]\n");
+    insta::assert_snapshot!(told(&project, 2), @r#"
+    brik::config::unknown-key
+
+      × unknown key `member`
+       ╭─[brik.toml:2:1]
+     1 │ registry = "r.example.com/org"
+     2 │ member = ["services/*"]
+       · ──────
+       ╰────
+      help: did you mean `members`?
+    "#);
+}
+
+#[test]
+fn a_source_that_is_not_there_is_pointed_at() {
+    let project = monorepo().file("services/api/Dockerfile", "FROM scratch\nCOPY missing.txt /x\n");
+    let root = project.path("").canonicalize().unwrap().display().to_string();
+    insta::assert_snapshot!(told(&project, 3).replace(root.trim_end_matches('/'), "ROOT").replace("\n  │ ", " "), @r#"
+    brik::copy::missing
+
+      × "missing.txt" is not in the context ROOT/services/api
+       ╭─[services/api/Dockerfile:2:6]
+     1 │ FROM scratch
+     2 │ COPY missing.txt /x
+       ·      ───────────
+       ╰────
+      help: paths of COPY and ADD are relative to the service's context
+    "#);
+}
+
+#[test]
+fn a_cycle_is_told_as_a_path_of_names() {
+    let project = monorepo().file("services/api/Dockerfile", "FROM web\n");
+    insta::assert_snapshot!(told(&project, 3), @r#"
+    brik::graph::cycle
+
+      × services need each other: api -> web -> api
+       ╭─[brik.toml:2:12]
+     1 │ registry = "r.example.com/org"
+     2 │ members = ["services/*"]
+       ·            ────────────
+     3 │ tags = ["v1"]
+       ╰────
+      help: take one of these edges away: a service cannot be built from itself
+    "#);
+}
+
+#[test]
+fn an_unknown_instruction_is_pointed_at() {
+    let project = monorepo().file("services/api/Dockerfile", "FROM scratch\nCPOY a /a\n");
+    insta::assert_snapshot!(told(&project, 3), @r#"
+    brik::dockerfile::syntax
+
+      × unknown instruction: CPOY
+       ╭─[services/api/Dockerfile:2:1]
+     1 │ FROM scratch
+     2 │ CPOY a /a
+       · ────
+       ╰────
+      help: did you mean COPY?
+    "#);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_pointed_at() {
+    let project = monorepo().file("brik.toml", "registry = \"r.example.com\nmembers = []\n");
+    insta::assert_snapshot!(told(&project, 2), @r#"
+    brik::config::syntax
+
+      × invalid basic string, expected `"`
+       ╭─[brik.toml:1:26]
+     1 │ registry = "r.example.com
+       ·                          ▲
+     2 │ members = []
+       ╰────
+    "#);
+}
+
+#[test]
+fn no_brik_toml_at_all_is_an_unusable_configuration() {
+    Project::empty().brik(["check"]).exits(2).says(&["brik.toml"]);
+}
+
+#[test]
+fn all_findings_are_told_not_only_the_first() {
+    let project = monorepo()
+        .file("services/api/Dockerfile", "FROM scratch\nCOPY one /x\nCOPY two /y\n")
+        .file("services/web/Dockerfile", "FORM api\n");
+    let json = json(&project, 3);
+    let mut codes: Vec<&str> = json["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+    codes.sort_unstable();
+    assert!(
+        codes.iter().filter(|code| **code == "brik::copy::missing").count() == 2 && codes.contains(&"brik::dockerfile::syntax"),
+        "{codes:?}"
+    );
+}
+
+#[test]
+fn findings_of_scripts_name_file_line_and_column() {
+    let project = monorepo().file("services/api/Dockerfile", "FROM scratch\nCPOY a /a\n");
+    let finding = &json(&project, 3)["findings"][0];
+    let place = (&finding["file"], &finding["line"], &finding["column"]);
+    assert_eq!(place, (&"services/api/Dockerfile".into(), &2.into(), &1.into()), "{finding}");
+}
+
+#[test]
+fn two_services_of_one_image_and_tag_are_refused() {
+    let project = monorepo().file(
+        "brik.toml",
+        "registry = \"r.example.com/org\"\nmembers = [\"services/*\"]\ntags = [\"v1\"]\n[services.web]\nimage = \"api\"\n",
+    );
+    let run = project.brik(["check"]).run();
+    assert!(run.code == Some(2) || run.code == Some(3), "{run:?}");
+    run.says(&["api", "web"]);
+}
+
+#[test]
+fn two_hundred_services_are_checked_without_a_network_in_a_moment() {
+    let project = Project::empty().file("brik.toml", "registry = \"r.invalid/org\"\nmembers = [\"services/*\"]\ntags = [\"v1\"]\n");
+    for n in 0..200 {
+        let base = if n % 10 == 0 { "docker.io/library/debian".to_owned() } else { format!("s{}", n / 10 * 10) };
+        project.write(&format!("services/s{n}/Dockerfile"), format!("FROM {base}\nCOPY src /src\nRUN make {n}\n"));
+        project.write(&format!("services/s{n}/src/file"), "x");
+    }
+    let started = Instant::now();
+    let run = project.brik(["check"]).succeeds();
+    // 100 ms is the promise of a release build on a machine that does nothing else.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(run.stdout, "200 services, 180 edges: 0 errors, 0 warnings\n");
+}

@@ -1,0 +1,157 @@
+//! COPY and ADD.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Image, Kind, Project, server};
+
+/// The image of `FROM scratch` and these instructions over a small context.
+#[track_caller]
+fn image(instructions: &str) -> Image {
+    let project = Project::dockerfile(&format!("FROM scratch\n{instructions}\n"));
+    let project = project.file("a.txt", "a").file("dir/b.txt", "b").file("dir/sub/c.md", "c").file("dir/sub/d.txt", "d");
+    std::os::unix::fs::symlink("b.txt", project.path("dir/link")).unwrap();
+    project.image::<&str>([])
+}
+
+#[track_caller]
+fn files(instructions: &str) -> Vec<String> {
+    let image = image(instructions);
+    let files = image.files.iter().filter(|(_, entry)| entry.kind != Kind::Directory);
+    files.map(|(path, _)| path.clone()).collect()
+}
+
+#[test]
+fn sources_and_destinations_mean_what_they_mean_to_docker() {
+    let table: [(&str, &[&str]); 8] = [
+        ("COPY a.txt /x", &["/x"]),
+        ("COPY a.txt /x/", &["/x/a.txt"]),
+        ("COPY dir/sub /x", &["/x/c.md", "/x/d.txt"]),
+        ("COPY *.txt /x/", &["/x/a.txt"]),
+        ("COPY dir/*/*.md /x/", &["/x/c.md"]),
+        ("COPY [\"a.txt\", \"dir/b.txt\", \"/x/\"]", &["/x/a.txt", "/x/b.txt"]),
+        ("WORKDIR /w\nCOPY a.txt .", &["/w/a.txt"]),
+        ("COPY ../a.txt /x", &["/x"]),
+    ];
+    for (instructions, expected) in table {
+        assert_eq!(files(instructions), expected, "{instructions}");
+    }
+}
+
+#[test]
+fn links_are_copied_as_links() {
+    assert_eq!(image("COPY dir /x").entry("/x/link").kind, Kind::Symlink("b.txt".to_owned()));
+}
+
+#[test]
+fn copied_files_belong_to_root() {
+    assert_eq!(image("COPY a.txt /x").entry("/x").owner, (0, 0));
+}
+
+#[test]
+fn chown_takes_numbers() {
+    let image = image("COPY --chown=12:34 dir /x");
+    assert!(["/x", "/x/b.txt", "/x/sub/d.txt"].iter().all(|path| image.entry(path).owner == (12, 34)), "{:?}", image.files);
+}
+
+#[test]
+fn chown_looks_names_up_in_the_image() {
+    let image = Project::dockerfile("FROM {busybox}\nCOPY --chown=guest:staff a /x\n").file("a", "a").image::<&str>([]);
+    assert_eq!(image.entry("/x").owner, (1000, 50));
+}
+
+#[test]
+fn chmod_takes_octal_and_symbolic_modes() {
+    for (mode, expected) in [("640", 0o640), ("0755", 0o755), ("u=rwx,go=rx", 0o755)] {
+        assert_eq!(image(&format!("COPY --chmod={mode} a.txt /x")).entry("/x").mode, expected, "{mode}");
+    }
+}
+
+#[test]
+fn link_makes_a_layer_of_its_own() {
+    assert_eq!(files("COPY --link a.txt /x/a\nCOPY --link dir/b.txt /x/b"), ["/x/a", "/x/b"]);
+}
+
+#[test]
+fn parents_keeps_the_path() {
+    assert_eq!(files("COPY --parents dir/sub/c.md a.txt /x/"), ["/x/a.txt", "/x/dir/sub/c.md"]);
+    assert_eq!(files("COPY --parents ./dir/./sub/*.md /x/"), ["/x/sub/c.md"]);
+}
+
+#[test]
+fn exclude_leaves_files_out() {
+    assert_eq!(files("COPY --exclude=*.md --exclude=link dir /x/"), ["/x/b.txt", "/x/sub/c.md", "/x/sub/d.txt"]);
+    assert_eq!(files("COPY --exclude=**/*.md --exclude=link dir /x/"), ["/x/b.txt", "/x/sub/d.txt"]);
+}
+
+#[test]
+fn a_heredoc_is_a_file() {
+    let image = image("ARG WHO=you\nCOPY <<one <<\"two\" /x/\nhello $WHO\none\nhello $WHO\ntwo");
+    assert_eq!((image.text("/x/one"), image.text("/x/two")), ("hello you\n".to_owned(), "hello $WHO\n".to_owned()));
+}
+
+#[test]
+fn an_archive_is_unpacked_by_add_and_not_by_copy() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(2);
+    header.set_mode(0o640);
+    header.set_uid(7);
+    archive.append_data(&mut header, "inner/file", &b"in"[..]).unwrap();
+    let plain = archive.into_inner().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &plain).unwrap();
+    let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+    for (name, bytes) in [("a.tar", plain.clone()), ("a.tgz", gzip.finish().unwrap()), ("a.tar.zst", zstd)] {
+        let project = Project::dockerfile(&format!("FROM scratch\nADD {name} /added/\nCOPY {name} /copied/\n")).file(name, bytes);
+        let image = project.image::<&str>([]);
+        assert_eq!(image.text("/added/inner/file"), "in", "{name}");
+        assert_eq!((image.entry("/added/inner/file").mode, image.entry("/added/inner/file").owner.0), (0o640, 7), "{name}");
+        assert!(image.has(&format!("/copied/{name}")) && !image.has(&format!("/added/{name}")), "{name}");
+    }
+}
+
+#[test]
+fn add_downloads_and_names_the_file_after_the_url() {
+    let host = server::serve(BTreeMap::from([("/dir/tool.txt".to_owned(), server::ok(b"downloaded"))]));
+    let image = Project::dockerfile(&format!("FROM scratch\nADD http://{host}/dir/tool.txt /x/\n")).image::<&str>([]);
+    assert_eq!((image.text("/x/tool.txt").as_str(), image.entry("/x/tool.txt").mode), ("downloaded", 0o600));
+}
+
+#[test]
+fn a_checksum_holds_or_ends_the_build() {
+    let host = server::serve(BTreeMap::from([("/tool".to_owned(), server::ok(b"downloaded"))]));
+
+    let right = digest_of(b"downloaded");
+    let build = |sum: &str| Project::dockerfile(&format!("FROM scratch\nADD --checksum={sum} http://{host}/tool /x\n"));
+    assert_eq!(build(&right).image::<&str>([]).text("/x"), "downloaded");
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    build(&wrong).brik(["build", "--image", "localhost/app"]).exits(1).says(&[&wrong, &right]);
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    let hex = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256:{hex}")
+}
+
+#[test]
+fn files_of_another_image_are_copied_without_a_stage() {
+    let image = Project::dockerfile("FROM scratch\nCOPY --from={busybox} /etc/passwd /x\n").image::<&str>([]);
+    assert!(image.text("/x").starts_with("root:"));
+}
+
+#[test]
+fn files_of_a_named_context_are_copied() {
+    let project = Project::dockerfile("FROM scratch\nCOPY --from=other f /x\n").file("../elsewhere/f", "f");
+    assert_eq!(project.image(["--build-context", "other=../elsewhere"]).text("/x"), "f");
+}
+
+#[test]
+fn a_copy_over_a_link_of_the_image_stays_inside_it() {
+    let project = Project::dockerfile(
+        "FROM {busybox}\nRUN ln -s /target /link && mkdir /target && ln -s ../../../../etc /escape\nCOPY a /link/a\nCOPY a /escape/brik-was-here\n",
+    );
+    let image = project.file("a", "a").image::<&str>([]);
+    assert!(image.has("/target/a") && image.has("/etc/brik-was-here"));
+    assert!(!std::path::Path::new("/etc/brik-was-here").exists());
+}

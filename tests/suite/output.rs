@@ -1,0 +1,104 @@
+//! What a build leaves behind and says: exports, the metadata file, stdout.
+
+use serde_json::Value;
+
+use crate::support::{Image, Project, tools};
+
+#[test]
+fn an_oci_layout_names_the_image_and_its_digest() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let digest = project.build(["--tags", "v1"]).succeeds().digests().remove(0);
+    let index: Value = serde_json::from_slice(&std::fs::read(project.out().join("index.json")).unwrap()).unwrap();
+    assert_eq!(index["manifests"][0]["digest"], digest.as_str());
+    assert_eq!(project.built().text("/a"), "a");
+}
+
+#[test]
+fn a_docker_archive_is_read_by_skopeo() {
+    if !tools::installed(&["skopeo"]) {
+        return;
+    }
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let archive = project.beside("image.tar");
+    let _ = project.brik(["build", "--image", "localhost/app:v1", "--output", &format!("docker:{}", archive.display())]).succeeds();
+    let copy = project.beside("copy");
+    let _ = tools::output(
+        "skopeo",
+        &["copy", "--quiet", &format!("docker-archive:{}:localhost/app:v1", archive.display()), &format!("oci:{}", copy.display())],
+    );
+    assert_eq!(Image::read(&copy).text("/a"), "a");
+}
+
+#[test]
+fn several_outputs_are_written_by_one_build() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let archive = project.beside("image.tar");
+    let _ = project.build(["--output", &format!("docker:{}", archive.display())]).succeeds();
+    assert!(archive.is_file() && project.out().join("oci-layout").is_file());
+}
+
+#[test]
+fn stdout_is_one_reference_and_digest_a_line() {
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]").file("a/Dockerfile", "FROM scratch\nENV A=1\n");
+    let project = project.file("b/Dockerfile", "FROM scratch\nENV B=1\n");
+    let run = project.brik(["build"]).succeeds();
+    let names: Vec<&str> = run.stdout.lines().map(|line| line.split_once("@sha256:").unwrap().0).collect();
+    let prefix = project.prefix();
+    let bare: Vec<String> = names.iter().map(|name| name.trim_end_matches(":v1").to_owned()).collect();
+    assert_eq!(bare, [format!("{prefix}/a"), format!("{prefix}/b")]);
+}
+
+#[test]
+fn json_tells_every_service_with_what_it_cost() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let run = project.brik(["build", "--image", "localhost/app:v1", "--format", "json"]).succeeds();
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    let row = &json["rows"][0];
+    assert_eq!((&row["service"], &row["steps_run"], &row["outcome"]), (&"app".into(), &1.into(), &"built".into()));
+    assert!(row["digest"].as_str().unwrap().starts_with("sha256:"));
+}
+
+#[test]
+fn the_metadata_file_has_the_keys_of_bake() {
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]").file("api/Dockerfile", "FROM scratch\nENV A=1\n");
+    let digest = project.brik(["build", "--metadata-file", "metadata.json"]).succeeds().digests().remove(0);
+    let json: Value = serde_json::from_slice(&std::fs::read(project.path("metadata.json")).unwrap()).unwrap();
+    assert_eq!(json["api"]["containerimage.digest"], digest.as_str());
+    assert_eq!(json["api"]["image.name"], format!("{}/api:v1", project.prefix()));
+}
+
+#[test]
+fn quiet_says_nothing_on_success() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo hello\n");
+    let run = project.brik(["build", "--image", "localhost/app", "--progress", "quiet"]).succeeds();
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn quiet_tells_what_failed_with_its_output() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo last words; exit 7\n");
+    project.brik(["build", "--image", "localhost/app", "--progress", "quiet"]).exits(1).says(&["last words", "exit code 7"]);
+}
+
+#[test]
+fn plain_progress_has_no_control_characters() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN printf '\\033[31mred\\033[0m\\n'\n");
+    let run = project.brik(["build", "--image", "localhost/app"]).succeeds();
+    assert!(run.stderr.contains("red") && !run.stderr.contains('\x1b'), "{:?}", run.stderr);
+}
+
+#[test]
+fn events_begin_with_their_version_and_end_with_the_result() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let events = project.build::<&str>([]).succeeds().events();
+    assert_eq!((&events[0]["type"], &events[0]["version"]), (&"start".into(), &1.into()));
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["success"]), (&"finished".into(), &true.into()));
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let project = Project::empty();
+    assert!(project.brik(["--version"]).succeeds().stdout.starts_with("brik "));
+    assert!(project.brik(["build", "--help"]).succeeds().stdout.contains("--push"));
+}

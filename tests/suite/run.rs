@@ -1,0 +1,190 @@
+//! RUN: shells, users, environments, networks and all kinds of mounts.
+
+use crate::support::Project;
+
+/// Each: a name, a Dockerfile after `FROM {busybox}`, and what its RUN has to leave in `/out`.
+#[track_caller]
+fn leaves(instructions: &str, expected: &str) {
+    let project = Project::dockerfile(&format!("FROM {{busybox}}\n{instructions}\n")).file("data/file", "from the context");
+    assert_eq!(project.image::<&str>([]).text("/out").trim_end(), expected, "{instructions}");
+}
+
+#[test]
+fn a_shell_runs_a_line() {
+    leaves("RUN echo one; echo two > /out", "two");
+}
+
+#[test]
+fn a_list_runs_without_a_shell() {
+    leaves(r#"RUN ["/bin/busybox", "sh", "-c", "echo $0 > /out", "$HOME"]"#, "$HOME");
+}
+
+#[test]
+fn another_shell_is_used_from_then_on() {
+    leaves("SHELL [\"/bin/sh\", \"-e\", \"-c\"]\nRUN case $- in *e*) echo errexit > /out; esac", "errexit");
+}
+
+#[test]
+fn lines_are_continued() {
+    leaves("RUN echo one \\\n  # a comment\n  two > /out", "one two");
+}
+
+#[test]
+fn a_heredoc_is_a_script() {
+    leaves("RUN <<EOF\nA=1\necho $A > /out\nEOF", "1");
+}
+
+#[test]
+fn a_heredoc_with_a_shebang_is_run_by_it() {
+    leaves("RUN <<EOF\n#!/usr/bin/awk -f\nBEGIN { print 6 * 7 > \"/out\" }\nEOF", "42");
+}
+
+#[test]
+fn a_heredoc_is_the_input_of_a_command() {
+    leaves("RUN cat <<EOF > /out\nhello\nEOF", "hello");
+}
+
+#[test]
+fn variables_come_from_env_and_arg() {
+    leaves("ENV A=env\nARG B=arg\nRUN echo $A $B > /out", "env arg");
+}
+
+#[test]
+fn the_later_of_an_env_and_an_arg_of_one_name_wins() {
+    leaves("ARG A=arg\nENV A=env\nRUN echo $A > /out", "env");
+    leaves("ENV A=env\nARG A=arg\nRUN echo $A > /out", "arg");
+}
+
+#[test]
+fn the_working_directory_is_made_and_kept() {
+    leaves("WORKDIR /deep/er\nRUN pwd > /out", "/deep/er");
+}
+
+#[test]
+fn a_user_is_looked_up_with_its_groups() {
+    leaves("RUN touch /out && chmod 666 /out\nUSER guest\nRUN echo $(id -u) $(id -g) $(id -G) > /out", "1000 1000 1000 50");
+}
+
+#[test]
+fn a_user_has_its_home() {
+    leaves("RUN touch /out && chmod 666 /out\nUSER guest\nRUN echo $HOME > /out", "/home/guest");
+}
+
+#[test]
+fn a_bind_mount_shows_the_context() {
+    leaves("RUN --mount=type=bind,source=data,target=/in cat /in/file > /out", "from the context");
+}
+
+#[test]
+fn a_bind_mount_takes_no_changes_home() {
+    leaves(
+        "RUN --mount=type=bind,source=data,target=/in,rw echo changed > /in/file\nRUN --mount=source=data,target=/in cat /in/file > /out",
+        "from the context",
+    );
+}
+
+#[test]
+fn a_bind_mount_is_read_only_unless_it_says_otherwise() {
+    leaves("RUN --mount=type=bind,source=data,target=/in if touch /in/new; then echo written; else echo refused; fi > /out", "refused");
+}
+
+#[test]
+fn a_bind_mount_shows_another_stage() {
+    let project = Project::dockerfile(
+        "FROM {busybox} AS made\nRUN echo made > /thing\nFROM {busybox}\nRUN --mount=from=made,source=/thing,target=/in cat /in > /out\n",
+    );
+    assert_eq!(project.image::<&str>([]).text("/out"), "made\n");
+}
+
+#[test]
+fn a_cache_mount_lives_on_from_run_to_run_and_is_in_no_layer() {
+    let project = Project::dockerfile("FROM {busybox}\nARG N\nRUN --mount=type=cache,target=/c echo $N >> /c/log && cp /c/log /out\n");
+    let _ = project.image(["--build-arg", "N=1"]);
+    let image = project.image(["--build-arg", "N=2"]);
+    assert_eq!(image.text("/out"), "1\n2\n");
+    assert!(!image.has("/c/log"));
+}
+
+#[test]
+fn cache_mounts_of_different_ids_are_apart() {
+    leaves("RUN --mount=type=cache,id=a,target=/c touch /c/x\nRUN --mount=type=cache,id=b,target=/c ls /c | wc -l > /out", "0");
+}
+
+#[test]
+fn a_tmpfs_mount_is_empty_and_forgotten() {
+    let project =
+        Project::dockerfile("FROM {busybox}\nRUN --mount=type=tmpfs,target=/t echo 1 > /t/x && grep -c ' /t tmpfs' /proc/mounts > /out\n");
+    let image = project.image::<&str>([]);
+    assert!(image.text("/out") == "1\n" && !image.has("/t/x"));
+}
+
+#[test]
+fn a_secret_is_a_file_that_only_its_owner_reads() {
+    let project = Project::dockerfile(
+        "FROM {busybox}\nRUN --mount=type=secret,id=token cat /run/secrets/token | wc -c > /out && stat -c %a /run/secrets/token >> /out\n",
+    );
+    let project = project.file("../token", "0123456789");
+    let image = project.image(["--secret", "id=token,src=../token"]);
+    assert_eq!(image.text("/out"), "10\n400\n");
+    assert!(!image.has("/run/secrets/token"));
+}
+
+#[test]
+fn a_secret_is_a_variable_where_asked() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=token,env=TOKEN echo ${#TOKEN} > /out\n")
+        .file("../token", "0123456789");
+    assert_eq!(project.image(["--secret", "id=token,src=../token"]).text("/out"), "10\n");
+}
+
+#[test]
+fn a_secret_that_is_not_given_is_missing_only_where_required() {
+    leaves("RUN --mount=type=secret,id=none test -e /run/secrets/none || echo absent > /out", "absent");
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=none,required=true true\n");
+    project.brik(["build", "--image", "localhost/app"]).exits(1).says(&["\"none\" is required", "--secret id=none"]);
+}
+
+#[test]
+fn an_ssh_mount_is_a_socket() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo a socket > /out\n");
+    let socket = project.beside("agent");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let image = project.image(["--ssh", &format!("default={}", socket.display())]);
+    assert_eq!(image.text("/out"), "a socket\n");
+}
+
+#[test]
+fn without_a_network_only_loopback_is_there() {
+    leaves("RUN --network=none ls /sys/class/net > /out; grep -c : /proc/net/dev > /out", "1");
+}
+
+#[test]
+fn hosts_are_added_where_asked() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN grep -c '10.1.2.3.*db.internal' /etc/hosts > /out\n");
+    assert_eq!(project.image(["--add-host", "db.internal:10.1.2.3"]).text("/out"), "1\n");
+}
+
+#[test]
+fn capabilities_are_those_of_docker() {
+    leaves("RUN grep CapEff /proc/self/status | tr -d '\\t' > /out", "CapEff:00000000a80425fb");
+}
+
+#[test]
+fn brik_s_own_environment_and_files_are_out_of_sight() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN { env; cat /proc/*/environ; ls -d \"$SEEN\"; true; } > /out 2>/dev/null\n")
+        .file("mark", "");
+    let _ = project.build::<&str>([]).env("CANARY_VARIABLE", "canary-value").succeeds();
+    let text = project.built().text("/out");
+    assert!(!text.contains("canary-value"), "{text}");
+}
+
+#[test]
+fn what_a_run_leaves_running_ends_with_it() {
+    leaves("RUN sleep 300 & echo started > /out", "started");
+}
+
+#[test]
+fn a_failing_command_tells_its_output_its_line_and_its_exit_code() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo the last words && exit 42\n");
+    let run = project.brik(["build", "--image", "localhost/app"]).exits(1);
+    run.says(&["the last words", "exit code 42", "Dockerfile:2"]);
+}

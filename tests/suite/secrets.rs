@@ -1,0 +1,113 @@
+//! A canary in every place where secrets come in; then everything that brik wrote is searched for it.
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+
+use crate::support::{PASSWORD, Project, Registry, USER};
+
+const CANARY: &str = "c4n4ry/+secret value?";
+
+/// The forms in which a secret may not appear anywhere.
+fn forms(secret: &str) -> Vec<String> {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(secret);
+    vec![
+        secret.to_owned(),
+        encoded.trim_end_matches('=').to_owned(),
+        secret.replace('/', "%2F").replace('+', "%2B").replace(' ', "%20").replace('?', "%3F"),
+    ]
+}
+
+#[track_caller]
+fn absent(text: &[u8], secret: &str, place: &str) {
+    for form in forms(secret) {
+        assert!(!text.windows(form.len()).any(|window| window == form.as_bytes()), "{form:?} is in {place}");
+    }
+}
+
+/// Searches the files below a directory, unpacked where they are compressed.
+#[track_caller]
+fn absent_below(directory: &Path, secret: &str) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        absent(path.as_os_str().as_encoded_bytes(), secret, "a name");
+        if kind.is_dir() {
+            absent_below(&path, secret);
+        } else if kind.is_file() {
+            let bytes = fs::read(&path).unwrap_or_default();
+            // Base images are large, and hold nothing that these tests have put there.
+            if bytes.len() < 200_000 {
+                absent(&bytes, secret, &path.display().to_string());
+                let mut plain = Vec::new();
+                let _ = std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut plain);
+                absent(&plain, secret, &format!("{} (unpacked)", path.display()));
+            }
+        }
+    }
+}
+
+/// Builds and pushes with canaries in a secret file, a secret variable and the registry's password; searches everything.
+#[track_caller]
+fn search(run: &str, progress: &str, code: i32) {
+    let registry = Registry::with_password();
+    let project = Project::dockerfile(&format!(
+        "FROM {{busybox}}\nRUN --mount=type=secret,id=file --mount=type=secret,id=variable,env=VARIABLE {run}\n"
+    ));
+    let project = project.file("../secret", format!("{CANARY}\n"));
+    let image = format!("{}/team/app", registry.host());
+    let run = project
+        .brik(["build", "--push", "--image", &image, "-vv", "--progress", progress, "--metadata-file", "meta.json", "--format", "json"])
+        .args(["--secret", "id=file,src=../secret", "--secret", "id=variable,env=MY_SECRET"])
+        .env("MY_SECRET", CANARY)
+        .env("REGISTRY_TOKEN", PASSWORD)
+        .env("REGISTRY_USERNAME", USER)
+        .exits(code);
+    for secret in [CANARY, PASSWORD] {
+        absent(run.stdout.as_bytes(), secret, "stdout");
+        absent(run.stderr.as_bytes(), secret, &format!("stderr: {}", run.stderr));
+        absent_below(&project.store(), secret);
+        absent_below(&registry.data(), secret);
+        absent(&fs::read(project.path("meta.json")).unwrap_or_default(), secret, "the metadata file");
+    }
+    assert!(run.stderr.contains("was here"), "the RUN has not run: {}", run.stderr);
+}
+
+const TELL: &str =
+    "echo was here; cat /run/secrets/file; echo $VARIABLE; base64 < /run/secrets/file; echo -n $VARIABLE | base64; set -x; : $VARIABLE";
+
+#[test]
+fn a_run_that_prints_its_secrets_is_redacted_in_plain_progress() {
+    search(TELL, "plain", 0);
+}
+
+#[test]
+fn a_run_that_prints_its_secrets_is_redacted_in_events() {
+    search(TELL, "json", 0);
+}
+
+#[test]
+fn a_run_that_fails_with_its_secrets_is_redacted() {
+    search(&format!("{TELL}; exit 3"), "plain", 1);
+}
+
+#[test]
+fn a_run_that_fails_quietly_with_its_secrets_is_redacted() {
+    search(&format!("{TELL}; exit 3"), "quiet", 1);
+}
+
+#[test]
+fn a_secret_s_value_is_no_part_of_the_key() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=s wc -c < /run/secrets/s\n");
+    let build = |value: &str| project.build(["--secret", "id=s,env=S"]).env("S", value).succeeds();
+    let first = build("one-secret-value");
+    let second = build("another-secret-value");
+    assert!(second.steps_run().is_empty() && first.digests() == second.digests());
+}
+
+#[test]
+fn a_secret_is_in_no_argument_of_a_process_that_brik_starts() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=s cat /proc/[0-9]*/cmdline > /out\n");
+    let _ = project.build(["--secret", "id=s,env=S"]).env("S", CANARY).succeeds();
+    absent(project.built().text("/out").as_bytes(), CANARY, "the arguments of a process");
+}

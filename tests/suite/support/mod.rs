@@ -1,0 +1,21 @@
+//! What the tests are written in: a [`Project`] in a temporary directory, [`Brik`] runs of it, a real [`Registry`] on loopback,
+//! the built [`Image`] as an independent reader sees it, and other people's [`tools`].
+
+mod brik;
+mod image;
+mod project;
+mod registry;
+pub mod server;
+pub mod tools;
+
+use std::path::PathBuf;
+
+pub use brik::{Brik, Run};
+pub use image::{Image, Kind};
+pub use project::Project;
+pub use registry::{PASSWORD, Registry, USER, busybox, shared_registry};
+
+/// The repository of brik: what `tests/run` copied for a user who may not read the real one, else the real one.
+pub fn repository() -> PathBuf {
+    std::env::var_os("BRIK_TESTS").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+}
