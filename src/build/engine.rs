@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::error::Error;
+use super::fan_out::fan_out;
 use super::layers::Layers;
 use super::lookup::{StepRecord, recorded};
 use super::sandbox::{CancelFlag, Overlay, Rung};
@@ -15,6 +16,9 @@ use crate::oci::{Descriptor, Platform};
 use crate::plan::{Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
 use crate::store::{RecordKind, TempDir};
+
+/// Layers of one base that are pulled at the same time.
+const PULLS_AT_ONCE: usize = 6;
 
 /// What Steps may use besides the plan.
 pub struct Supplies {
@@ -139,19 +143,9 @@ impl<'a> Engine<'a> {
             let base = &self.plan.bases[base];
             let layers: Vec<Layer> = base_layers(base);
             // Pulls overlap; unpacking then finds its blobs.
-            let missing = layers.iter().filter(|layer| self.layers.store.snapshot(self.layers.ids(), &layer.diff_id.0).is_none());
-            let pulled = Mutex::new(Ok(()));
-            std::thread::scope(|scope| {
-                for layer in missing {
-                    let pulled = &pulled;
-                    scope.spawn(move || {
-                        if let Err(error) = self.layers.pull(&layer.descriptor, &base.reference) {
-                            *pulled.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
-                        }
-                    });
-                }
-            });
-            pulled.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+            let absent = |layer: &&Layer| self.layers.store.snapshot(self.layers.ids(), &layer.diff_id.0).is_none();
+            let missing: Vec<&Layer> = layers.iter().filter(absent).collect();
+            fan_out(&missing, PULLS_AT_ONCE, |layer| self.layers.pull(&layer.descriptor, &base.reference))?;
             for layer in &layers {
                 lowers.push(self.layers.snapshot(layer, Some(&base.reference), &lowers)?);
             }

@@ -1,11 +1,11 @@
 //! Finished images: assembled from layers, recorded, pushed.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::engine::{Engine, base_layers};
 use super::error::Error;
+use super::fan_out::fan_out;
 use super::layers::Layers;
 use super::lookup::ImageRecord;
 use crate::image::{Format, assemble};
@@ -103,29 +103,15 @@ fn tell(layers: &Layers, service: &str, reference: Reference, outcome: PushOutco
 /// Layers at the same time, then the config. Bytes are checked against their digest before they leave the store.
 fn push_blobs(layers: &Layers, service: &str, image: &Reference, built: &Built, counts: &PushCounts) -> Result<(), Error> {
     const AT_ONCE: usize = 4;
-    let next = AtomicU64::new(0);
-    let failed = Mutex::new(None);
-    let blobs = &built.record.layers;
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(blobs.len()) {
-            scope.spawn(|| {
-                while let Some(layer) = blobs.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let result = push_blob(layers, service, image, &layer.descriptor, built.base);
-                    let mut failed = failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    match result {
-                        _ if failed.is_some() => return,
-                        Ok(Pushed::Existed) => counts.skipped.fetch_add(1, Ordering::Relaxed),
-                        Ok(Pushed::Mounted) => counts.mounted.fetch_add(1, Ordering::Relaxed),
-                        Ok(Pushed::Uploaded) => counts.pushed.fetch_add(1, Ordering::Relaxed),
-                        Err(error) => return *failed = Some(error),
-                    };
-                }
-            });
-        }
-    });
-    if let Some(error) = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        return Err(error);
-    }
+    fan_out(&built.record.layers, AT_ONCE, |layer| {
+        let count = match push_blob(layers, service, image, &layer.descriptor, built.base)? {
+            Pushed::Existed => &counts.skipped,
+            Pushed::Mounted => &counts.mounted,
+            Pushed::Uploaded => &counts.pushed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok::<(), Error>(())
+    })?;
     push_blob(layers, service, image, &built.record.config, None).map(drop)
 }
 

@@ -7,6 +7,7 @@
 //! engine      one Step: mount, operate, make a layer     (run_step, copy_step, copy, sandbox)
 //! layers      blobs pulled, snapshots unpacked
 //! finish      images assembled, recorded, pushed
+//! fan_out     the same work for each of some items
 //! run         all of it for one plan
 //! ```
 
@@ -14,6 +15,7 @@ pub mod copy;
 mod copy_step;
 mod engine;
 mod error;
+mod fan_out;
 mod finish;
 mod layers;
 mod lookup;
@@ -25,6 +27,7 @@ mod schedule;
 
 pub use engine::Supplies;
 pub use error::{Error, Failure};
+pub use fan_out::fan_out;
 pub use finish::{Built, PushCounts, base_of, document, push};
 pub use layers::Layers;
 pub use lookup::{ImageRecord, Lookup, look_up};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::fan_out::fan_out;
 use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
 use crate::plan::{BaseImage, Download, Remote};
 use crate::registry::Client;
@@ -17,7 +18,7 @@ pub struct RemoteSources<'a> {
     client: &'a Client,
     store: &'a Store,
     bases: Answers<(Reference, Platform), Arc<BaseImage>>,
-    downloads: Answers<String, Download>,
+    downloads: Answers<(String, Option<Digest>), Download>,
 }
 
 /// Whoever asks while an answer is under way waits for it.
@@ -45,11 +46,12 @@ impl<'a> RemoteSources<'a> {
 
     /// Resolves images in parallel. Errors are told when planning asks for them.
     pub fn prefetch(&self, images: &[(Reference, Platform)]) {
-        std::thread::scope(|scope| {
-            for (reference, platform) in images {
-                scope.spawn(|| self.base(reference, platform).map(drop));
-            }
-        });
+        const AT_ONCE: usize = 16;
+        let ask = |(reference, platform): &(Reference, Platform)| {
+            drop(self.base(reference, platform));
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let Ok(()) = fan_out(images, AT_ONCE, ask);
     }
 
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
@@ -80,6 +82,7 @@ impl<'a> RemoteSources<'a> {
         Some(Arc::new(BaseImage { reference: reference.clone(), digest: *digest, manifest: record.manifest, config: record.config }))
     }
 
+    /// What lies at `url` now. With the checksum of what was fetched before, nobody is asked.
     fn fetch(&self, url: &str, checksum: Option<&Digest>) -> Result<Download, String> {
         let key = Digest::of(url.as_bytes());
         let record: Option<DownloadRecord> = self.store.record(RecordKind::Download, &key);
@@ -101,9 +104,6 @@ impl<'a> RemoteSources<'a> {
             (status, _) => return Err(format!("the server answered with status {status}")),
         }
         let (digest, _) = blob.commit().map_err(store_error)?;
-        if let Some(expected) = checksum.filter(|expected| **expected != digest) {
-            return Err(format!("digest mismatch {digest}: {expected}"));
-        }
         let record = DownloadRecord { digest, etag: response.etag, last_modified: response.last_modified };
         self.store.put_record(RecordKind::Download, &key, &record).map_err(store_error)?;
         Ok(download(&record))
@@ -118,12 +118,63 @@ impl Remote for RemoteSources<'_> {
     }
 
     fn download(&self, url: &str, checksum: Option<&Digest>) -> Result<Download, String> {
-        let answer = self.downloads.lock().unwrap_or_else(PoisonError::into_inner).entry(url.to_owned()).or_default().clone();
-        answer.get_or_init(|| self.fetch(url, checksum)).clone()
+        let key = (url.to_owned(), checksum.copied());
+        let answer = self.downloads.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let found = answer.get_or_init(|| self.fetch(url, checksum)).clone()?;
+        // Checked here, however the answer was come by: a Step's key has the content's digest, not the checksum.
+        match checksum.filter(|expected| **expected != found.digest) {
+            Some(expected) => Err(format!("digest mismatch {}: {expected}", found.digest)),
+            None => Ok(found),
+        }
     }
 }
 
 fn download(record: &DownloadRecord) -> Download {
     let parsed = record.last_modified.as_ref().and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
     Download { digest: record.digest, modified: parsed.map(|time| time.timestamp().as_second()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::ClientOptions;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// Serves `one` under an ETag to `requests` requests; those that know the ETag hear that nothing has changed.
+    fn server(requests: usize) -> (String, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/file", listener.local_addr().unwrap());
+        let serve = move || {
+            for _ in 0..requests {
+                let (mut peer, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    peer.read_exact(&mut byte).unwrap();
+                    request.push(byte[0]);
+                }
+                let known = String::from_utf8_lossy(&request).to_ascii_lowercase().contains("if-none-match");
+                let status = if known { "304 Not Modified" } else { "200 OK\r\nContent-Length: 3" };
+                let body = if known { "" } else { "one" };
+                write!(peer, "HTTP/1.1 {status}\r\nETag: \"x\"\r\nConnection: close\r\n\r\n{body}").unwrap();
+            }
+        };
+        (url, std::thread::spawn(serve))
+    }
+
+    #[test]
+    fn a_checksum_is_held_against_what_was_fetched_before_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let client = Client::new(ClientOptions::default()).unwrap();
+        let (url, server) = server(2);
+        let (right, wrong) = (Digest::of(b"one"), Digest::of(b"two"));
+        let remote = RemoteSources::new(&client, &store);
+        assert_eq!(remote.download(&url, None).unwrap().digest, right);
+        let error = remote.download(&url, Some(&wrong)).unwrap_err();
+        assert!(error.starts_with("digest mismatch"), "{error}");
+        server.join().unwrap();
+        assert_eq!(remote.download(&url, Some(&right)).unwrap().digest, right, "known, the server is gone");
+    }
 }

@@ -47,6 +47,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     remote.prefetch(&workspace.images(&targets));
     let options = Options {
         build_platform: Platform::host(),
+        format: request.config.build.format,
         no_cache: args.no_cache,
         hosts: request.hosts.clone(),
         shm_size: request.shm_size,

@@ -58,7 +58,7 @@ fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
     let name = dockerfile.path.strip_prefix(&workspace.config.root).unwrap_or(&dockerfile.path).display().to_string();
     let source = Source::new(name, dockerfile.text.clone());
     let context = &loaded.service.context;
-    let ignore = match IgnoreFile::load(&dockerfile.path, context) {
+    let ignore = match IgnoreFile::load(Some(&dockerfile.path), context) {
         Ok(ignore) => ignore,
         Err(error) => return vec![Finding::error("brik::dockerignore::invalid", error.to_string())],
     };

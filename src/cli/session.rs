@@ -132,21 +132,11 @@ impl Session<'_> {
 
     /// Authentication and write permission, before anything is built for nothing.
     fn preflight(&self) -> Result<(), Failure> {
+        const AT_ONCE: usize = 16;
         let repositories: BTreeSet<&Reference> = self.workspace.services.iter().map(|loaded| &loaded.service.image).collect();
-        let failures: Vec<String> = std::thread::scope(|scope| {
-            let tries: Vec<_> = repositories
-                .into_iter()
-                .map(|image| scope.spawn(move || self.layers.client.preflight(image).map_err(|error| error.to_string())))
-                .collect();
-            tries
-                .into_iter()
-                .filter_map(|attempt| attempt.join().unwrap_or_else(|_| Err("the attempt to push ended early".to_owned())).err())
-                .collect()
-        });
-        match failures.first() {
-            None => Ok(()),
-            Some(first) => Err(Failure::diagnosed(Code::Failed, "brik::push::refused", first, Some(self.redactor))),
-        }
+        let repositories: Vec<&Reference> = repositories.into_iter().collect();
+        build::fan_out(&repositories, AT_ONCE, |image| self.layers.client.preflight(image))
+            .map_err(|error| Failure::diagnosed(Code::Failed, "brik::push::refused", &error.to_string(), Some(self.redactor)))
     }
 
     fn failure(&self, failures: &[build::Failure]) -> Failure {

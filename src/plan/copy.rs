@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
-use super::planner::Outside;
+use super::planner::{Outside, Selector};
 use super::stage::{Current, StagePlanner};
 use super::state::normalize_destination;
 use super::step::{CopyOp, CopySource, Op};
 use crate::dockerfile::ast::{AddFiles, CopyFiles, Transfer};
 use crate::dockerfile::{Instruction, Span, Word};
 use crate::oci::Digest;
-use crate::source::{PatternList, SelectOptions, digest_matches, select};
+use crate::source::PatternList;
 
 /// What COPY and ADD differ in.
 #[derive(Default)]
@@ -44,9 +44,9 @@ impl StagePlanner<'_, '_> {
         let sources = transfer.sources.iter().map(|word| Ok((expand(word)?, word.span))).collect::<Result<Vec<_>, Error>>()?;
         let checksum = self.checksum(flags, &sources, &env)?;
         let exclude: Vec<String> = transfer.exclude.iter().map(|word| word.text.clone()).collect();
-        let excluded =
-            PatternList::new(&exclude).map_err(|error| dockerfile.error(transfer.destination.span, ErrorKind::Source(error.into())))?;
-        let options = SelectOptions { wildcards: true, parents: flags.parents, exclude: excluded };
+        PatternList::new(&exclude).map_err(|error| dockerfile.error(transfer.destination.span, ErrorKind::Source(error.into())))?;
+        let selector =
+            |source: &str| Selector { source: source.to_owned(), wildcards: true, parents: flags.parents, exclude: exclude.clone() };
 
         let mut inputs = KeyInputs::new(if flags.add { "add" } else { "copy" });
         let mut history = if flags.add { "ADD".to_owned() } else { "COPY".to_owned() };
@@ -78,10 +78,10 @@ impl StagePlanner<'_, '_> {
                     inputs.add(format!("from {source}"), self.planner.root_key(state.root));
                     CopySource::Root { root: state.root, pattern: source.clone() }
                 }
-                Some(Outside::Directory(path)) => self.context_source(&path.clone(), source, &options, &mut inputs, *span)?,
+                Some(Outside::Directory(path)) => self.context_source(path, None, selector(source), &mut inputs, *span)?,
                 None if is_git(source) => return Err(self.refuse_git(flags.add, source, *span)),
                 None if is_http(source) => self.url_source(flags.add, source, checksum.as_ref(), &mut inputs, *span)?,
-                None => self.context_source(&self.target.context.clone(), source, &options, &mut inputs, *span)?,
+                None => self.context_source(&self.target.context, Some(&dockerfile.path), selector(source), &mut inputs, *span)?,
             });
         }
         for heredoc in &transfer.heredocs {
@@ -118,22 +118,22 @@ impl StagePlanner<'_, '_> {
         Ok(())
     }
 
-    /// What `source` selects in a directory, with the digest of it in the key.
+    /// What is selected in a directory, with the digest of it in the key. `ruled_by` is the Dockerfile that the directory is the
+    /// context of, `None` for a named context.
     pub fn context_source(
         &mut self,
         path: &Path,
-        source: &str,
-        options: &SelectOptions,
+        ruled_by: Option<&Path>,
+        selector: Selector,
         inputs: &mut KeyInputs,
         span: Span,
     ) -> Result<CopySource, Error> {
         let dockerfile = self.dockerfile;
         let at = |kind: ErrorKind| dockerfile.error(span, kind);
-        let context = self.planner.context(path, &dockerfile.path).map_err(at)?;
-        let tree = &self.planner.plan.contexts[context].context;
-        let matches = select(tree, source.as_bytes(), options).map_err(|e| at(e.into()))?;
-        let digest = digest_matches(tree, &matches).map_err(|e| at(e.into()))?;
-        inputs.add(format!("files {source}"), digest.to_string());
+        let context = self.planner.context(path, ruled_by).map_err(at)?;
+        let name = format!("files {}", selector.source);
+        let (matches, digest) = self.planner.select(context, selector).map_err(at)?;
+        inputs.add(name, digest.to_string());
         Ok(CopySource::Context { context, matches })
     }
 

@@ -23,6 +23,8 @@ mod state;
 pub mod step;
 mod survey;
 pub mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +40,10 @@ pub use survey::{BaseName, Dockerfile, Survey};
 
 use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
 use crate::source::Context;
+use crate::source::tree::Match;
+
+/// What a source selects in a context; shared by all Steps that ask the same.
+pub type Selection = Arc<Vec<Match>>;
 
 /// Everything that a run may do: shared Steps stand once.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{Error, ErrorKind};
@@ -12,14 +12,15 @@ use super::stage::StagePlanner;
 use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
 use super::survey::Survey;
-use super::{BaseImage, ImagePlan, Plan, PlannedContext, Remote};
-use crate::config::NamedContext;
-use crate::oci::{Platform, Reference};
-use crate::source::{Context, IgnoreFile, StatCache};
+use super::{BaseImage, ImagePlan, Plan, PlannedContext, Remote, Selection};
+use crate::config::{ImageFormat, NamedContext};
+use crate::oci::{Digest, Platform, Reference};
+use crate::source::{Context, IgnoreFile, PatternList, SelectOptions, StatCache, digest_matches, select};
 
 /// What holds for all services.
 pub struct Options<'a> {
     pub build_platform: Platform,
+    pub format: ImageFormat,
     pub no_cache: bool,
     pub hosts: Vec<(String, IpAddr)>,
     pub shm_size: Option<u64>,
@@ -47,8 +48,14 @@ pub struct Target {
 
 /// Plans `targets`, which stand in the order of their needs.
 pub fn plan(targets: &[Target], options: &Options) -> Result<Plan, Error> {
-    let mut planner =
-        Planner { options, plan: Plan::default(), steps: HashMap::new(), contexts: HashMap::new(), finished: BTreeMap::new() };
+    let mut planner = Planner {
+        options,
+        plan: Plan::default(),
+        steps: HashMap::new(),
+        contexts: HashMap::new(),
+        selections: HashMap::new(),
+        finished: BTreeMap::new(),
+    };
     for target in targets {
         for platform in &target.platforms {
             planner.target(target, platform)?;
@@ -62,7 +69,17 @@ pub(super) struct Planner<'a> {
     pub plan: Plan,
     steps: HashMap<(CacheKey, Root), StepId>,
     contexts: HashMap<(PathBuf, Option<PathBuf>), ContextId>,
+    selections: HashMap<(ContextId, Selector), (Selection, Digest)>,
     finished: BTreeMap<(String, Platform), StageState>,
+}
+
+/// How a source of a context is read, as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Selector {
+    pub source: String,
+    pub wildcards: bool,
+    pub parents: bool,
+    pub exclude: Vec<String>,
 }
 
 impl<'a> Planner<'a> {
@@ -97,6 +114,17 @@ impl<'a> Planner<'a> {
     fn image_key(&self, state: &StageState) -> CacheKey {
         let mut inputs = KeyInputs::new("image");
         inputs.add("root", self.root_key(state.root));
+        // The same layers may stand in a repository under other digests: recompressed, or in another format.
+        if let Some(base) = self.plan.chain(state.root).0 {
+            self.plan.bases[base].manifest.layers.iter().for_each(|layer| inputs.add("base layer", layer.digest.to_string()));
+        }
+        inputs.add(
+            "format",
+            match self.options.format {
+                ImageFormat::Oci => "oci",
+                ImageFormat::Docker => "docker",
+            },
+        );
         inputs.add("config", serde_json::to_string(&state.image).unwrap_or_default());
         inputs.key()
     }
@@ -138,8 +166,9 @@ impl<'a> Planner<'a> {
         self.plan.steps.len() - 1
     }
 
-    /// The context in a directory under the ignore file that rules it, walked on first use.
-    pub fn context(&mut self, path: &std::path::Path, dockerfile: &std::path::Path) -> Result<ContextId, ErrorKind> {
+    /// The context in a directory under the ignore file that rules it, walked on first use. `dockerfile` is the one that it is the
+    /// context of, `None` for a named context.
+    pub fn context(&mut self, path: &Path, dockerfile: Option<&Path>) -> Result<ContextId, ErrorKind> {
         let place = (path.to_owned(), IgnoreFile::locate(dockerfile, path));
         if let Some(&known) = self.contexts.get(&place) {
             return Ok(known);
@@ -149,6 +178,20 @@ impl<'a> Planner<'a> {
         self.plan.contexts.push(PlannedContext { path: path.to_owned(), context });
         self.contexts.insert(place, self.plan.contexts.len() - 1);
         Ok(self.plan.contexts.len() - 1)
+    }
+
+    /// What a source stands for in a context, and the digest of it; found out once, however many services ask.
+    pub fn select(&mut self, context: ContextId, selector: Selector) -> Result<(Selection, Digest), ErrorKind> {
+        let place = (context, selector);
+        if let Some(known) = self.selections.get(&place) {
+            return Ok(known.clone());
+        }
+        let Selector { source, wildcards, parents, exclude } = &place.1;
+        let exclude = PatternList::new(exclude).map_err(crate::source::Error::from)?;
+        let tree = &self.plan.contexts[context].context;
+        let matches = select(tree, source.as_bytes(), &SelectOptions { wildcards: *wildcards, parents: *parents, exclude })?;
+        let digest = digest_matches(tree, &matches)?;
+        Ok(self.selections.entry(place).or_insert((Arc::new(matches), digest)).clone())
     }
 
     pub fn base(&mut self, image: Arc<BaseImage>) -> BaseId {

@@ -4,14 +4,13 @@ use super::copy::shown;
 use super::environment::proxy_env;
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
-use super::planner::Outside;
+use super::planner::{Outside, Selector};
 use super::stage::{Current, StagePlanner, from_working_dir};
 use super::state::normalize;
 use super::step::{MountSource, Network, Op, RunMount, RunMountKind, RunOp};
 use crate::dockerfile::ast::{self, RunCommand, Script, Security};
 use crate::dockerfile::{Instruction, Mount, MountType, Sharing, Span, Word};
 use crate::oci::Digest;
-use crate::source::{SelectOptions, digest_matches, select};
 
 impl StagePlanner<'_, '_> {
     pub fn run_command(&mut self, current: &mut Current, instruction: &Instruction, run: &RunCommand) -> Result<(), Error> {
@@ -106,10 +105,13 @@ impl StagePlanner<'_, '_> {
                     },
                     None => None,
                 };
-                if let Some((root, _)) = &seed {
-                    inputs.add("mount from", self.planner.root_key(*root));
+                let mut started_from = String::new();
+                if let Some((root, path)) = &seed {
+                    let root = self.planner.root_key(*root);
+                    started_from = format!("{root}\0{path}");
+                    inputs.add("mount from", root);
                 }
-                let id = Digest::of(format!("{namespace}\0{name}\0{uid}\0{gid}\0{:?}", mount.mode).as_bytes());
+                let id = Digest::of(format!("{namespace}\0{name}\0{uid}\0{gid}\0{:?}\0{started_from}", mount.mode).as_bytes());
                 let sharing = match mount.sharing {
                     Some(Sharing::Locked) => super::step::Sharing::Locked,
                     Some(Sharing::Private) => super::step::Sharing::Private,
@@ -145,22 +147,21 @@ impl StagePlanner<'_, '_> {
 
     fn bind_source(&mut self, current: &Current, mount: &Mount, span: Span, inputs: &mut KeyInputs) -> Result<MountSource, Error> {
         let path = normalize("/", mount.source.as_deref().unwrap_or("/"));
-        let directory = match &mount.from {
+        let (directory, ruled_by) = match &mount.from {
             Some(from) => match self.source_state(current, from, span)? {
                 Outside::State(state) => {
                     inputs.add("mount from", self.planner.root_key(state.root));
                     return Ok(MountSource::Root { root: state.root, path });
                 }
-                Outside::Directory(directory) => directory,
+                Outside::Directory(directory) => (directory, None),
             },
-            None => self.target.context.clone(),
+            None => (self.target.context.clone(), Some(self.dockerfile.path.as_path())),
         };
         let dockerfile = self.dockerfile;
         let at = |kind: ErrorKind| dockerfile.error(span, kind);
-        let context = self.planner.context(&directory, &dockerfile.path).map_err(at)?;
-        let tree = &self.planner.plan.contexts[context].context;
-        let matches = select(tree, path.as_bytes(), &SelectOptions::default()).map_err(|e| at(e.into()))?;
-        inputs.add("mount files", digest_matches(tree, &matches).map_err(|e| at(e.into()))?.to_string());
+        let context = self.planner.context(&directory, ruled_by).map_err(at)?;
+        let (matches, digest) = self.planner.select(context, Selector { source: path, ..Selector::default() }).map_err(at)?;
+        inputs.add("mount files", digest.to_string());
         Ok(MountSource::Context { context, matches })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
-use super::planner::{Outside, Planner, Target};
+use super::planner::{Outside, Planner, Selector, Target};
 use super::state::{StageState, normalize};
 use super::step::{CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
 use super::survey::{BaseName, Dockerfile, Survey};
@@ -251,7 +251,8 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         let mut current =
             Current { index, label: self.dockerfile.stage_label(index), state, position: (0, 1), trigger_at: Some(stage.statement.span) };
         let mut inputs = KeyInputs::new("copy");
-        let source: CopySource = self.context_source(path, "/", &Default::default(), &mut inputs, stage.from.span)?;
+        let source: CopySource =
+            self.context_source(path, None, Selector { source: "/".to_owned(), ..Selector::default() }, &mut inputs, stage.from.span)?;
         let op = CopyOp {
             add: false,
             sources: vec![source],

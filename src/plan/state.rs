@@ -157,13 +157,14 @@ impl StageState {
     pub fn set_healthcheck(&mut self, check: Healthcheck) {
         self.history(
             format!(
-                "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-                check.test.join(" "),
+                // Go's `%q` of the structure.
+                "HEALTHCHECK &{{{} \"{}\" \"{}\" \"{}\" \"{}\" {}}}",
+                quoted_list(&check.test),
                 go_duration(check.interval),
                 go_duration(check.timeout),
                 go_duration(check.start_period),
                 go_duration(check.start_interval),
-                check.retries
+                go_quoted_rune(check.retries)
             ),
             false,
         );
@@ -231,23 +232,30 @@ fn quoted_list(words: &[String]) -> String {
 
 /// Go's `strconv.Quote`.
 fn go_quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out += "\\\"",
-            '\\' => out += "\\\\",
-            '\n' => out += "\\n",
-            '\t' => out += "\\t",
-            '\r' => out += "\\r",
-            '\x07' => out += "\\a",
-            '\x08' => out += "\\b",
-            '\x0b' => out += "\\v",
-            '\x0c' => out += "\\f",
-            c if c < ' ' || c == '\x7f' => out += &format!("\\x{:02x}", c as u32),
-            c => out.push(c),
-        }
+    let escaped: String = text.chars().map(|c| go_escape(c, '"')).collect();
+    format!("\"{escaped}\"")
+}
+
+/// Go's `%q` of a number: the character that it stands for.
+fn go_quoted_rune(number: i64) -> String {
+    let character = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+    format!("'{}'", go_escape(character, '\''))
+}
+
+fn go_escape(c: char, quote: char) -> String {
+    match c {
+        '\\' => "\\\\".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\x07' => "\\a".to_owned(),
+        '\x08' => "\\b".to_owned(),
+        '\x0b' => "\\v".to_owned(),
+        '\x0c' => "\\f".to_owned(),
+        c if c == quote => format!("\\{c}"),
+        c if c < ' ' || c == '\x7f' => format!("\\x{:02x}", c as u32),
+        c => c.to_string(),
     }
-    out + "\""
 }
 
 /// Go's `time.Duration.String` of nanoseconds.
@@ -319,8 +327,12 @@ mod tests {
         state.declare(&[("A".into(), Some("1".into())), ("B".into(), None)]);
         state.set_cmd(vec!["a b".into(), "\"".into()]);
         state.set_volumes(&["/x".into(), "/y".into()]);
+        let second = 1_000_000_000;
+        let test = vec!["CMD-SHELL".into(), "true".into()];
+        state.set_healthcheck(Healthcheck { test, interval: 90 * second, timeout: 3 * second, retries: 3, ..Default::default() });
         let texts: Vec<_> = state.image.history.iter().map(|h| h.created_by.as_str()).collect();
-        assert_eq!(texts, ["ARG A=1 B", "CMD [\"a b\" \"\\\"\"]", "VOLUME [/x /y]"]);
+        let health = r#"HEALTHCHECK &{["CMD-SHELL" "true"] "1m30s" "3s" "0s" "0s" '\x03'}"#;
+        assert_eq!(texts, ["ARG A=1 B", "CMD [\"a b\" \"\\\"\"]", "VOLUME [/x /y]", health]);
         assert_eq!(state.run_history(&state.with_shell("make")), "RUN |2 A=1 B= /bin/sh -c make # buildkit");
     }
 }

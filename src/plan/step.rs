@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::Selection;
 use super::key::{CacheKey, KeyInputs};
 use crate::oci::{Digest, Platform};
-use crate::source::tree::Match;
 
 /// Index into [`Plan::steps`](super::Plan::steps).
 pub type StepId = usize;
@@ -105,7 +105,7 @@ pub enum RunMountKind {
 #[derive(Debug)]
 pub enum MountSource {
     /// What a path of a context stands for.
-    Context { context: ContextId, matches: Vec<Match> },
+    Context { context: ContextId, matches: Selection },
     /// A path in another file system state.
     Root { root: Root, path: String },
 }
@@ -137,7 +137,7 @@ pub struct CopyOp {
 pub enum CopySource {
     Context {
         context: ContextId,
-        matches: Vec<Match>,
+        matches: Selection,
     },
     Root {
         root: Root,

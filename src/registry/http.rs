@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::time::timeout;
 use tokio_util::bytes::Bytes;
 
@@ -73,14 +73,14 @@ impl Failure {
 }
 
 impl Http {
-    /// Sends `call` once, follows its redirects and returns a response with a success status.
+    /// Sends `call` once, follows its redirects and returns a response with a success status, or 304 to a conditional request.
     pub(super) async fn once(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
         let mut url = call.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.exchange(call, &url, authorization).await?;
             match redirect::next(&call.method, response.status(), response.headers(), &url) {
                 Some(next) => url = next,
-                None if response.status().is_success() => return Ok(response),
+                None if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED => return Ok(response),
                 None => return Err(self.refusal(response, call).await),
             }
         }

@@ -47,15 +47,19 @@ impl IgnoreFile {
         Ok(Self { patterns })
     }
 
-    /// The file that rules a build: `<dockerfile>.dockerignore` beside the Dockerfile, else the context's `.dockerignore`.
-    pub fn locate(dockerfile: &Path, context: &Path) -> Option<PathBuf> {
-        let mut beside = dockerfile.as_os_str().to_owned();
-        beside.push(".dockerignore");
-        [PathBuf::from(beside), context.join(".dockerignore")].into_iter().find(|path| path.is_file())
+    /// The file that rules a directory: `<dockerfile>.dockerignore` beside the Dockerfile that it is the context of, else its own
+    /// `.dockerignore`. A named context has no Dockerfile.
+    pub fn locate(dockerfile: Option<&Path>, context: &Path) -> Option<PathBuf> {
+        let beside = dockerfile.map(|dockerfile| {
+            let mut beside = dockerfile.as_os_str().to_owned();
+            beside.push(".dockerignore");
+            PathBuf::from(beside)
+        });
+        beside.into_iter().chain([context.join(".dockerignore")]).find(|path| path.is_file())
     }
 
-    /// Reads the file that rules a build; where there is none, nothing is excluded.
-    pub fn load(dockerfile: &Path, context: &Path) -> Result<Self, Error> {
+    /// Reads the file that rules a directory; where there is none, nothing is excluded.
+    pub fn load(dockerfile: Option<&Path>, context: &Path) -> Result<Self, Error> {
         let Some(path) = Self::locate(dockerfile, context) else { return Ok(Self::default()) };
         match fs::read(&path) {
             Ok(bytes) => Self::parse(&bytes).map_err(|source| Error::Ignore { path, source }),
@@ -134,11 +138,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let context = directory.path();
         let dockerfile = context.join("Dockerfile");
-        assert!(!IgnoreFile::load(&dockerfile, context).unwrap().excludes(b"a"));
+        assert!(!IgnoreFile::load(Some(&dockerfile), context).unwrap().excludes(b"a"));
         fs::write(context.join(".dockerignore"), "a").unwrap();
-        assert!(IgnoreFile::load(&dockerfile, context).unwrap().excludes(b"a"));
+        assert!(IgnoreFile::load(Some(&dockerfile), context).unwrap().excludes(b"a"));
         fs::write(context.join("Dockerfile.dockerignore"), "b").unwrap();
-        let ignore = IgnoreFile::load(&dockerfile, context).unwrap();
+        let ignore = IgnoreFile::load(Some(&dockerfile), context).unwrap();
         assert_eq!((ignore.excludes(b"a"), ignore.excludes(b"b")), (false, true));
     }
 }
