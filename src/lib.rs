@@ -29,9 +29,8 @@
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
 //! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |
 //! | [`registry`] | the distribution-spec client; the only asynchronous room, with blocking doors | oci store report |
-//! | [`cache`] | results of Steps in a registry, beside those in the store; still empty | oci plan store registry report |
 //! | [`image`] | reproducible layers, unpacking, manifests, OCI layouts, docker archives | oci store |
-//! | [`build`] | lookup, scheduler, Steps, sandbox, push | oci source plan store image registry cache report |
+//! | [`build`] | lookup, scheduler, Steps, sandbox, push | oci source plan store image registry report |
 //! | [`report`] | events, renderers, redaction, summaries | oci plan |
 //! | [`cli`] | one file a command; nobody uses cli | all |
 //!
@@ -79,7 +78,6 @@
 //! | an error | the room's own `thiserror` enum; text for people and exit codes are made in `cli` only |
 
 pub mod build;
-pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod dockerfile;

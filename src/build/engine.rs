@@ -22,10 +22,10 @@ const PULLS_AT_ONCE: usize = 6;
 
 /// What Steps may use besides the plan.
 pub struct Supplies {
-    /// By id. Values are known to the redactor.
-    pub secrets: BTreeMap<String, Vec<u8>>,
-    /// Sockets of agents, by id.
-    pub agents: BTreeMap<String, PathBuf>,
+    /// By service and id. Values are known to the redactor.
+    pub secrets: BTreeMap<(String, String), Vec<u8>>,
+    /// Sockets of agents, by service and id.
+    pub agents: BTreeMap<(String, String), PathBuf>,
     pub ca_certs: Option<PathBuf>,
     pub cancel: CancelFlag,
 }
@@ -65,7 +65,7 @@ impl<'a> Engine<'a> {
         self.reporter().emit(Event::StepStarted {
             id: id as u64,
             services: step.services.clone(),
-            name: format!("[{}] {}", step.position, step.text),
+            name: format!("[{} {}] {}", step.services.first().map_or("", String::as_str), step.position, step.text),
             reason: None,
         });
         let result = self.run_unless_recorded(id, step, started);
@@ -183,6 +183,11 @@ impl<'a> Engine<'a> {
         }
         Err(Error::ForeignPlatform { platform: platform.to_string() })
     }
+}
+
+/// What a service was given under an id: that of the first service of the Step that was given something.
+pub(super) fn given<'s, T>(step: &Step, supplies: &'s BTreeMap<(String, String), T>, id: &str) -> Option<&'s T> {
+    step.services.iter().find_map(|service| supplies.get(&(service.clone(), id.to_owned())))
 }
 
 /// The layers of a base image: DiffIds from its config, descriptors from its manifest.

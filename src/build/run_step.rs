@@ -1,17 +1,19 @@
 //! RUN: the plan's description becomes a [`RunSpec`], with sources of mounts made ready.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::copy::{CopyJob, write_matches};
-use super::engine::{Engine, make_dir, set_mode};
+use super::engine::{Engine, given, make_dir, set_mode};
 use super::error::Error;
-use super::sandbox::{self, Access, Network, Overlay, RunSpec, Rung, SandboxMount};
+use super::sandbox::{self, Access, Network, Overlay, RunSpec, Rung, SandboxError, SandboxMount};
 use crate::oci::Digest;
 use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
 use crate::plan::{Step, StepId};
 use crate::report::{Event, Stream};
-use crate::source::Tree;
+use crate::source::{RootTree, SelectOptions, Tree, select};
 use crate::store::TempDir;
 
 /// What has to outlive the command.
@@ -60,8 +62,10 @@ impl Engine<'_> {
             held.flights.push(self.layers.store.single_flight(&id)?);
         }
         for (n, mount) in run.mounts.iter().enumerate() {
-            self.mount(mount, n, work, &mut spec, &mut held)?;
+            self.mount(step, mount, n, work, &mut spec, &mut held)?;
         }
+        // Parents before what is mounted in them (BuildKit's order).
+        spec.mounts.sort_by_key(|mount| mount.target().components().count());
         let mut output = |stream: sandbox::Stream, bytes: &[u8]| {
             let stream = match stream {
                 sandbox::Stream::Stdout => Stream::Stdout,
@@ -69,7 +73,10 @@ impl Engine<'_> {
             };
             self.reporter().emit(Event::StepOutput { id: id as u64, stream, bytes: bytes.to_vec() });
         };
-        let outcome = sandbox::run(&spec, &mut output, &self.supplies.cancel)?;
+        let outcome = sandbox::run(&spec, &mut output, &self.supplies.cancel).map_err(|error| match error {
+            SandboxError::Cancelled => Error::Cancelled,
+            other => Error::Sandbox(other),
+        })?;
         drop(held);
         let command = || crate::plan::shown(&run.args.join(" "));
         if self.supplies.cancel.is_cancelled() {
@@ -82,7 +89,7 @@ impl Engine<'_> {
         }
     }
 
-    fn mount(&self, mount: &RunMount, n: usize, work: &TempDir, spec: &mut RunSpec, held: &mut Held) -> Result<(), Error> {
+    fn mount(&self, step: &Step, mount: &RunMount, n: usize, work: &TempDir, spec: &mut RunSpec, held: &mut Held) -> Result<(), Error> {
         let target = PathBuf::from(&mount.target);
         let mounted = match &mount.kind {
             RunMountKind::Bind { from, read_only } => {
@@ -92,7 +99,7 @@ impl Engine<'_> {
                             true => self.mount_source(*root, work, &format!("mount-{n}"))?,
                             false => self.mount_writable(*root, work, n)?,
                         };
-                        let source = overlay.path().join(path.trim_start_matches('/'));
+                        let source = overlay.path().join(resolved(overlay.path(), path)?);
                         held.overlays.push(overlay);
                         source
                     }
@@ -127,7 +134,7 @@ impl Engine<'_> {
             }
             RunMountKind::Tmpfs { size } => SandboxMount::Tmpfs { target, size: *size, mode: None },
             RunMountKind::Secret { id, env, file, required, mode, uid, gid } => {
-                let Some(value) = self.supplies.secrets.get(id) else {
+                let Some(value) = given(step, &self.supplies.secrets, id) else {
                     return if *required { Err(Error::SecretMissing { id: id.clone() }) } else { Ok(()) };
                 };
                 if let Some(name) = env {
@@ -139,7 +146,7 @@ impl Engine<'_> {
                 SandboxMount::Secret { bytes: value.clone(), target, access: Access { mode: *mode, uid: *uid, gid: *gid } }
             }
             RunMountKind::Ssh { id, required, mode, uid, gid } => {
-                let Some(agent) = self.supplies.agents.get(id) else {
+                let Some(agent) = given(step, &self.supplies.agents, id) else {
                     return if *required { Err(Error::AgentMissing { id: id.clone() }) } else { Ok(()) };
                 };
                 spec.env.push((b"SSH_AUTH_SOCK".to_vec(), mount.target.clone().into_bytes()));
@@ -195,6 +202,13 @@ impl Engine<'_> {
             other => other.map_err(io),
         }
     }
+}
+
+/// Where a path of a mounted state leads, links followed inside it: never a path of the host.
+fn resolved(root: &Path, path: &str) -> Result<PathBuf, Error> {
+    let tree = RootTree::open(root).map_err(|source| Error::Io { action: "open", path: root.to_owned(), source })?;
+    let found = select(&tree, path.as_bytes(), &SelectOptions::default())?;
+    Ok(PathBuf::from(OsStr::from_bytes(found.first().map_or(&b""[..], |found| &found.path))))
 }
 
 fn exclusive_cache(mount: &RunMount) -> Option<Digest> {

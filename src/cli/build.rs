@@ -64,7 +64,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         drop(store);
         return enter_sandbox().map(|code| code.unwrap_or(ExitCode::SUCCESS));
     }
-    let given = Given::read(&request.config, &request.env, &redactor)?;
+    let given = Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, &redactor)?;
     learn(&redactor, &client)?;
     store.reclaim();
 

@@ -1,16 +1,19 @@
 //! Values of secrets and sockets of agents, read once. Every value is made known to the redactor before anything is told.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use crate::config::{Config, SecretSource};
+use crate::config::{SecretSource, Service};
 use crate::report::Redactor;
 
 #[derive(Default)]
 pub struct Given {
-    pub secrets: BTreeMap<String, Vec<u8>>,
-    pub agents: BTreeMap<String, PathBuf>,
+    /// By service and id.
+    pub secrets: BTreeMap<(String, String), Vec<u8>>,
+    /// By service and id.
+    pub agents: BTreeMap<(String, String), PathBuf>,
     /// By service: what was listed and has no value.
     pub missing: Vec<(String, String)>,
 }
@@ -18,15 +21,19 @@ pub struct Given {
 impl Given {
     /// A variable that is not set gives no secret: whether that is a failure, the RUN that mounts it says (`required`). A file that
     /// was named and cannot be read is a failure.
-    pub fn read(config: &Config, env: &BTreeMap<String, String>, redactor: &Redactor) -> Result<Self, Failure> {
+    pub fn read<'s>(
+        services: impl Iterator<Item = &'s Service>,
+        env: &BTreeMap<String, String>,
+        redactor: &Redactor,
+    ) -> Result<Self, Failure> {
         let mut given = Self::default();
-        for service in config.services.values() {
+        for service in services {
             for secret in &service.secrets {
                 let value = match &secret.source {
                     SecretSource::Variable(name) => env.get(name).map(|value| value.clone().into_bytes()),
                     SecretSource::File(path) => {
                         let refuse = |error| Failure::usage(format!("secret {:?}: cannot read {}: {error}", secret.id, path.display()));
-                        Some(std::fs::read(path).map_err(refuse)?)
+                        Some(read_bounded(path).map_err(refuse)?)
                     }
                 };
                 if let (None, SecretSource::Variable(name)) = (&value, &secret.source) {
@@ -34,14 +41,27 @@ impl Given {
                 }
                 if let Some(value) = value {
                     redactor.add(&value).map_err(|error| Failure::usage(format!("secret {:?}: {error}", secret.id)))?;
-                    given.secrets.insert(secret.id.clone(), value);
+                    given.secrets.insert((service.name.clone(), secret.id.clone()), value);
                 }
             }
             for agent in &service.ssh {
                 let socket = agent.socket.clone().or_else(|| env.get("SSH_AUTH_SOCK").map(PathBuf::from));
-                given.agents.extend(socket.map(|socket| (agent.id.clone(), socket)));
+                given.agents.extend(socket.map(|socket| ((service.name.clone(), agent.id.clone()), socket)));
             }
         }
         Ok(given)
     }
+}
+
+/// Reads a file of at most a little more than the redactor takes. FIFOs are read, as a shell's `<(command)` is one; devices are not.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    const LIMIT: u64 = 512 << 10;
+    use std::os::unix::fs::FileTypeExt;
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(std::io::Error::other("it is a device"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

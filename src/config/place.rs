@@ -33,7 +33,7 @@ pub(super) enum PathProblem {
 
 const FILE_NAME: &str = "brik.toml";
 
-/// Far beyond thousands of services; keeps a mistaken `--file /dev/…` or core dump out of memory.
+/// Far beyond thousands of services; keeps a mistaken `--config /dev/…` or core dump out of memory.
 const LARGEST_FILE: u64 = 8 << 20;
 
 impl Place {
@@ -45,9 +45,8 @@ impl Place {
                 Some(file) => file,
                 None => {
                     let message = format!("no {FILE_NAME} in {} or any directory above", options.cwd.display());
-                    return Err(
-                        Finding::error("brik::config::not-found", message).help("run `brik init` to write one, or name it with --file")
-                    );
+                    return Err(Finding::error("brik::config::not-found", message)
+                        .help("write one with `registry` and `members` in it, or name it with --config"));
                 }
             },
         };

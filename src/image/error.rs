@@ -11,6 +11,8 @@ pub enum Error {
     Changed { path: String },
     #[error("{path:?} carries {xattr}, which a layer cannot express: mount the overlay with redirect_dir=off and metacopy=off")]
     OverlayFeature { path: String, xattr: String },
+    #[error("{path:?} cannot be kept in a layer: names that begin with .wh. mean removed files there (OCI image spec, \"Whiteouts\")")]
+    WhiteoutName { path: String },
     #[error("cannot write the layer: {0}")]
     Write(#[source] io::Error),
     #[error("cannot set the time of {path:?}: {source}")]

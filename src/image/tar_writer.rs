@@ -97,6 +97,9 @@ impl<W: Write> TarWriter<'_, W> {
         if file_type == FileType::CharacterDevice && stat.st_rdev == 0 {
             return self.whiteout(whiteout_name(found.path), member.mtime);
         }
+        if found.path.rsplit(|&b| b == b'/').next().is_some_and(|name| name.starts_with(b".wh.")) {
+            return Err(Error::WhiteoutName { path: lossy(found.path) });
+        }
         // Directories have no hard links; whiteouts may be links of one another, but are whiteouts first.
         if file_type != FileType::Directory && stat.st_nlink > 1 && file_type != FileType::Socket {
             let first = self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| found.path.to_vec()).clone();

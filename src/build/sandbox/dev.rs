@@ -1,18 +1,22 @@
-//! /dev of a RUN: private, with the devices that runc gives, taken from the host since a user namespace may not make its own.
+//! /dev of a RUN: private, with the devices that runc gives. Root makes nodes of its own, so that a `chmod` in a RUN never reaches the
+//! host's; a user namespace may not make any and is given the host's, whose owner it cannot act for.
 
 use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, makedev};
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::error::SandboxError;
 use super::stubs::{self, Kind};
 
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Name, major, minor (Linux `Documentation/admin-guide/devices.txt`).
+const DEVICES: [(&str, u32, u32); 6] = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
@@ -34,16 +38,15 @@ pub(super) fn mount(dev: &Path, shm_size: u64) -> Result<(), SandboxError> {
     };
     let closed = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
 
+    let devices = devices(dev)?;
     // The devices are mounts of their own: `nodev` concerns what a RUN would make here.
     file_system("", "tmpfs", closed | MountFlags::STRICTATIME, "mode=755,size=65536k")
         .map_err(|errno| failed("mount tmpfs on", "")(errno.into()))?;
-    for name in DEVICES {
-        let (device, host) = (dev.join(name), Path::new("/dev").join(name));
-        if !host.exists() {
-            continue;
-        }
-        stubs::create(&device, Kind::File).map_err(failed("create", name))?;
-        rustix::mount::mount_bind(host, device).map_err(|errno| failed("bind the host's device on", name)(errno.into()))?;
+    for (name, device) in devices {
+        let target = dev.join(name);
+        stubs::create(&target, Kind::File).map_err(failed("create", name))?;
+        rustix::mount::move_mount(device, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|errno| failed("mount the device", name)(errno.into()))?;
     }
     let there = |target: &str| target != "/proc/kcore" || Path::new(target).exists();
     for (name, target) in LINKS.into_iter().filter(|(_, target)| there(target)) {
@@ -64,4 +67,32 @@ pub(super) fn mount(dev: &Path, shm_size: u64) -> Result<(), SandboxError> {
         Err(Errno::NODEV) => Ok(()),
         other => other.map_err(|errno| failed("mount mqueue on", "mqueue")(errno.into())),
     }
+}
+
+/// The devices as detached mounts: nodes on a tmpfs that nothing else reaches, or the host's where nodes cannot be made.
+fn devices(dev: &Path) -> Result<Vec<(&'static str, OwnedFd)>, SandboxError> {
+    let failed = |action: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |errno: Errno| SandboxError::Mount { action, path, source: errno.into() }
+    };
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    rustix::mount::mount("tmpfs", dev, "tmpfs", flags, c"mode=755,size=64k").map_err(failed("mount tmpfs on", dev))?;
+    let mut devices = Vec::new();
+    for (name, major, minor) in DEVICES {
+        let (node, host) = (dev.join(name), Path::new("/dev").join(name));
+        let made = rustix::fs::mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor));
+        let made = made.and_then(|()| rustix::fs::chmod(&node, Mode::from_raw_mode(0o666)));
+        // In a user namespace the node is refused, or made and of no use: `nodev` is forced on its mounts.
+        // (/dev/tty answers ENXIO to a process without a terminal.)
+        let opened = fs::File::open(&node).map_or_else(|error| error.raw_os_error() == Some(Errno::NXIO.raw_os_error()), |_| true);
+        let usable = made.is_ok() && opened;
+        let source = if usable { node } else { host };
+        if !source.exists() {
+            continue;
+        }
+        let open = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        devices.push((name, rustix::mount::open_tree(CWD, &source, open).map_err(failed("open the device", &source))?));
+    }
+    rustix::mount::unmount(dev, UnmountFlags::DETACH).map_err(failed("unmount", dev))?;
+    Ok(devices)
 }
