@@ -9,7 +9,7 @@
 //! mounts/<ids>/<hex>   RUN --mount=type=cache directories
 //! stat/                stat caches of build contexts
 //! flight/<hex>         flock: who runs a CacheKey now
-//! tmp/<pid>.<n>/       work in progress; reclaimed once its owner is gone
+//! tmp/<owner>.<n>/     work in progress; reclaimed once its owner is gone
 //! ```
 //!
 //! Whatever appears, appears by rename from `tmp/` after fsync; so a process that is killed at any moment leaves only garbage

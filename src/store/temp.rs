@@ -1,6 +1,9 @@
-//! Work in progress: `tmp/<pid>.<n>`, kept alive by a flock on `tmp/<pid>.lease`.
+//! Work in progress: `tmp/<owner>.<n>`, kept alive by a flock on `tmp/<owner>.lease`. An owner is a process, named by its id and a number
+//! that nobody else has: ids alone repeat where containers share a store.
 
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +14,16 @@ use super::{Error, at};
 
 pub(super) struct TempArea {
     root: PathBuf,
-    lease: OnceLock<(PathBuf, File)>,
+    lease: OnceLock<Lease>,
     next: AtomicU64,
+}
+
+/// This process as an owner: its name, and the lock that says that it lives.
+struct Lease {
+    owner: String,
+    path: PathBuf,
+    #[allow(dead_code, reason = "the lock lives as long as the file is open")]
+    file: File,
 }
 
 /// A directory that is removed, with all that is in it, when dropped.
@@ -38,14 +49,13 @@ impl TempArea {
 
     /// Takes the lease before the first entry is made, so that another process never reclaims it.
     fn name(&self) -> Result<PathBuf, Error> {
-        let pid = std::process::id();
-        if self.lease.get().is_none() {
-            let path = self.root.join(format!("{pid}.lease"));
-            let file = File::create(&path).map_err(at("create", &path))?;
-            rustix::fs::flock(&file, FlockOperation::LockShared).map_err(|e| at("lock", &path)(e.into()))?;
-            let _ = self.lease.set((path, file));
+        if self.lease.get().is_none()
+            && let Err(late) = self.lease.set(Lease::take(&self.root)?)
+        {
+            let _ = fs::remove_file(late.path);
         }
-        Ok(self.root.join(format!("{pid}.{}", self.next.fetch_add(1, Ordering::Relaxed))))
+        let owner = self.lease.get().map_or("", |lease| &lease.owner);
+        Ok(self.root.join(format!("{owner}.{}", self.next.fetch_add(1, Ordering::Relaxed))))
     }
 
     pub fn dir(&self) -> Result<TempDir, Error> {
@@ -63,26 +73,44 @@ impl TempArea {
 
     pub fn reclaim(&self) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
-        let own = std::process::id().to_string();
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let Some((pid, _)) = name.to_str().and_then(|n| n.split_once('.')) else { continue };
-            if pid == own {
-                continue;
-            }
-            let lease = self.root.join(format!("{pid}.lease"));
-            let alive = File::open(&lease).is_ok_and(|f| rustix::fs::flock(&f, FlockOperation::NonBlockingLockExclusive).is_err());
-            if !alive {
+            let Some((owner, _)) = name.to_str().and_then(|n| n.split_once('.')) else { continue };
+            // Held until the entry is gone: whoever waits for the lock finds its lease unlinked and takes another.
+            let lease = File::open(self.root.join(format!("{owner}.lease")));
+            if !lease.as_ref().is_ok_and(|lease| rustix::fs::flock(lease, FlockOperation::NonBlockingLockExclusive).is_err()) {
                 remove_tree(&entry.path());
             }
         }
     }
 }
 
+impl Lease {
+    fn take(root: &Path) -> Result<Self, Error> {
+        let (pid, mut n) = (std::process::id(), 0u64);
+        loop {
+            let owner = format!("{pid}-{n}");
+            let path = root.join(format!("{owner}.lease"));
+            match File::options().write(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    rustix::fs::flock(&file, FlockOperation::LockShared).map_err(|e| at("lock", &path)(e.into()))?;
+                    // Until it was locked, it looked like that of the dead and may have been removed.
+                    if file.metadata().map_err(at("read", &path))?.nlink() > 0 {
+                        return Ok(Self { owner, path, file });
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at("create", &path)(error)),
+            }
+            n += 1;
+        }
+    }
+}
+
 impl Drop for TempArea {
     fn drop(&mut self) {
-        if let Some((path, _)) = self.lease.get() {
-            let _ = fs::remove_file(path);
+        if let Some(lease) = self.lease.get() {
+            let _ = fs::remove_file(&lease.path);
         }
     }
 }
@@ -105,5 +133,30 @@ fn open_up(dir: &Path) {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             open_up(&entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_owners_of_one_process_id_work_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (TempArea::new(root.path()), TempArea::new(root.path()));
+        let (one, other) = (one.dir().unwrap(), other.dir().unwrap());
+        assert_ne!(one.path(), other.path());
+    }
+
+    #[test]
+    fn the_work_of_the_living_is_kept_and_that_of_the_dead_reclaimed() {
+        let root = tempfile::tempdir().unwrap();
+        let (living, other) = (TempArea::new(root.path()), TempArea::new(root.path()));
+        let kept = living.dir().unwrap();
+        let dead = root.path().join("1-0.7");
+        fs::create_dir(&dead).unwrap();
+        fs::write(root.path().join("1-0.lease"), "").unwrap();
+        other.reclaim();
+        assert!(kept.path().is_dir() && !dead.exists());
     }
 }
