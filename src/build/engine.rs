@@ -108,11 +108,11 @@ impl<'a> Engine<'a> {
             Op::Workdir(workdir) => self.workdir(workdir, overlay.path())?,
         }
         drop(overlay);
-        self.commit(step.epoch, &upper, work)
+        self.commit(step.epoch, &upper)
     }
 
     /// Makes a layer of an upper directory, and the directory its snapshot.
-    fn commit(&self, epoch: Option<i64>, upper: &Path, work: TempDir) -> Result<Layer, Error> {
+    fn commit(&self, epoch: Option<i64>, upper: &Path) -> Result<Layer, Error> {
         let store = self.layers.store;
         let mtime = match epoch {
             Some(epoch) => {
@@ -128,10 +128,7 @@ impl<'a> Engine<'a> {
         write_layer(upper, &options, &mut writer)?;
         let (blob, summary) = writer.finish().map_err(io)?;
         let (digest, size) = blob.commit()?;
-        for name in ["work", "root"] {
-            crate::store::remove_tree(&work.path().join(name));
-        }
-        store.commit_snapshot(self.layers.ids(), &summary.diff_id.0, work)?;
+        store.commit_snapshot(self.layers.ids(), &summary.diff_id.0, upper)?;
         Ok(Layer { diff_id: summary.diff_id, descriptor: Descriptor::new(codec.media_type(), digest, size) })
     }
 

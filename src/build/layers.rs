@@ -75,12 +75,18 @@ impl Layers<'_> {
             Err(Error::Image(image::Error::HardlinkOutsideLayer { .. })) => {
                 let retry = self.store.temp_dir()?;
                 options.lowers = below.iter().rev().cloned().collect();
-                self.unpack(layer, &retry.path().join("fs"), &options)?;
-                return Ok(self.store.commit_snapshot(self.ids(), &layer.diff_id.0, retry)?);
+                let fs = retry.path().join("fs");
+                self.unpack(layer, &fs, &options)?;
+                return Ok(self.store.commit_snapshot(self.ids(), &layer.diff_id.0, &fs)?);
+            }
+            Err(error @ Error::Image(_)) => {
+                // A damaged blob must not stay: without it, the next run pulls or makes the layer again.
+                let _ = self.store.verify_blob(&layer.descriptor.digest);
+                return Err(error);
             }
             other => other?,
         }
-        Ok(self.store.commit_snapshot(self.ids(), &layer.diff_id.0, work)?)
+        Ok(self.store.commit_snapshot(self.ids(), &layer.diff_id.0, &fs)?)
     }
 
     fn unpack(&self, layer: &Layer, dest: &Path, options: &UnpackOptions) -> Result<(), Error> {

@@ -46,6 +46,7 @@ pub fn recorded(store: &Store, step: &Step) -> Option<Layer> {
 
 pub fn look_up(plan: &Plan, store: &Store) -> Lookup {
     let mut lookup = Lookup { images: BTreeMap::new(), layers: BTreeMap::new(), run: BTreeSet::new() };
+    let mut noted = BTreeSet::new();
     for (index, image) in plan.images.iter().enumerate() {
         let (base, steps) = plan.chain(image.root);
         let forced = steps.iter().any(|step| plan.steps[*step].no_cache);
@@ -57,11 +58,27 @@ pub fn look_up(plan: &Plan, store: &Store) -> Lookup {
             own.chain([&record.manifest, &record.config]).all(|blob| store.blob_size(&blob.digest) == Some(blob.size))
         };
         match record.filter(complete) {
-            Some(record) => drop(lookup.images.insert(index, record)),
+            Some(record) => {
+                note_use(plan, store, image.root, &mut noted);
+                lookup.images.insert(index, record);
+            }
             None => need(plan, store, &mut lookup, image.root),
         }
     }
     lookup
+}
+
+/// Steps behind a finished image are used by it: pruned as old, they would all run again on its next small change.
+fn note_use(plan: &Plan, store: &Store, root: Root, noted: &mut BTreeSet<StepId>) {
+    let mut pending = vec![root];
+    while let Some(root) = pending.pop() {
+        for id in plan.chain(root).1 {
+            if noted.insert(id) {
+                store.note_use(RecordKind::Step, &plan.steps[id].key.0);
+                pending.extend(plan.steps[id].sources());
+            }
+        }
+    }
 }
 
 /// Notes the Steps of a state as cached or to be run, with what those that run need.
@@ -81,5 +98,139 @@ fn need(plan: &Plan, store: &Store, lookup: &mut Lookup, root: Root) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ImageFormat;
+    use crate::oci::{Digest, Platform, Reference};
+    use crate::plan::{self, BaseImage, Dockerfile, Download, Options, Remote, ServiceNames, Target};
+    use crate::source::StatCache;
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    struct NoNetwork;
+
+    impl Remote for NoNetwork {
+        fn base(&self, _: &Reference, _: &Platform) -> Result<Arc<BaseImage>, String> {
+            Err("no network".to_owned())
+        }
+
+        fn download(&self, _: &str, _: Option<&Digest>) -> Result<Download, String> {
+            Err("no network".to_owned())
+        }
+    }
+
+    struct World {
+        _directory: tempfile::TempDir,
+        store: Store,
+        plan: Plan,
+    }
+
+    /// Steps: 0 and 1 of the stage `make`, 2 and 3 of the image.
+    const TEXT: &str = "FROM scratch AS make\nRUN a\nRUN b\nFROM scratch\nRUN c\nCOPY --from=make /x /\n";
+
+    fn world(no_cache: bool) -> World {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let target = Target {
+            service: "app".to_owned(),
+            image: "localhost/app".parse().unwrap(),
+            context: directory.path().to_owned(),
+            dockerfile: Arc::new(Dockerfile::parse(&directory.path().join("Dockerfile"), TEXT.as_bytes()).unwrap()),
+            target: None,
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            epoch: Some(0),
+            contexts: BTreeMap::new(),
+            platforms: vec![Platform::host()],
+        };
+        let options = Options {
+            build_platform: Platform::host(),
+            format: ImageFormat::Oci,
+            no_cache,
+            hosts: Vec::new(),
+            shm_size: None,
+            names: &ServiceNames::default(),
+            stat_cache: Arc::new(StatCache::in_memory()),
+            remote: &NoNetwork,
+        };
+        let plan = plan::plan(&[target], &options).unwrap();
+        World { _directory: directory, store, plan }
+    }
+
+    impl World {
+        fn blob(&self, text: &str) -> Descriptor {
+            let (digest, size) = self.store.put_blob(text.as_bytes()).unwrap();
+            Descriptor::new("x", digest, size)
+        }
+
+        fn layer(&self, step: StepId) -> Layer {
+            let descriptor = self.blob(&format!("layer {step}"));
+            Layer { diff_id: DiffId(descriptor.digest), descriptor }
+        }
+
+        fn record_steps(&self, steps: &[StepId]) {
+            for &id in steps {
+                let (step, layer) = (&self.plan.steps[id], self.layer(id));
+                let record = StepRecord { diff_id: layer.diff_id, layer: layer.descriptor, inputs: step.inputs.clone(), took: 1 };
+                self.store.put_record(RecordKind::Step, &step.key.0, &record).unwrap();
+            }
+        }
+
+        fn record_image(&self) {
+            let record =
+                ImageRecord { manifest: self.blob("manifest"), config: self.blob("config"), layers: vec![self.layer(2), self.layer(3)] };
+            self.store.put_record(RecordKind::Image, &self.plan.images[0].key.0, &record).unwrap();
+        }
+
+        fn runs(&self) -> Vec<StepId> {
+            look_up(&self.plan, &self.store).run.into_iter().collect()
+        }
+    }
+
+    #[test]
+    fn what_no_record_knows_runs_with_the_sources_that_it_needs() {
+        for (known, runs) in
+            [(&[][..], &[0, 1, 2, 3][..]), (&[0, 1, 2], &[3]), (&[2, 3], &[]), (&[3], &[2]), (&[1, 2], &[0, 3]), (&[0, 2], &[1, 3])]
+        {
+            let world = world(false);
+            world.record_steps(known);
+            assert_eq!(world.runs(), runs, "known: {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_its_blob_counts_as_absent() {
+        let world = world(false);
+        world.record_steps(&[0, 1, 2, 3]);
+        std::fs::remove_file(world.store.blob_path(&world.layer(2).descriptor.digest)).unwrap();
+        assert_eq!(world.runs(), [2]);
+        std::fs::write(world.store.blob_path(&world.layer(2).descriptor.digest), "cut").unwrap();
+        assert_eq!(world.runs(), [2], "another size");
+    }
+
+    #[test]
+    fn a_finished_image_needs_no_step_but_keeps_the_records_of_its_steps_young() {
+        let world = world(false);
+        world.record_image();
+        world.record_steps(&[0]);
+        let record = world.store.root().join("records/step").join(world.plan.steps[0].key.0.hex());
+        let old = SystemTime::now() - Duration::from_secs(1_000_000);
+        std::fs::File::open(&record).unwrap().set_modified(old).unwrap();
+        assert!(world.runs().is_empty());
+        assert!(std::fs::metadata(&record).unwrap().modified().unwrap() > old + Duration::from_secs(1000));
+        std::fs::remove_file(world.store.blob_path(&world.blob("config").digest)).unwrap();
+        assert_eq!(world.runs(), [1, 2, 3], "an image without its config is none");
+    }
+
+    #[test]
+    fn without_the_cache_everything_runs() {
+        let world = world(true);
+        world.record_steps(&[0, 1, 2, 3]);
+        world.record_image();
+        assert_eq!(world.runs(), [0, 1, 2, 3]);
     }
 }

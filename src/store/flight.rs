@@ -9,7 +9,14 @@ use crate::oci::Digest;
 
 /// Held by the one who makes the result of a key.
 #[must_use = "the key is free again once the guard is dropped"]
-pub struct FlightGuard(#[allow(dead_code, reason = "the lock lives as long as the file is open")] File);
+pub struct FlightGuard(File);
+
+impl Drop for FlightGuard {
+    fn drop(&mut self) {
+        // Closing would not do while a child that was forked meanwhile has not closed its copy yet.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 impl Store {
     /// Waits until no other process is making `key`. Look for its record again afterwards.

@@ -5,15 +5,17 @@
 //! lock                 flock: shared by every running brik, exclusive for pruning
 //! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold
 //! records/<kind>/<hex> small JSON documents: CacheKey -> result; written only after the blobs that they name are durable
-//! snapshots/<ids>/<hex>/fs   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single)
+//! snapshots/<ids>/<hex>/fs   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single);
+//!                      boot beside it says since when they are here
 //! mounts/<ids>/<hex>   RUN --mount=type=cache directories
 //! stat/                stat caches of build contexts
 //! flight/<hex>         flock: who runs a CacheKey now
 //! tmp/<owner>.<n>/     work in progress; reclaimed once its owner is gone
 //! ```
 //!
-//! Whatever appears, appears by rename from `tmp/` after fsync; so a process that is killed at any moment leaves only garbage
-//! in `tmp/`, never a wrong result.
+//! Whatever appears, appears by rename from `tmp/`, so that a process that is killed at any moment leaves only garbage there, never a
+//! wrong result. Blobs and records are synced before; a record whose blob was lost with the power counts as absent. Snapshots are not
+//! synced and are used in the boot that made them only.
 
 mod blobs;
 mod flight;
@@ -23,7 +25,7 @@ mod snapshots;
 mod temp;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -70,6 +72,8 @@ pub struct Store {
     root: PathBuf,
     temp: temp::TempArea,
     lock: File,
+    /// Differs from boot to boot of the machine.
+    boot: String,
 }
 
 impl Store {
@@ -89,14 +93,11 @@ impl Store {
         match fs::read_to_string(&version) {
             Ok(found) if found.trim() == VERSION => {}
             Ok(found) => return Err(Error::Version { path: root, found: found.trim().to_owned() }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let (path, mut file) = temp.file()?;
-                file.write_all(VERSION.as_bytes()).and_then(|()| file.sync_all()).map_err(at("write", &path))?;
-                fs::rename(&path, &version).map_err(at("write", &version))?;
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => temp.publish(VERSION.as_bytes(), &version)?,
             Err(e) => return Err(at("read", &version)(e)),
         }
-        Ok(Self { root, temp, lock })
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Ok(Self { root, temp, lock, boot })
     }
 
     pub fn root(&self) -> &Path {

@@ -189,8 +189,10 @@ mod tests {
         let (orphan, _) = store.put_blob(b"orphan").unwrap();
         store.put_record(RecordKind::Image, &Digest::of(b"k"), &manifest).unwrap();
         let work = store.temp_dir().unwrap();
-        fs::create_dir(work.path().join("fs")).unwrap();
-        store.commit_snapshot(IdMapping::Root, &orphan, work).unwrap();
+        let tree = work.path().join("fs");
+        fs::create_dir(&tree).unwrap();
+        store.commit_snapshot(IdMapping::Root, &orphan, &tree).unwrap();
+        drop(work);
 
         let hour = PruneBudget { keep_used_within: Some(Duration::from_secs(3600)), ..Default::default() };
         assert_eq!(store.prune(&hour).unwrap().records, 0);

@@ -1,9 +1,9 @@
 //! Records: what a CacheKey led to. JSON, so that a person can read them; unreadable ones count as absent.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -42,12 +42,16 @@ impl Store {
 
     /// The record of a key, or `None` where there is none that can be read. Its file's mtime notes the use.
     pub fn record<T: DeserializeOwned>(&self, kind: RecordKind, key: &Digest) -> Option<T> {
-        let path = self.record_dir(kind).join(key.hex());
-        let bytes = fs::read(&path).ok()?;
-        if let Ok(file) = fs::File::open(&path) {
-            let _ = file.set_modified(std::time::SystemTime::now());
-        }
+        let bytes = fs::read(self.record_dir(kind).join(key.hex())).ok()?;
+        self.note_use(kind, key);
         serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Keeps a record, if there is one, from being the first that pruning takes.
+    pub fn note_use(&self, kind: RecordKind, key: &Digest) {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let now = Timestamps { last_access: now, last_modification: now };
+        let _ = utimensat(CWD, self.record_dir(kind).join(key.hex()), &now, AtFlags::SYMLINK_NOFOLLOW);
     }
 
     /// Writes a record. The blobs that it names must have been committed before.
@@ -55,13 +59,7 @@ impl Store {
         let bytes = serde_json::to_vec_pretty(record).map_err(|source| Error::Record { key: *key, source })?;
         let dir = self.record_dir(kind);
         fs::create_dir_all(&dir).map_err(at("create", &dir))?;
-        let (path, mut file) = self.temp.file()?;
-        let target = dir.join(key.hex());
-        let written = file.write_all(&bytes).and_then(|()| file.sync_data()).and_then(|()| fs::rename(&path, &target));
-        written.map_err(|e| {
-            let _ = fs::remove_file(&path);
-            at("write", &target)(e)
-        })
+        self.temp.publish(&bytes, &dir.join(key.hex()))
     }
 }
 

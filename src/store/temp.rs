@@ -2,7 +2,7 @@
 //! that nobody else has: ids alone repeat where containers share a store.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -69,6 +69,16 @@ impl TempArea {
         let path = self.name()?;
         let file = File::options().create(true).truncate(true).read(true).write(true).open(&path).map_err(at("create", &path))?;
         Ok((path, file))
+    }
+
+    /// Writes a small file so that at `target` there is never a part of it, whatever happens.
+    pub fn publish(&self, bytes: &[u8], target: &Path) -> Result<(), Error> {
+        let (path, mut file) = self.file()?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_data()).and_then(|()| fs::rename(&path, target));
+        written.map_err(|e| {
+            let _ = fs::remove_file(&path);
+            at("write", target)(e)
+        })
     }
 
     pub fn reclaim(&self) {
