@@ -6,7 +6,8 @@
 //! schedule    tasks on threads, each after what it needs
 //! engine      one Step: mount, operate, make a layer     (run_step, copy_step, copy, sandbox)
 //! layers      blobs pulled, snapshots unpacked
-//! finish      images assembled, recorded, pushed
+//! finish      images assembled and recorded
+//! push        layers, configs, manifests and tags to registries
 //! fan_out     the same work for each of some items
 //! run         all of it for one plan
 //! ```
@@ -19,6 +20,7 @@ mod fan_out;
 mod finish;
 mod layers;
 mod lookup;
+mod push;
 mod remote;
 mod run;
 mod run_step;
@@ -28,8 +30,9 @@ mod schedule;
 pub use engine::Supplies;
 pub use error::{Error, Failure};
 pub use fan_out::fan_out;
-pub use finish::{Built, PushCounts, base_of, document, push};
+pub use finish::{Built, base_of, document};
 pub use layers::Layers;
 pub use lookup::{ImageRecord, Lookup, look_up};
+pub use push::{PushCounts, Pusher};
 pub use remote::RemoteSources;
 pub use run::{Finished, RunOptions, run};

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
 use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::request::Request;
@@ -11,7 +13,7 @@ use super::secrets::Given;
 use super::session::Session;
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::sandbox::{self, CancelFlag, Rung};
-use crate::build::{Layers, RemoteSources, Supplies, look_up};
+use crate::build::{Layers, Pusher, RemoteSources, Supplies, look_up};
 use crate::config::{Finding, Findings};
 use crate::oci::{Digest, Platform};
 use crate::plan::{self, Options, Target};
@@ -40,6 +42,10 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let (workspace, findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
     if Findings(findings.clone()).has_errors() {
         return Err(Failure::findings(Code::Usage, &findings, Some(&redactor)));
+    }
+    if let Some(loaded) = workspace.services.iter().find(|loaded| args.push && args.image.image.is_none() && nowhere(&request, loaded)) {
+        let (service, image) = (&loaded.service.name, loaded.service.image.name());
+        return Err(Failure::usage(format!("{service} would be pushed to {image}: set `registry` in brik.toml, or `image` with a host")));
     }
     let stat_cache = Arc::new(StatCache::load(&store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex())));
     let remote = RemoteSources::new(&client, &store);
@@ -83,22 +89,32 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     reporter
         .emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
     let cancel = cancel_on_signals()?;
+    let layers = Layers { store: &store, client: &client, reporter: &reporter, rung };
+    let mirrors = request.config.registries.iter().filter_map(|(host, options)| Some((host.clone(), options.mirror.clone()?)));
     let session = Session {
         request: &request,
         args,
         workspace: &workspace,
         plan: &plan,
-        layers: Layers { store: &store, client: &client, reporter: &reporter, rung },
+        layers,
+        pusher: Pusher::new(layers, mirrors.collect()),
         redactor: &redactor,
         supplies: Supplies { secrets: given.secrets, agents: given.agents, ca_certs: request.config.build.ca_certs.clone(), cancel },
         started,
     };
-    let result = session.build(&lookup);
-    let success = result.is_ok();
+    let (results, ended) = session.build(&lookup);
+    let success = ended.is_ok();
     reporter.emit(Event::Finished { success, seconds: started.elapsed().as_secs_f64() });
     reporter.finish();
-    session.tell(&result?)?;
-    Ok(ExitCode::SUCCESS)
+    session.tell(&results, success)?;
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Whether an image got docker.io only because nothing names a registry.
+fn nowhere(request: &Request, loaded: &Loaded) -> bool {
+    request.config.registry.is_none()
+        && loaded.service.image.registry == "docker.io"
+        && loaded.service.image.repository.starts_with("library/")
 }
 
 fn client(request: &Request, redactor: &Redactor) -> Result<Client, Failure> {
@@ -158,11 +174,11 @@ fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
     reporter.map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// The first SIGINT or SIGTERM ends every RUN and keeps what is finished; the second ends brik.
+/// The first SIGINT, SIGTERM or SIGHUP ends every RUN and keeps what is finished; the second ends brik.
 fn cancel_on_signals() -> Result<CancelFlag, Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("signals cannot be handled: {error}"));
     let cancel = CancelFlag::new().map_err(failed)?;
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]).map_err(failed)?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
     let flag = cancel.clone();
     std::thread::spawn(move || {
         for _ in signals.forever() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::args::{Format, Global};
 use super::environment;
 use super::failure::Failure;
+use super::print;
 use super::size::{parse_bytes, parse_span};
 use crate::store::{PruneBudget, Store};
 
@@ -16,16 +17,20 @@ pub fn du(global: &Global, format: Format) -> Result<ExitCode, Failure> {
             let mut json = serde_json::to_value(usage).unwrap_or_default();
             json["store"] = store.root().display().to_string().into();
             json["total_bytes"] = usage.total_bytes().into();
-            println!("{json}");
+            print::out(&format!("{json}\n"))?;
         }
         Format::Human => {
-            println!("{:<14}{:>8}{:>12}", "", "count", "MiB");
             let mib = |bytes: u64| format!("{:.1}", bytes as f64 / 1048576.0);
-            println!("{:<14}{:>8}{:>12}", "records", usage.records, "");
-            println!("{:<14}{:>8}{:>12}", "blobs", usage.blobs, mib(usage.blob_bytes));
-            println!("{:<14}{:>8}{:>12}", "snapshots", usage.snapshots, mib(usage.snapshot_bytes));
-            println!("{:<14}{:>8}{:>12}", "cache mounts", usage.mounts, mib(usage.mount_bytes));
-            println!("{:<14}{:>8}{:>12}", "total", "", mib(usage.total_bytes()));
+            let rows = [
+                ("", "count".to_owned(), "MiB".to_owned()),
+                ("records", usage.records.to_string(), String::new()),
+                ("blobs", usage.blobs.to_string(), mib(usage.blob_bytes)),
+                ("snapshots", usage.snapshots.to_string(), mib(usage.snapshot_bytes)),
+                ("cache mounts", usage.mounts.to_string(), mib(usage.mount_bytes)),
+                ("total", String::new(), mib(usage.total_bytes())),
+            ];
+            let lines = rows.map(|(what, count, size)| format!("{what:<14}{count:>8}{size:>12}\n"));
+            print::out(&lines.concat())?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -42,7 +47,7 @@ pub fn prune(global: &Global, keep_storage: Option<&str>, keep_within: Option<&s
         return Ok(code);
     }
     let pruned = open(global)?.prune(&budget).map_err(|e| Failure::failed(e.to_string()))?;
-    println!("removed {} records, freed {:.1} MiB", pruned.records, pruned.bytes as f64 / 1048576.0);
+    print::out(&format!("removed {} records, freed {:.1} MiB\n", pruned.records, pruned.bytes as f64 / 1048576.0))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::args::{CheckArgs, Format, Global};
 use super::environment;
 use super::failure::{Code, Failure, render};
+use super::print;
 use super::workspace::{Loaded, Workspace, within};
 use crate::config::{Finding, Findings, LoadOptions, Severity, Source, load};
 use crate::dockerfile::InstructionKind;
@@ -34,7 +35,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = match load(&options) {
         Ok(config) => config,
         Err(Findings(findings)) => {
-            tell(args.format, 0, &[], &findings);
+            tell(args.format, 0, &[], &findings)?;
             return Ok(ExitCode::from(Code::Usage as u8));
         }
     };
@@ -43,11 +44,15 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     let git = GitFacts::read(&config.root, &env);
     let (workspace, mut findings) = Workspace::load(&config, &args.services, &git, None);
+    // Without a commit there is nothing to tag yet, but much to check.
+    for finding in findings.iter_mut().filter(|finding| finding.code == "brik::tags::none") {
+        finding.severity = Severity::Warning;
+    }
     findings.splice(0..0, config.warnings.iter().cloned());
     for service in &workspace.services {
         findings.extend(missing_sources(&workspace, service));
     }
-    tell(args.format, workspace.services.len(), &workspace.edges, &findings);
+    tell(args.format, workspace.services.len(), &workspace.edges, &findings)?;
     let found = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if found { ExitCode::from(Code::Findings as u8) } else { ExitCode::SUCCESS })
 }
@@ -92,26 +97,26 @@ fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
     findings
 }
 
-fn tell(format: Format, services: usize, edges: &[Edge], findings: &[Finding]) {
+fn tell(format: Format, services: usize, edges: &[Edge], findings: &[Finding]) -> Result<(), Failure> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     match format {
         Format::Json => {
             let report = Report { ok: errors == 0, services, edges, findings };
-            println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+            print::out(&format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default()))
         }
         Format::Human => {
             let mut text = String::new();
             findings.iter().for_each(|finding| render(&mut text, finding));
-            eprint!("{text}");
+            print::err(&text);
             let warnings = findings.len() - errors;
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            println!(
-                "{}, {}: {}, {}",
+            print::out(&format!(
+                "{}, {}: {}, {}\n",
                 count(services, "service"),
                 count(edges.len(), "edge"),
                 count(errors, "error"),
                 count(warnings, "warning")
-            );
+            ))
         }
     }
 }

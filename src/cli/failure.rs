@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
+use super::print;
 use crate::config::{Config, Finding, did_you_mean};
 use crate::report::Redactor;
 
@@ -49,8 +50,7 @@ impl Failure {
     }
 
     pub fn tell(self) -> ExitCode {
-        use std::io::Write;
-        let _ = std::io::stderr().write_all(self.text.as_bytes());
+        print::err(&self.text);
         ExitCode::from(self.code as u8)
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod failure;
 mod one_image;
 mod output;
+mod print;
 mod request;
 mod secrets;
 mod session;

@@ -67,12 +67,26 @@ pub fn export(
     match destination {
         Destination::OciLayout(dir) => export_oci_layout(dir, &images, &open).map_err(failed),
         Destination::DockerArchive(path) => {
-            let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
-            let part = path.with_extension("brik-part");
-            let file = File::create(&part).map_err(cannot)?;
-            let written = export_docker_archive(std::io::BufWriter::new(file), &images, &open).map_err(failed);
-            let renamed = written.and_then(|()| std::fs::rename(&part, path).map_err(cannot));
-            renamed.inspect_err(|_| drop(std::fs::remove_file(&part)))
+            let mut failure = None;
+            let written = write_whole(path, |file| {
+                let exported = export_docker_archive(std::io::BufWriter::new(file), &images, &open);
+                exported.map_err(|error| std::io::Error::other(failure.insert(error.to_string()).clone()))
+            });
+            written.map_err(|error| failure.unwrap_or_else(|| format!("cannot write {}: {error}", path.display())))
         }
     }
+}
+
+/// Writes a file so that it is there whole or not at all. What is there and is no regular file (a pipe, `/dev/stdout`, a link to one)
+/// is written to as it is.
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return write(&mut File::options().write(true).open(path)?);
+    }
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut part = target.clone().into_os_string();
+    part.push(".brik-part");
+    let part = PathBuf::from(part);
+    let written = File::create(&part).and_then(|mut file| write(&mut file)).and_then(|()| std::fs::rename(&part, &target));
+    written.inspect_err(|_| drop(std::fs::remove_file(&part)))
 }

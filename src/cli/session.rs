@@ -10,10 +10,11 @@ use std::time::Instant;
 use super::args::{BuildArgs, Format, Progress};
 use super::build::learn;
 use super::failure::{Code, Failure};
-use super::output::export;
+use super::output::{export, write_whole};
+use super::print;
 use super::request::Request;
 use super::workspace::{Workspace, within};
-use crate::build::{self, Built, Finished, Layers, PushCounts, RunOptions, Supplies, base_of};
+use crate::build::{self, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Supplies, base_of};
 use crate::config::{Finding, ImageFormat, Source};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
@@ -26,6 +27,7 @@ pub struct Session<'a> {
     pub workspace: &'a Workspace<'a>,
     pub plan: &'a Plan,
     pub layers: Layers<'a>,
+    pub pusher: Pusher<'a>,
     pub redactor: &'a Redactor,
     pub supplies: Supplies,
     pub started: Instant,
@@ -44,8 +46,21 @@ struct Outcomes {
 }
 
 impl Session<'_> {
-    /// Runs what has to run; pushes and exports what is finished.
-    pub fn build(&self, lookup: &build::Lookup) -> Result<Results, Failure> {
+    /// Runs what has to run; pushes and exports what is finished. What was finished is there also where the rest failed.
+    pub fn build(&self, lookup: &build::Lookup) -> (Results, Result<(), Failure>) {
+        let done: Mutex<BTreeMap<String, Outcomes>> = Mutex::default();
+        let mut finished = BTreeMap::new();
+        let ended = self.run(lookup, &done).and_then(|all| {
+            finished = all;
+            self.complete_rest(&finished, &done)?;
+            let exports = self.request.destinations.iter();
+            exports.map(|to| export(&self.layers, to, self.workspace, self.plan, &finished).map_err(Failure::failed)).collect()
+        });
+        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (Results { done, finished }, ended)
+    }
+
+    fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<BTreeMap<usize, Finished>, Failure> {
         if self.args.push && !lookup.run.is_empty() {
             self.preflight()?;
             learn(self.redactor, self.layers.client)?;
@@ -57,32 +72,33 @@ impl Session<'_> {
         };
         let order: Vec<(&str, &str)> = self.workspace.edges.iter().map(|edge| (edge.dependency.as_str(), edge.service.as_str())).collect();
         let options = RunOptions { jobs, format, order: &order };
-        let pushed: Mutex<BTreeMap<String, Outcomes>> = Default::default();
         let single = |index: usize, finished: &Finished| {
             // A service for several platforms is pushed when all are there.
             let image = &self.plan.images[index];
             let alone = self.plan.images.iter().filter(|other| other.service == image.service).count() == 1;
             if alone {
                 let outcome = self.complete(&image.service, &[(index, finished)])?;
-                pushed.lock().unwrap_or_else(PoisonError::into_inner).insert(image.service.clone(), outcome);
+                done.lock().unwrap_or_else(PoisonError::into_inner).insert(image.service.clone(), outcome);
             }
             Ok(())
         };
-        let finished = build::run(self.plan, self.layers, &self.supplies, lookup, &options, single);
-        let finished = finished.map_err(|failures| self.failure(&failures))?;
-        let mut done = pushed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for loaded in &self.workspace.services {
-            let name = &loaded.service.name;
+        build::run(self.plan, self.layers, &self.supplies, lookup, &options, single).map_err(|failures| self.failure(&failures))
+    }
+
+    /// The services of several platforms.
+    fn complete_rest(&self, finished: &BTreeMap<usize, Finished>, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<(), Failure> {
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in self.workspace.services.iter().map(|loaded| &loaded.service.name) {
             if !done.contains_key(name) {
-                let images: Vec<(usize, &Finished)> =
-                    finished.iter().filter(|(index, _)| self.plan.images[**index].service == *name).map(|(i, f)| (*i, f)).collect();
-                done.insert(name.clone(), self.complete(name, &images).map_err(|failure| self.failure(&[failure]))?);
+                let outcome = self.complete(name, &self.finished_of(name, finished)).map_err(|failure| self.failure(&[failure]))?;
+                done.insert(name.clone(), outcome);
             }
         }
-        for destination in &self.request.destinations {
-            export(&self.layers, destination, self.workspace, self.plan, &finished).map_err(Failure::failed)?;
-        }
-        Ok(Results { done, finished })
+        Ok(())
+    }
+
+    fn finished_of<'f>(&self, service: &str, finished: &'f BTreeMap<usize, Finished>) -> Vec<(usize, &'f Finished)> {
+        finished.iter().filter(|(index, _)| self.plan.images[**index].service == service).map(|(index, image)| (*index, image)).collect()
     }
 
     fn images_of<'f>(&self, images: &[(usize, &'f Finished)]) -> Vec<Built<'f>>
@@ -105,7 +121,7 @@ impl Session<'_> {
         let counts = PushCounts::default();
         let failed = |error| build::Failure::of_service(service, error);
         let digest = match self.args.push {
-            true => build::push(&self.layers, service, &loaded.service.image, &loaded.tags, &built, &counts).map_err(failed)?,
+            true => self.pusher.push(service, &loaded.service.image, &loaded.tags, &built, &counts).map_err(failed)?,
             false => build::document(&self.layers, &built).map_err(failed)?.0.digest,
         };
         let sum = |count: fn(&Finished) -> u64| images.iter().map(|(_, finished)| count(finished)).sum::<u64>();
@@ -169,43 +185,33 @@ impl Session<'_> {
         }
     }
 
-    /// stdout: results. stderr: the table. The reporter has finished by now.
-    pub fn tell(&self, results: &Results) -> Result<(), Failure> {
+    /// stdout: results, of a run that succeeded. stderr: the table of what was finished. The reporter has finished by now.
+    pub fn tell(&self, results: &Results, success: bool) -> Result<(), Failure> {
         let Results { done, finished } = results;
         let counts = self.layers.client.counters();
+        let rows = self.workspace.services.iter().filter_map(|loaded| done.get(&loaded.service.name));
         let summary = Summary {
-            rows: self
-                .workspace
-                .services
-                .iter()
-                .filter_map(|loaded| done.get(&loaded.service.name).map(|outcome| outcome.row.clone()))
-                .collect(),
+            rows: rows.map(|outcome| outcome.row.clone()).collect(),
             requests: counts.requests,
             bytes_up: counts.bytes_up,
             bytes_down: counts.bytes_down,
             mounted: counts.mounted,
             elapsed: self.started.elapsed().as_secs_f64(),
         };
+        let wanted = !matches!(self.request.progress, Progress::Quiet | Progress::Json);
+        if wanted && (success || !summary.rows.is_empty()) {
+            let columns = Terminal::stderr().map_or(100, |terminal| terminal.size().columns);
+            print::err(&self.redactor.redact(&summary.table(columns)));
+        }
+        if !success {
+            return Ok(());
+        }
         if let Some(path) = &self.args.metadata_file {
             self.write_metadata(&self.request.cwd.join(path), done, finished)?;
         }
-        let text = match self.args.format {
-            Format::Human => summary.results(),
-            Format::Json => summary.json().map_err(|error| Failure::failed(error.to_string()))?,
-        };
-        let quiet = Progress::Quiet;
-        if !matches!(self.request.progress, p if p == quiet || p == Progress::Json) {
-            let columns = Terminal::stderr().map_or(100, |terminal| terminal.size().columns);
-            eprint!("{}", self.redactor.redact(&summary.table(columns)));
-        }
-        let mut stdout = std::io::stdout();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        // A reader that has seen enough is no failure.
-        match written {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Failure::failed(format!("stdout cannot be written: {error}")))
-            }
-            _ => Ok(()),
+        match self.args.format {
+            Format::Human => print::out(&summary.results()),
+            Format::Json => print::out(&summary.json().map_err(|error| Failure::failed(error.to_string()))?),
         }
     }
 
@@ -213,8 +219,7 @@ impl Session<'_> {
         let mut images = Vec::new();
         for loaded in &self.workspace.services {
             let service = &loaded.service.name;
-            let own: Vec<(usize, &Finished)> =
-                finished.iter().filter(|(index, _)| self.plan.images[**index].service == *service).map(|(i, f)| (*i, f)).collect();
+            let own = self.finished_of(service, finished);
             let Some(_) = done.get(service).and_then(|outcome| outcome.digest) else { continue };
             let (descriptor, _) =
                 build::document(&self.layers, &self.images_of(&own)).map_err(|error| Failure::failed(error.to_string()))?;
@@ -231,6 +236,7 @@ impl Session<'_> {
             _ => metadata_by_service(&images),
         };
         let text = text.map_err(|error| Failure::failed(error.to_string()))?;
-        std::fs::write(path, text).map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+        write_whole(path, |file| file.write_all(text.as_bytes()))
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
     }
 }
