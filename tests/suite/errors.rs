@@ -310,3 +310,17 @@ fn a_kill_leaves_a_store_that_works() {
     child.wait().unwrap();
     works_on(&project);
 }
+
+#[test]
+fn kills_at_any_moment_change_no_result() {
+    let text = "FROM {busybox}\nRUN head -c 3000000 /dev/zero > /zeros && rm /etc/group\nCOPY data /data\nRUN cat /data/* > /all\n";
+    let project = || Project::dockerfile(text).file("data/one", "1".repeat(300_000)).file("data/two", "2".repeat(300_000));
+    let (killed, calm) = (project(), project());
+    for delay in [5u64, 20, 40, 80, 120, 180, 250] {
+        let mut child = killed.build::<&str>([]).start();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(killed.build::<&str>([]).succeeds().digests(), calm.build::<&str>([]).succeeds().digests());
+}

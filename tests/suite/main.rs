@@ -11,6 +11,7 @@ mod copy;
 mod errors;
 mod house;
 mod monorepo;
+mod options;
 mod output;
 mod push;
 mod readers;
