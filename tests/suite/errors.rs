@@ -324,3 +324,14 @@ fn kills_at_any_moment_change_no_result() {
     }
     assert_eq!(killed.build::<&str>([]).succeeds().digests(), calm.build::<&str>([]).succeeds().digests());
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]").file("app/Dockerfile", "FROM scratch\nENV A=1\n");
+    for args in [&["check"][..], &["check", "--format", "json"], &["build"], &["cache", "du"], &["cache", "prune"]] {
+        let mut child = project.brik(args).start();
+        drop(child.stdout.take());
+        drop(child.stderr.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+}
