@@ -144,7 +144,7 @@ mod tests {
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
             epoch: Some(0),
-            contexts: BTreeMap::new(),
+            contexts: plan::NamedContexts::default(),
             platforms: vec![Platform::host()],
         };
         let options = Options {

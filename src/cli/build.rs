@@ -145,7 +145,7 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
             target: loaded.service.target.clone(),
             args: loaded.service.args.clone(),
             labels: loaded.service.labels.clone(),
-            contexts: loaded.service.contexts.iter().map(|(name, context)| (name.to_ascii_lowercase(), context.clone())).collect(),
+            contexts: loaded.contexts.clone(),
             platforms: loaded.service.platforms.clone(),
             epoch: request.epoch(loaded.service)?,
         })

@@ -8,7 +8,7 @@ use crate::config::{Config, Finding, Location, NamedContext, Service, Source};
 use crate::dockerfile::SyntaxError;
 use crate::oci::{Platform, Reference};
 use crate::plan::tags::{self, Facts};
-use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, ServiceNames, Survey, Target, images_of, order};
+use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, NamedContexts, ServiceNames, Survey, Target, images_of, order};
 use crate::source::GitFacts;
 
 pub struct Workspace<'c> {
@@ -22,6 +22,7 @@ pub struct Workspace<'c> {
 pub struct Loaded<'c> {
     pub service: &'c Service,
     pub dockerfile: Arc<Dockerfile>,
+    pub contexts: NamedContexts,
     /// By platform.
     pub surveys: Vec<(Platform, Survey)>,
     pub tags: Vec<String>,
@@ -54,16 +55,16 @@ impl<'c> Workspace<'c> {
             names.insert(name, &service.image, tags.clone());
             match load_dockerfile(config, &service.dockerfile) {
                 Ok(dockerfile) => {
-                    drop(loaded.insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), surveys: Vec::new(), tags }))
+                    let contexts = service.contexts.clone().into_iter().collect();
+                    loaded.insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), contexts, surveys: Vec::new(), tags });
                 }
                 Err(more) => findings.extend(more),
             }
         }
         for one in loaded.values_mut() {
-            let contexts: BTreeSet<&str> = one.service.contexts.keys().map(String::as_str).collect();
             for platform in &one.service.platforms {
                 let target = one.service.target.as_deref();
-                match one.dockerfile.survey(&one.service.args, target, platform, &Platform::host(), &contexts) {
+                match one.dockerfile.survey(&one.service.args, target, platform, &Platform::host(), &one.contexts) {
                     Ok(survey) => one.surveys.push((platform.clone(), survey)),
                     Err(error) => {
                         findings.push(plan_finding(config, &one.dockerfile, &error));
@@ -128,7 +129,7 @@ fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
     for (name, one) in loaded {
         one.service.needs.iter().for_each(|needed| add(name, needed, EdgeReason::Needs));
         for outside in one.surveys.iter().flat_map(|(_, survey)| &survey.outside) {
-            match one.service.contexts.get(&outside.name.to_ascii_lowercase()) {
+            match one.contexts.for_outside(&outside.name) {
                 Some(NamedContext::Service(service)) => add(name, service, EdgeReason::Context),
                 Some(_) => {}
                 None => {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! survey    one Dockerfile for one service: global ARGs, base names, target, what it refers to
+//! contexts  what stands in for stages and images
 //! graph     edges between services, and their order
 //! planner   all services in that order -> Plan
 //!   stage       one stage: instructions -> Steps and image configuration   (state, environment)
@@ -11,6 +12,7 @@
 //! tags          tag templates and git facts -> tags
 //! ```
 
+mod contexts;
 mod copy;
 mod environment;
 mod error;
@@ -29,6 +31,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use contexts::NamedContexts;
 pub use copy::shown;
 pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};

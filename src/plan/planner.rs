@@ -1,10 +1,11 @@
 //! All services of a run, in the order of their needs, into one [`Plan`] in which identical Steps stand once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::contexts::NamedContexts;
 use super::error::{Error, ErrorKind};
 use super::graph::ServiceNames;
 use super::key::{CacheKey, KeyInputs};
@@ -41,8 +42,7 @@ pub struct Target {
     pub labels: BTreeMap<String, String>,
     /// Seconds since 1970 that files and configurations are dated with; `None` keeps the times of files.
     pub epoch: Option<i64>,
-    /// By lower-case name.
-    pub contexts: BTreeMap<String, NamedContext>,
+    pub contexts: NamedContexts,
     pub platforms: Vec<Platform>,
 }
 
@@ -85,8 +85,7 @@ pub(super) struct Selector {
 impl<'a> Planner<'a> {
     fn target(&mut self, target: &Target, platform: &Platform) -> Result<(), Error> {
         let dockerfile = &target.dockerfile;
-        let contexts: BTreeSet<&str> = target.contexts.keys().map(String::as_str).collect();
-        let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &contexts)?;
+        let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &target.contexts)?;
         let mut state = StagePlanner::new(self, target, platform, &survey).run()?;
         state.image.config.labels.extend(target.labels.clone());
         if let Some(epoch) = target.epoch {
@@ -204,16 +203,7 @@ impl<'a> Planner<'a> {
 
     /// The state behind a name that is no stage: a named context, a service of this run, or an image.
     pub fn outside(&mut self, target: &Target, name: &str, platform: &Platform) -> Result<Outside, ErrorKind> {
-        let named = target.contexts.get(&name.to_ascii_lowercase()).or_else(|| {
-            let wanted: Reference = name.parse().ok()?;
-            let same = |other: &str| {
-                other
-                    .parse::<Reference>()
-                    .is_ok_and(|other| other.name() == wanted.name() && other.tag_or_latest() == wanted.tag_or_latest())
-            };
-            target.contexts.iter().find(|(key, _)| same(key)).map(|(_, context)| context)
-        });
-        match named {
+        match target.contexts.for_outside(name) {
             Some(NamedContext::Directory(path)) => return Ok(Outside::Directory(path.clone())),
             Some(NamedContext::Service(service)) => return self.service(service, platform, name),
             Some(NamedContext::Image(reference)) => return self.image(&reference.clone(), platform, name),
@@ -266,7 +256,7 @@ pub fn images_of(target: &Target, survey: &Survey, names: &ServiceNames, platfor
     let mut images = Vec::new();
     for outside in &survey.outside {
         let platform = outside.platform.as_ref().unwrap_or(platform).clone();
-        match target.contexts.get(&outside.name.to_ascii_lowercase()) {
+        match target.contexts.for_outside(&outside.name) {
             Some(NamedContext::Image(reference)) => images.push((reference.clone(), platform)),
             Some(_) => {}
             None if names.service_of(&outside.name, &target.service).is_some() => {}

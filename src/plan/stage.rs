@@ -1,6 +1,6 @@
 //! Stages of one Dockerfile for one platform: instructions become Steps and image configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
@@ -82,8 +82,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 Outside::Directory(path) => self.directory_as_base(&path, &platform, index)?,
             },
         };
-        let contexts: BTreeSet<&str> = self.target.contexts.keys().map(String::as_str).collect();
-        if self.dockerfile.is_replaced(index, &contexts) {
+        if self.dockerfile.is_replaced(index, &self.target.contexts) {
             return Ok(state);
         }
         let triggers = triggers

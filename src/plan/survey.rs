@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::contexts::NamedContexts;
 use super::environment::{Environment, platform_args};
 use super::error::{Error, ErrorKind};
 use super::graph::EdgeReason;
@@ -82,7 +83,7 @@ impl Dockerfile {
         target: Option<&str>,
         platform: &Platform,
         build_platform: &Platform,
-        contexts: &BTreeSet<&str>,
+        contexts: &NamedContexts,
     ) -> Result<Survey, Error> {
         let target = self.target(target)?;
         let target_name = self.syntax.stages[target].name.as_ref().map_or("", |name| name.text.as_str());
@@ -122,7 +123,7 @@ impl Dockerfile {
         expanded.map(|expansion| expansion.text).map_err(|error| self.error(word.span, error))
     }
 
-    fn base(&self, index: usize, global: &Environment, contexts: &BTreeSet<&str>) -> Result<SurveyedStage, Error> {
+    fn base(&self, index: usize, global: &Environment, contexts: &NamedContexts) -> Result<SurveyedStage, Error> {
         let stage = &self.syntax.stages[index];
         let name = self.expand(&stage.from, global)?;
         if name.is_empty() {
@@ -135,7 +136,7 @@ impl Dockerfile {
             }
             None => None,
         };
-        let replaced = stage.name.as_ref().filter(|name| contexts.contains(name.text.to_ascii_lowercase().as_str()));
+        let replaced = stage.name.as_ref().filter(|name| contexts.for_stage(&name.text).is_some());
         let base = match replaced {
             Some(own) => BaseName::Outside(own.text.to_ascii_lowercase()),
             None => match self.syntax.stage_before(&name, index) {
@@ -148,11 +149,11 @@ impl Dockerfile {
     }
 
     /// Whether a named context stands in for the stage: its instructions are then not read.
-    pub fn is_replaced(&self, index: usize, contexts: &BTreeSet<&str>) -> bool {
-        self.syntax.stages[index].name.as_ref().is_some_and(|name| contexts.contains(name.text.to_ascii_lowercase().as_str()))
+    pub fn is_replaced(&self, index: usize, contexts: &NamedContexts) -> bool {
+        self.syntax.stages[index].name.as_ref().is_some_and(|name| contexts.for_stage(&name.text).is_some())
     }
 
-    fn collect(&self, survey: &mut Survey, contexts: &BTreeSet<&str>, path: &mut Vec<usize>, index: usize) -> Result<(), Error> {
+    fn collect(&self, survey: &mut Survey, contexts: &NamedContexts, path: &mut Vec<usize>, index: usize) -> Result<(), Error> {
         if path.contains(&index) {
             let names = path.iter().skip_while(|at| **at != index).chain([&index]).map(|at| self.stage_label(*at)).collect();
             return Err(self.error(self.syntax.stages[index].statement.span, ErrorKind::StageCycle(names)));

@@ -113,7 +113,7 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
         args: BTreeMap::new(),
         labels: BTreeMap::new(),
         epoch: Some(0),
-        contexts: BTreeMap::new(),
+        contexts: NamedContexts::default(),
         platforms: vec!["linux/amd64".parse().unwrap()],
     }
 }
@@ -236,7 +236,7 @@ fn a_named_context_replaces_a_stage_or_an_image_and_has_an_ignore_file_of_its_ow
     for name in ["files", "busybox", "docker.io/library/busybox:latest"] {
         let mut repository = Repository::one(text);
         let other = repository.directory.path().join("other");
-        repository.app().contexts.insert(name.to_owned(), NamedContext::Directory(other.clone()));
+        repository.app().contexts = [(name.to_owned(), NamedContext::Directory(other.clone()))].into_iter().collect();
         // Rules the service's context, not this one.
         repository.write("app.Dockerfile.dockerignore", "a");
         let plan = repository.plan().unwrap();
