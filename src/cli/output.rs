@@ -64,7 +64,7 @@ pub fn export(
     }
     let open = |digest: &crate::oci::Digest| layers.store.open_blob(digest).map_err(std::io::Error::other);
     let failed = |error: crate::image::Error| error.to_string();
-    match destination {
+    let written = match destination {
         Destination::OciLayout(dir) => export_oci_layout(dir, &images, &open).map_err(failed),
         Destination::DockerArchive(path) => {
             let mut failure = None;
@@ -74,7 +74,9 @@ pub fn export(
             });
             written.map_err(|error| failure.unwrap_or_else(|| format!("cannot write {}: {error}", path.display())))
         }
-    }
+    };
+    let damage = || images.iter().flat_map(|image| &image.blobs).find_map(|blob| layers.store.verify_blob(&blob.digest).err());
+    written.map_err(|error| damage().map_or(error, |damage| damage.to_string()))
 }
 
 /// Writes a file so that it is there whole or not at all. What is there and is no regular file (a pipe, `/dev/stdout`, a link to one)

@@ -139,6 +139,9 @@ impl StagePlanner<'_, '_> {
                 (path, RunMountKind::Ssh { id, required: mount.required, mode: mount.mode.unwrap_or(0o600), uid, gid })
             }
         };
+        if target == "/proc" || target.starts_with("/proc/") {
+            return Err(refuse(format!("invalid mount target {target:?}: nothing can be mounted in /proc")));
+        }
         if target == "/" {
             return Err(refuse(format!("invalid mount target {:?}", written.unwrap_or("/"))));
         }

@@ -99,3 +99,18 @@ fn a_store_of_another_version_is_refused() {
     std::fs::write(project.store().join("version"), "99").unwrap();
     project.build::<&str>([]).exits(1).says(&["version \"99\"", "--store"]);
 }
+
+#[test]
+fn a_damaged_layer_is_made_again() {
+    let project = Project::dockerfile("FROM scratch\nCOPY data /\n").file("data", "some content");
+    let digest = project.build::<&str>([]).succeeds().digests();
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(project.store().join("blobs/sha256").join(&digest[0][7..])).unwrap()).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+    let blob = project.store().join("blobs/sha256").join(&layer[7..]);
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    project.build(["--output", "oci:first"]).exits(1).says(&[layer]);
+    assert_eq!(project.build(["--output", "oci:second"]).succeeds().digests(), digest);
+}

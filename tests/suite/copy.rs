@@ -155,3 +155,9 @@ fn a_copy_over_a_link_of_the_image_stays_inside_it() {
     assert!(image.has("/target/a") && image.has("/etc/brik-was-here"));
     assert!(!std::path::Path::new("/etc/brik-was-here").exists());
 }
+
+#[test]
+fn a_name_that_would_remove_a_file_is_refused() {
+    let project = Project::dockerfile("FROM {busybox}\nCOPY .wh.passwd /etc/\n").file(".wh.passwd", "");
+    project.build::<&str>([]).exits(1).says(&[".wh.passwd", "Dockerfile:2"]);
+}

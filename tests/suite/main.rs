@@ -7,6 +7,7 @@ mod build;
 mod cache;
 mod check;
 mod config;
+mod confinement;
 mod copy;
 mod errors;
 mod house;

@@ -102,3 +102,14 @@ fn help_and_version_are_no_errors() {
     assert!(project.brik(["--version"]).succeeds().stdout.starts_with("brik "));
     assert!(project.brik(["build", "--help"]).succeeds().stdout.contains("--push"));
 }
+
+#[test]
+fn what_is_no_regular_file_is_written_to_as_it_is() {
+    let project = Project::dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    project
+        .build(["--metadata-file", "/dev/stderr", "--output", "docker:/dev/null", "--progress", "quiet"])
+        .succeeds()
+        .says(&["containerimage.digest"]);
+    use std::os::unix::fs::FileTypeExt;
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+}

@@ -188,3 +188,14 @@ fn a_failing_command_tells_its_output_its_line_and_its_exit_code() {
     let run = project.brik(["build", "--image", "localhost/app"]).exits(1);
     run.says(&["the last words", "exit code 42", "Dockerfile:2"]);
 }
+
+#[test]
+fn mounts_stand_parents_first() {
+    leaves("RUN --mount=type=tmpfs,target=/a/b --mount=type=tmpfs,target=/a touch /a/b/x && echo both > /out", "both");
+}
+
+#[test]
+fn a_mount_that_does_not_fit_its_target_says_so() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=cache,target=/etc/passwd true\n");
+    project.build::<&str>([]).exits(1).says(&["/etc/passwd is a file", "needs a directory"]);
+}

@@ -111,3 +111,23 @@ fn a_secret_is_in_no_argument_of_a_process_that_brik_starts() {
     let _ = project.build(["--secret", "id=s,env=S"]).env("S", CANARY).succeeds();
     absent(project.built().text("/out").as_bytes(), CANARY, "the arguments of a process");
 }
+
+#[test]
+fn services_have_secrets_of_their_own() {
+    let dockerfile =
+        "FROM {busybox}\nRUN --mount=type=secret,id=t,required=false echo $0 SERVICE $(wc -c < /run/secrets/t 2>/dev/null || echo none)\n";
+    let project = Project::monorepo(
+        "members = ['services/*']\ntags = ['x']\n[services.a]\nsecrets = [{ id = 't', env = 'A' }]\n[services.b]\nsecrets = [{ id = 't', env = 'B' }]\n",
+    );
+    let project = ["a", "b", "c"]
+        .into_iter()
+        .fold(project, |project, name| project.file(&format!("services/{name}/Dockerfile"), dockerfile.replace("SERVICE", name)));
+    let run = project.brik(["build", "--progress", "plain"]).env("A", "four").env("B", "seven77").succeeds();
+    run.says(&["a 4", "b 7", "c none"]);
+}
+
+#[test]
+fn a_device_is_no_secret() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=t true\n");
+    project.build(["--secret", "id=t,src=/dev/zero"]).exits(2).says(&["/dev/zero", "device"]);
+}

@@ -16,6 +16,8 @@ pub enum SandboxError {
     Respawn { action: &'static str, source: io::Error },
     #[error("cannot {action} {path:?}: {source}")]
     Mount { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("mount target {} is a {is} in the image, and the mount needs a {needs}", target.display())]
+    MountTarget { target: PathBuf, is: &'static str, needs: &'static str },
     #[error("cannot mount an overlay of {lowers} layers on {target:?}: {source}{hint}")]
     Overlay { target: PathBuf, lowers: usize, source: io::Error, hint: &'static str },
     #[error("{0} layers are too many for an overlay: at most 500")]

@@ -141,6 +141,10 @@ fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, Sandbo
         let kind = if missing.is_empty() { kind } else { Kind::Directory };
         stubs::create(next, kind).map_err(|source| SandboxError::Mount { action: "create mount point", path: next.to_owned(), source })?;
     }
+    if path.is_dir() != (kind == Kind::Directory) {
+        let (is, needs) = if path.is_dir() { ("directory", "file") } else { ("file", "directory") };
+        return Err(SandboxError::MountTarget { target: target.to_owned(), is, needs });
+    }
     Ok(path)
 }
 

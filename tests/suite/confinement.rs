@@ -1,0 +1,41 @@
+//! What a RUN may not reach: the host's devices, and the host's files through links of an image.
+
+use crate::support::Project;
+
+fn mode_of_the_hosts(device: &str) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(device).unwrap().permissions().mode()
+}
+
+#[test]
+fn devices_are_the_runs_own() {
+    let before = mode_of_the_hosts("/dev/full");
+    // In a user namespace the chmod is refused, as root it concerns a node that only this RUN sees.
+    let project =
+        Project::dockerfile("FROM {busybox}\nRUN chmod 600 /dev/full || true; echo x > /dev/null; head -c 3 /dev/zero | wc -c > /out\n");
+    assert_eq!(project.image::<&str>([]).text("/out").trim(), "3");
+    assert_eq!(mode_of_the_hosts("/dev/full"), before);
+}
+
+#[test]
+fn the_source_of_a_mount_is_looked_up_inside_its_image() {
+    let project = Project::dockerfile(
+        "FROM {busybox} AS from\nRUN mkdir /etc/here && echo image > /etc/here/file && ln -s /etc /link\n\
+         FROM {busybox}\nRUN --mount=type=bind,from=from,source=/link/here,target=/mnt cat /mnt/file > /out\n",
+    );
+    assert_eq!(project.image::<&str>([]).text("/out").trim(), "image");
+    let project = Project::dockerfile(
+        "FROM {busybox} AS from\nRUN ln -s /proc/1/root /link\n\
+         FROM {busybox}\nRUN --mount=type=bind,from=from,source=/link,target=/mnt ls /mnt > /out\n",
+    );
+    let run = project.build::<&str>([]).run();
+    assert!(run.code == Some(1) && run.stderr.contains("not found"), "{run:?}");
+}
+
+#[test]
+fn nothing_is_mounted_in_proc() {
+    Project::dockerfile("FROM {busybox}\nRUN --mount=type=tmpfs,target=/proc/sys true\n")
+        .build::<&str>([])
+        .exits(1)
+        .says(&["/proc", "Dockerfile:2"]);
+}
