@@ -53,8 +53,8 @@ impl Session<'_> {
         let ended = self.run(lookup, &done).and_then(|all| {
             finished = all;
             self.complete_rest(&finished, &done)?;
-            let exports = self.request.destinations.iter();
-            exports.map(|to| export(&self.layers, to, self.workspace, self.plan, &finished).map_err(Failure::failed)).collect()
+            let mut exports = self.request.destinations.iter();
+            exports.try_for_each(|to| export(&self.layers, to, self.workspace, self.plan, &finished).map_err(Failure::failed))
         });
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         (Results { done, finished }, ended)
