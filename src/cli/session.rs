@@ -13,9 +13,9 @@ use super::failure::{Code, Failure};
 use super::output::{export, write_whole};
 use super::print;
 use super::request::Request;
-use super::workspace::{Workspace, within};
+use super::workspace::{Workspace, source_of, within};
 use crate::build::{self, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Supplies, base_of};
-use crate::config::{Finding, ImageFormat, Source};
+use crate::config::{Finding, ImageFormat};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
 use crate::report::{Event, ImageMetadata, Outcome, Redactor, Row, Summary, Terminal, metadata_by_service, metadata_flat};
@@ -53,8 +53,8 @@ impl Session<'_> {
         let ended = self.run(lookup, &done).and_then(|all| {
             finished = all;
             self.complete_rest(&finished, &done)?;
-            let exports = self.request.destinations.iter();
-            exports.map(|to| export(&self.layers, to, self.workspace, self.plan, &finished).map_err(Failure::failed)).collect()
+            let mut exports = self.request.destinations.iter();
+            exports.try_for_each(|to| export(&self.layers, to, self.workspace, self.plan, &finished).map_err(Failure::failed))
         });
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         (Results { done, finished }, ended)
@@ -177,8 +177,7 @@ impl Session<'_> {
             self.workspace.services.iter().map(|loaded| &loaded.dockerfile).find(|dockerfile| dockerfile.path == step.location.dockerfile);
         match dockerfile {
             Some(dockerfile) => {
-                let name = dockerfile.path.strip_prefix(&self.request.config.root).unwrap_or(&dockerfile.path).display().to_string();
-                let source = Source::new(name, dockerfile.text.clone());
+                let source = source_of(self.workspace.config, dockerfile);
                 finding.at(within(&source, step.location.span.clone()))
             }
             None => finding,
