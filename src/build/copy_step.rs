@@ -51,7 +51,7 @@ impl Engine<'_> {
         for (n, source) in op.sources.iter().enumerate() {
             match source {
                 CopySource::Context { context, matches } => {
-                    write(&self.plan.contexts[*context].context, matches, op.unpack.unwrap_or(op.add))?;
+                    write(&self.plan.contexts[*context], matches, op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Root { root: from, pattern } => {
                     let overlay = self.mount_source(*from, work, &format!("source-{n}"))?;

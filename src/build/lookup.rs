@@ -137,7 +137,6 @@ mod tests {
         let store = Store::open(&directory.path().join("store")).unwrap();
         let target = Target {
             service: "app".to_owned(),
-            image: "localhost/app".parse().unwrap(),
             context: directory.path().to_owned(),
             dockerfile: Arc::new(Dockerfile::parse(&directory.path().join("Dockerfile"), TEXT.as_bytes()).unwrap()),
             target: None,

@@ -107,7 +107,7 @@ impl Engine<'_> {
                         let dir = work.path().join(format!("mount-{n}"));
                         make_dir(&dir)?;
                         set_mode(&dir, 0o755)?;
-                        let tree: &dyn Tree = &self.plan.contexts[*context].context;
+                        let tree: &dyn Tree = &self.plan.contexts[*context];
                         let file = matches.iter().any(|found| !matches!(found.node.kind, crate::source::NodeKind::Directory));
                         let root = open_dir(&dir)?;
                         let destination: &[u8] = if file { b"/file" } else { b"/" };

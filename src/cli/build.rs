@@ -139,7 +139,6 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
     let target = |loaded: &Loaded| {
         Ok(Target {
             service: loaded.service.name.clone(),
-            image: loaded.service.image.clone(),
             context: loaded.service.context.clone(),
             dockerfile: loaded.dockerfile.clone(),
             target: loaded.service.target.clone(),

@@ -8,8 +8,8 @@ use super::args::{CheckArgs, Format, Global};
 use super::environment;
 use super::failure::{Code, Failure, render};
 use super::print;
-use super::workspace::{Loaded, Workspace, within};
-use crate::config::{Finding, Findings, LoadOptions, Severity, Source, load};
+use super::workspace::{Loaded, Workspace, source_of, within};
+use crate::config::{Finding, Findings, LoadOptions, Severity, load};
 use crate::dockerfile::InstructionKind;
 use crate::dockerfile::ast::Transfer;
 use crate::plan::Edge;
@@ -60,8 +60,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
 /// Sources of COPY and ADD that are plain paths of the context and are not there.
 fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
     let dockerfile = &loaded.dockerfile;
-    let name = dockerfile.path.strip_prefix(&workspace.config.root).unwrap_or(&dockerfile.path).display().to_string();
-    let source = Source::new(name, dockerfile.text.clone());
+    let source = source_of(workspace.config, dockerfile);
     let context = &loaded.service.context;
     let ignore = match IgnoreFile::load(Some(&dockerfile.path), context) {
         Ok(ignore) => ignore,

@@ -63,20 +63,24 @@ pub fn export(
         images.push(ExportImage { names, document, descriptor, blobs });
     }
     let open = |digest: &crate::oci::Digest| layers.store.open_blob(digest).map_err(std::io::Error::other);
-    let failed = |error: crate::image::Error| error.to_string();
-    let written = match destination {
+    let failed = |error: crate::image::Error| match error {
+        // The store says it and removes the blob, so that the next run makes it again.
+        crate::image::Error::BlobDamaged { digest, .. } => {
+            layers.store.verify_blob(&digest).map_or_else(|damaged| damaged.to_string(), |()| error.to_string())
+        }
+        error => error.to_string(),
+    };
+    match destination {
         Destination::OciLayout(dir) => export_oci_layout(dir, &images, &open).map_err(failed),
         Destination::DockerArchive(path) => {
             let mut failure = None;
             let written = write_whole(path, |file| {
                 let exported = export_docker_archive(std::io::BufWriter::new(file), &images, &open);
-                exported.map_err(|error| std::io::Error::other(failure.insert(error.to_string()).clone()))
+                exported.map_err(|error| std::io::Error::other(failure.insert(failed(error)).clone()))
             });
             written.map_err(|error| failure.unwrap_or_else(|| format!("cannot write {}: {error}", path.display())))
         }
-    };
-    let damage = || images.iter().flat_map(|image| &image.blobs).find_map(|blob| layers.store.verify_blob(&blob.digest).err());
-    written.map_err(|error| damage().map_or(error, |damage| damage.to_string()))
+    }
 }
 
 /// Writes a file so that it is there whole or not at all. What is there and is no regular file (a pipe, `/dev/stdout`, a link to one)

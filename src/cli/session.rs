@@ -13,9 +13,9 @@ use super::failure::{Code, Failure};
 use super::output::{export, write_whole};
 use super::print;
 use super::request::Request;
-use super::workspace::{Workspace, within};
+use super::workspace::{Workspace, source_of, within};
 use crate::build::{self, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Supplies, base_of};
-use crate::config::{Finding, ImageFormat, Source};
+use crate::config::{Finding, ImageFormat};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
 use crate::report::{Event, ImageMetadata, Outcome, Redactor, Row, Summary, Terminal, metadata_by_service, metadata_flat};
@@ -177,8 +177,7 @@ impl Session<'_> {
             self.workspace.services.iter().map(|loaded| &loaded.dockerfile).find(|dockerfile| dockerfile.path == step.location.dockerfile);
         match dockerfile {
             Some(dockerfile) => {
-                let name = dockerfile.path.strip_prefix(&self.request.config.root).unwrap_or(&dockerfile.path).display().to_string();
-                let source = Source::new(name, dockerfile.text.clone());
+                let source = source_of(self.workspace.config, dockerfile);
                 finding.at(within(&source, step.location.span.clone()))
             }
             None => finding,

@@ -172,9 +172,14 @@ fn syntax_finding(source: &Source, error: &SyntaxError) -> Finding {
     Finding::error("brik::dockerfile::syntax", error.to_string()).maybe_help(error.help()).at(within(source, error.span.range()))
 }
 
+/// A Dockerfile as findings quote it.
+pub fn source_of(config: &Config, dockerfile: &Dockerfile) -> Source {
+    Source::new(shown(config, &dockerfile.path), dockerfile.text.clone())
+}
+
 /// A planning error on the bytes of its Dockerfile.
 pub fn plan_finding(config: &Config, dockerfile: &Dockerfile, error: &PlanError) -> Finding {
-    let source = Source::new(shown(config, &dockerfile.path), dockerfile.text.clone());
+    let source = source_of(config, dockerfile);
     Finding::error("brik::plan::invalid", error.to_string()).maybe_help(error.help()).at(within(&source, error.span.clone()))
 }
 

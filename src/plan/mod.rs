@@ -28,7 +28,6 @@ pub mod tags;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use contexts::NamedContexts;
@@ -53,7 +52,7 @@ pub type Selection = Arc<Vec<Match>>;
 pub struct Plan {
     pub steps: Vec<Step>,
     pub bases: Vec<Arc<BaseImage>>,
-    pub contexts: Vec<PlannedContext>,
+    pub contexts: Vec<Context>,
     pub images: Vec<ImagePlan>,
 }
 
@@ -66,11 +65,6 @@ pub struct BaseImage {
     pub digest: Digest,
     pub manifest: Manifest,
     pub config: ImageConfig,
-}
-
-pub struct PlannedContext {
-    pub path: PathBuf,
-    pub context: Context,
 }
 
 /// The image of one service for one platform.

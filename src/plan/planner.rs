@@ -13,7 +13,7 @@ use super::stage::StagePlanner;
 use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
 use super::survey::Survey;
-use super::{BaseImage, ImagePlan, Plan, PlannedContext, Remote, Selection};
+use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
 use crate::config::{ImageFormat, NamedContext};
 use crate::oci::{Digest, Platform, Reference};
 use crate::source::{Context, IgnoreFile, PatternList, SelectOptions, StatCache, digest_matches, select};
@@ -34,7 +34,6 @@ pub struct Options<'a> {
 #[derive(Debug)]
 pub struct Target {
     pub service: String,
-    pub image: Reference,
     pub context: PathBuf,
     pub dockerfile: Arc<super::Dockerfile>,
     pub target: Option<String>,
@@ -174,7 +173,7 @@ impl<'a> Planner<'a> {
         }
         let ignore = IgnoreFile::load(dockerfile, path)?;
         let context = Context::walk(path, &ignore, &self.options.stat_cache)?;
-        self.plan.contexts.push(PlannedContext { path: path.to_owned(), context });
+        self.plan.contexts.push(context);
         self.contexts.insert(place, self.plan.contexts.len() - 1);
         Ok(self.plan.contexts.len() - 1)
     }
@@ -187,7 +186,7 @@ impl<'a> Planner<'a> {
         }
         let Selector { source, wildcards, parents, exclude } = &place.1;
         let exclude = PatternList::new(exclude).map_err(crate::source::Error::from)?;
-        let tree = &self.plan.contexts[context].context;
+        let tree = &self.plan.contexts[context];
         let matches = select(tree, source.as_bytes(), &SelectOptions { wildcards: *wildcards, parents: *parents, exclude })?;
         let digest = digest_matches(tree, &matches)?;
         Ok(self.selections.entry(place).or_insert((Arc::new(matches), digest)).clone())

@@ -225,7 +225,6 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         }
         inputs.add("timestamps", self.target.epoch.map_or_else(|| "preserved".to_owned(), |epoch| epoch.to_string()));
         let span = current.trigger_at.unwrap_or(instruction.statement.span);
-        let line = self.dockerfile.text[..span.start.min(self.dockerfile.text.len())].matches('\n').count() + 1;
         let step = Step {
             key: inputs.key(),
             inputs,
@@ -236,7 +235,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             text,
             position: format!("{} {}/{}", current.label, current.position.0, current.position.1),
             services: vec![self.target.service.clone()],
-            location: Location { dockerfile: self.dockerfile.path.clone(), line, span: span.range() },
+            location: Location { dockerfile: self.dockerfile.path.clone(), span: span.range() },
             epoch: self.target.epoch,
             no_cache: self.planner.options.no_cache,
         };

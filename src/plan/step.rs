@@ -46,11 +46,10 @@ pub struct Step {
     pub no_cache: bool,
 }
 
-/// Where in a Dockerfile an instruction stands. Lines count from 1.
+/// Where in a Dockerfile an instruction stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     pub dockerfile: PathBuf,
-    pub line: usize,
     /// Bytes of the instruction in the Dockerfile.
     pub span: std::ops::Range<usize>,
 }

@@ -81,7 +81,9 @@ impl Repository {
 
     fn plan(&self) -> Result<Plan, Error> {
         let mut names = ServiceNames::default();
-        self.services.iter().for_each(|target| names.insert(&target.service, &target.image, vec!["v1".to_owned()]));
+        self.services.iter().for_each(|target| {
+            names.insert(&target.service, &format!("ghcr.io/org/{}", target.service).parse().unwrap(), vec!["v1".to_owned()])
+        });
         let options = Options {
             build_platform: "linux/amd64".parse().unwrap(),
             format: self.format,
@@ -106,7 +108,6 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
     let dockerfile = Dockerfile::parse(&directory.join(format!("{name}.Dockerfile")), text.as_bytes()).unwrap();
     Target {
         service: name.to_owned(),
-        image: format!("ghcr.io/org/{name}").parse().unwrap(),
         context: directory.to_owned(),
         dockerfile: Arc::new(dockerfile),
         target: None,
@@ -240,7 +241,7 @@ fn a_named_context_replaces_a_stage_or_an_image_and_has_an_ignore_file_of_its_ow
         // Rules the service's context, not this one.
         repository.write("app.Dockerfile.dockerignore", "a");
         let plan = repository.plan().unwrap();
-        assert!(plan.contexts.iter().any(|context| context.path == other), "{name}");
+        assert!(plan.contexts.iter().any(|context| context.path() == other), "{name}");
         assert_eq!(plan.steps.iter().any(|step| step.text == "RUN never"), name != "files", "{name}");
     }
 }
