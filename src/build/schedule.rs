@@ -14,7 +14,21 @@ struct Queue<E> {
     ready: BTreeSet<usize>,
     waiting: BTreeMap<usize, usize>,
     running: usize,
+    /// A task has panicked: nobody waits for what it would have made ready.
+    broken: bool,
     errors: Vec<E>,
+}
+
+/// Wakes the other threads up if a task panics, so that the panic is told instead of waited for.
+struct Alarm<'a, E>(&'a Mutex<Queue<E>>, &'a Condvar);
+
+impl<E> Drop for Alarm<'_, E> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
+            self.1.notify_all();
+        }
+    }
 }
 
 /// Runs every task once: those for which `in_second` holds on the second number of threads, the others on the first. After a failure
@@ -31,6 +45,7 @@ pub fn run<E: Send>(
         ready: ready.into_iter().map(|(task, _)| task).collect(),
         waiting: waiting.into_iter().collect(),
         running: 0,
+        broken: false,
         errors: Vec::new(),
     });
     let changed = Condvar::new();
@@ -39,11 +54,13 @@ pub fn run<E: Send>(
         loop {
             let next = q.ready.iter().copied().find(|&task| in_second(task) == second);
             match next {
-                Some(task) if q.errors.is_empty() => {
+                Some(task) if q.errors.is_empty() && !q.broken => {
                     q.ready.remove(&task);
                     q.running += 1;
                     drop(q);
+                    let alarm = Alarm(&queue, &changed);
                     let result = work(task);
+                    drop(alarm);
                     q = queue.lock().unwrap_or_else(PoisonError::into_inner);
                     q.running -= 1;
                     match result {
@@ -52,7 +69,7 @@ pub fn run<E: Send>(
                     }
                     changed.notify_all();
                 }
-                _ if !q.errors.is_empty() || (q.running == 0 && q.ready.is_empty()) => return,
+                _ if q.broken || !q.errors.is_empty() || (q.running == 0 && q.ready.is_empty()) => return,
                 _ => q = changed.wait(q).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -121,6 +138,14 @@ mod tests {
         );
         assert_eq!(errors, Err(vec![1]));
         assert_eq!(started.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_panic_is_passed_on_and_keeps_nobody_waiting() {
+        let graph = TaskGraph::from_edges([(0, 1), (1, 2)]);
+        let panicking = |task| if task == 1 { panic!("on purpose") } else { Ok::<(), ()>(()) };
+        let outcome = std::panic::catch_unwind(|| run(&graph, (2, 2), |task| task == 2, panicking));
+        assert!(outcome.is_err());
     }
 
     #[test]
