@@ -46,6 +46,11 @@ impl<'a> Engine<'a> {
         Self { plan, layers, supplies, results }
     }
 
+    /// Whether owners are lost here.
+    pub fn single_uid(&self) -> bool {
+        self.layers.rung == Rung::SingleUid
+    }
+
     pub(super) fn reporter(&self) -> &Reporter {
         self.layers.reporter
     }
@@ -80,13 +85,19 @@ impl<'a> Engine<'a> {
 
     fn run_unless_recorded(&self, id: StepId, step: &Step, started: Instant) -> Result<Outcome, Error> {
         let _flight = self.layers.store.single_flight(&step.key.0)?;
-        if let Some(layer) = recorded(self.layers.store, step).filter(|_| !step.no_cache) {
-            let _ = self.results[id].set(layer);
+        if let Some(record) = recorded(self.layers.store, step, &|| self.single_uid()).filter(|_| !step.no_cache) {
+            let _ = self.results[id].set(Layer { diff_id: record.diff_id, descriptor: record.layer });
             return Ok(Outcome::Cached);
         }
         let layer = self.execute(id, step)?;
         let took = started.elapsed().as_millis() as u64;
-        let record = StepRecord { diff_id: layer.diff_id, layer: layer.descriptor.clone(), inputs: step.inputs.clone(), took };
+        let record = StepRecord {
+            diff_id: layer.diff_id,
+            layer: layer.descriptor.clone(),
+            inputs: step.inputs.clone(),
+            took,
+            single_uid: self.single_uid(),
+        };
         self.layers.store.put_record(RecordKind::Step, &step.key.0, &record)?;
         let _ = self.results[id].set(layer);
         Ok(Outcome::Built)

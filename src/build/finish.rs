@@ -10,17 +10,19 @@ use crate::plan::{ImagePlan, Plan};
 use crate::store::RecordKind;
 
 /// Makes config and manifest of an image whose layers are known, and records them.
-pub fn finish(engine: &Engine, image: &ImagePlan, format: Format) -> Result<ImageRecord, Error> {
+/// `single_uid`: some of its layers were made so.
+pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bool) -> Result<ImageRecord, Error> {
     let (base, steps) = engine.plan.chain(image.root);
     let mut layers = base.map_or_else(Vec::new, |base| base_layers(&engine.plan.bases[base]));
     for step in steps {
         layers.push(engine.layer(step).ok_or(Error::Cancelled)?.clone());
     }
+    let single_uid = single_uid || engine.single_uid();
     let assembled = assemble(&image.config, &layers, format)?;
     let store = engine.layers.store;
     store.put_blob(&assembled.config)?;
     store.put_blob(&assembled.manifest)?;
-    let record = ImageRecord { manifest: assembled.manifest_descriptor, config: assembled.config_descriptor, layers };
+    let record = ImageRecord { manifest: assembled.manifest_descriptor, config: assembled.config_descriptor, layers, single_uid };
     store.put_record(RecordKind::Image, &image.key.0, &record)?;
     Ok(record)
 }

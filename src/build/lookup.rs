@@ -17,6 +17,9 @@ pub struct StepRecord {
     pub inputs: KeyInputs,
     /// Milliseconds that it took.
     pub took: u64,
+    /// Made with a single id, which keeps no owners: good only where no more can be had.
+    #[serde(default)]
+    pub single_uid: bool,
 }
 
 /// What an image key led to. All blobs are named by the manifest.
@@ -25,6 +28,9 @@ pub struct ImageRecord {
     pub manifest: Descriptor,
     pub config: Descriptor,
     pub layers: Vec<Layer>,
+    /// As in [`StepRecord`].
+    #[serde(default)]
+    pub single_uid: bool,
 }
 
 /// The state of the cache for one plan.
@@ -35,17 +41,20 @@ pub struct Lookup {
     pub layers: BTreeMap<StepId, Layer>,
     /// Steps that have to run, parents before children.
     pub run: BTreeSet<StepId>,
+    /// Something of it was made with a single id.
+    pub single_uid: bool,
 }
 
-/// The layer of a Step, if a record names it and its blob is here.
-pub fn recorded(store: &Store, step: &Step) -> Option<Layer> {
+/// The record of a Step, if its blob is here. One that was made with a single id counts only if `single_uid` says that this run has no more.
+pub fn recorded(store: &Store, step: &Step, single_uid: &dyn Fn() -> bool) -> Option<StepRecord> {
     let record: StepRecord = store.record(RecordKind::Step, &step.key.0)?;
     let here = store.blob_size(&record.layer.digest) == Some(record.layer.size);
-    here.then_some(Layer { diff_id: record.diff_id, descriptor: record.layer })
+    (here && (!record.single_uid || single_uid())).then_some(record)
 }
 
-pub fn look_up(plan: &Plan, store: &Store) -> Lookup {
-    let mut lookup = Lookup { images: BTreeMap::new(), layers: BTreeMap::new(), run: BTreeSet::new() };
+/// `single_uid` is asked only where it matters.
+pub fn look_up(plan: &Plan, store: &Store, single_uid: &dyn Fn() -> bool) -> Lookup {
+    let mut lookup = Lookup { images: BTreeMap::new(), layers: BTreeMap::new(), run: BTreeSet::new(), single_uid: false };
     let mut noted = BTreeSet::new();
     for (index, image) in plan.images.iter().enumerate() {
         let (base, steps) = plan.chain(image.root);
@@ -57,12 +66,13 @@ pub fn look_up(plan: &Plan, store: &Store) -> Lookup {
             let own = record.layers.iter().skip(base_layers).map(|layer| &layer.descriptor);
             own.chain([&record.manifest, &record.config]).all(|blob| store.blob_size(&blob.digest) == Some(blob.size))
         };
-        match record.filter(complete) {
+        match record.filter(complete).filter(|record| !record.single_uid || single_uid()) {
             Some(record) => {
+                lookup.single_uid |= record.single_uid;
                 note_use(plan, store, image.root, &mut noted);
                 lookup.images.insert(index, record);
             }
-            None => need(plan, store, &mut lookup, image.root),
+            None => need(plan, store, &mut lookup, image.root, single_uid),
         }
     }
     lookup
@@ -82,7 +92,7 @@ fn note_use(plan: &Plan, store: &Store, root: Root, noted: &mut BTreeSet<StepId>
 }
 
 /// Notes the Steps of a state as cached or to be run, with what those that run need.
-fn need(plan: &Plan, store: &Store, lookup: &mut Lookup, root: Root) {
+fn need(plan: &Plan, store: &Store, lookup: &mut Lookup, root: Root, single_uid: &dyn Fn() -> bool) {
     let mut pending = vec![root];
     while let Some(root) = pending.pop() {
         for id in plan.chain(root).1 {
@@ -90,8 +100,11 @@ fn need(plan: &Plan, store: &Store, lookup: &mut Lookup, root: Root) {
                 continue;
             }
             let step = &plan.steps[id];
-            match recorded(store, step).filter(|_| !step.no_cache) {
-                Some(layer) => drop(lookup.layers.insert(id, layer)),
+            match recorded(store, step, single_uid).filter(|_| !step.no_cache) {
+                Some(record) => {
+                    lookup.single_uid |= record.single_uid;
+                    lookup.layers.insert(id, Layer { diff_id: record.diff_id, descriptor: record.layer });
+                }
                 None => {
                     lookup.run.insert(id);
                     pending.extend(step.sources());
@@ -127,6 +140,9 @@ mod tests {
         _directory: tempfile::TempDir,
         store: Store,
         plan: Plan,
+        /// How records are made, and how this run would make them.
+        single_uid: bool,
+        single_uid_now: bool,
     }
 
     /// Steps: 0 and 1 of the stage `make`, 2 and 3 of the image.
@@ -143,6 +159,7 @@ mod tests {
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
             epoch: Some(0),
+            created: None,
             contexts: plan::NamedContexts::default(),
             platforms: vec![Platform::host()],
         };
@@ -157,7 +174,18 @@ mod tests {
             remote: &NoNetwork,
         };
         let plan = plan::plan(&[target], &options).unwrap();
-        World { _directory: directory, store, plan }
+        World { _directory: directory, store, plan, single_uid: false, single_uid_now: false }
+    }
+
+    #[test]
+    fn what_a_single_id_made_is_good_only_for_a_run_that_has_no_more() {
+        let mut world = World { single_uid: true, ..world(false) };
+        world.record_steps(&[0, 1, 2, 3]);
+        world.record_image();
+        assert_eq!(look_up(&world.plan, &world.store, &|| false).run, BTreeSet::from([0, 1, 2, 3]));
+        world.single_uid_now = true;
+        let lookup = look_up(&world.plan, &world.store, &|| world.single_uid_now);
+        assert!(lookup.run.is_empty() && lookup.single_uid && lookup.images.len() == 1);
     }
 
     impl World {
@@ -174,19 +202,29 @@ mod tests {
         fn record_steps(&self, steps: &[StepId]) {
             for &id in steps {
                 let (step, layer) = (&self.plan.steps[id], self.layer(id));
-                let record = StepRecord { diff_id: layer.diff_id, layer: layer.descriptor, inputs: step.inputs.clone(), took: 1 };
+                let record = StepRecord {
+                    diff_id: layer.diff_id,
+                    layer: layer.descriptor,
+                    inputs: step.inputs.clone(),
+                    took: 1,
+                    single_uid: self.single_uid,
+                };
                 self.store.put_record(RecordKind::Step, &step.key.0, &record).unwrap();
             }
         }
 
         fn record_image(&self) {
-            let record =
-                ImageRecord { manifest: self.blob("manifest"), config: self.blob("config"), layers: vec![self.layer(2), self.layer(3)] };
+            let record = ImageRecord {
+                manifest: self.blob("manifest"),
+                config: self.blob("config"),
+                layers: vec![self.layer(2), self.layer(3)],
+                single_uid: self.single_uid,
+            };
             self.store.put_record(RecordKind::Image, &self.plan.images[0].key.0, &record).unwrap();
         }
 
         fn runs(&self) -> Vec<StepId> {
-            look_up(&self.plan, &self.store).run.into_iter().collect()
+            look_up(&self.plan, &self.store, &|| self.single_uid_now).run.into_iter().collect()
         }
     }
 

@@ -63,7 +63,7 @@ pub fn run(
         let record = match lookup.images.get(&index) {
             Some(record) => record.clone(),
             None if supplies.cancel.is_cancelled() => return Err(Failure::of_service(&image.service, Error::Cancelled)),
-            None => finish(&engine, image, format).map_err(|error| Failure::of_service(&image.service, error))?,
+            None => finish(&engine, image, format, lookup.single_uid).map_err(|error| Failure::of_service(&image.service, error))?,
         };
         let (mut steps_run, mut steps_cached) = (0, 0);
         for step in plan.chain(image.root).1 {

@@ -47,6 +47,12 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         let (service, image) = (&loaded.service.name, loaded.service.image.name());
         return Err(Failure::usage(format!("{service} would be pushed to {image}: set `registry` in brik.toml, or `image` with a host")));
     }
+    if let Some(loaded) = workspace.services.iter().find(|loaded| args.push && loaded.tags.is_empty()) {
+        let service = &loaded.service.name;
+        return Err(Failure::usage(format!(
+            "{service} is needed by what is to be pushed and has no tag here: none of its templates has a value"
+        )));
+    }
     let stat_cache = Arc::new(StatCache::load(&store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex())));
     let remote = RemoteSources::new(&client, &store);
     let targets = targets(&request, &workspace)?;
@@ -64,7 +70,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let plan = plan::plan(&targets, &options).map_err(|error| plan_failure(&workspace, &targets, &error, &redactor))?;
     // A stat cache that cannot be written costs only time.
     let _ = stat_cache.save();
-    let lookup = look_up(&plan, &store);
+    let single_uid = || inside.map_or_else(|| sandbox::probe().is_ok_and(|rung| rung == Rung::SingleUid), |rung| rung == Rung::SingleUid);
+    let lookup = look_up(&plan, &store, &single_uid);
     // Steps need a namespace of their own. The outer process has planned in silence and becomes the one that waits.
     if !lookup.run.is_empty() && inside.is_none() {
         drop(store);
@@ -82,9 +89,11 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let rung = inside.unwrap_or(Rung::Root);
     if !lookup.run.is_empty() {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
-        rung.notice().into_iter().for_each(|notice| reporter.notice(notice));
         let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
         ours.for_each(|(_, missing)| reporter.warning(missing.clone()));
+    }
+    if rung == Rung::SingleUid || lookup.single_uid {
+        Rung::SingleUid.notice().into_iter().for_each(|notice| reporter.notice(notice));
     }
     reporter
         .emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
@@ -147,6 +156,7 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
             contexts: loaded.contexts.clone(),
             platforms: loaded.service.platforms.clone(),
             epoch: request.epoch(loaded.service)?,
+            created: request.created()?,
         })
     };
     workspace.services.iter().map(target).collect()
@@ -173,7 +183,10 @@ fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
     reporter.map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP ends every RUN and keeps what is finished; the second ends brik.
+/// How long a cancelled run may take to end by itself.
+const GRACE: std::time::Duration = std::time::Duration::from_millis(1500);
+
+/// A SIGINT, SIGTERM or SIGHUP ends every RUN and keeps what is finished.
 fn cancel_on_signals() -> Result<CancelFlag, Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("signals cannot be handled: {error}"));
     let cancel = CancelFlag::new().map_err(failed)?;
@@ -181,10 +194,12 @@ fn cancel_on_signals() -> Result<CancelFlag, Failure> {
     let flag = cancel.clone();
     std::thread::spawn(move || {
         for _ in signals.forever() {
-            if flag.is_cancelled() {
-                std::process::exit(Code::Interrupted as i32);
-            }
             flag.cancel();
+            // RUNs end at once and the main thread says how it ended. Who waits for a network or a lock is not waited for: the store and
+            // the registry hold nothing half-done, and the RUNs die with this process.
+            std::thread::sleep(GRACE);
+            Failure::interrupted().tell();
+            std::process::exit(Code::Interrupted as i32);
         }
     });
     Ok(cancel)

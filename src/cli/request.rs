@@ -74,18 +74,28 @@ impl Request {
 }
 
 impl Request {
-    /// The times of a service's files and configuration: seconds since 1970, or `None` to keep those of files.
+    /// The times of a service's files: seconds since 1970, or `None` to keep them. Only a build argument is heard: a variable that CI sets
+    /// to the time of each commit would make every Step run again.
     pub fn epoch(&self, service: &Service) -> Result<Option<i64>, Failure> {
-        let given = service.args.get("SOURCE_DATE_EPOCH").or_else(|| self.env.get("SOURCE_DATE_EPOCH")).filter(|text| !text.is_empty());
-        match (self.config.build.timestamps, given) {
-            (Timestamps::Preserve, _) => Ok(None),
-            (Timestamps::Normalized, None) => Ok(Some(DEFAULT_EPOCH)),
-            // BuildKit also takes `context` and names of stages here; those keep the default.
-            (Timestamps::Normalized, Some(text)) => match text.parse() {
-                Ok(seconds) => Ok(Some(seconds)),
-                Err(_) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(Some(DEFAULT_EPOCH)),
-                Err(_) => Err(Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970"))),
-            },
+        match self.config.build.timestamps {
+            Timestamps::Preserve => Ok(None),
+            Timestamps::Normalized => Ok(Some(epoch(service.args.get("SOURCE_DATE_EPOCH"))?.unwrap_or(DEFAULT_EPOCH))),
+        }
+    }
+
+    /// The time that images say they were made at, where `SOURCE_DATE_EPOCH` says one.
+    pub fn created(&self) -> Result<Option<i64>, Failure> {
+        epoch(self.env.get("SOURCE_DATE_EPOCH"))
+    }
+}
+
+/// Seconds since 1970. BuildKit also takes `context` and names of stages here; those say nothing to brik.
+fn epoch(text: Option<&String>) -> Result<Option<i64>, Failure> {
+    match text.map(String::as_str) {
+        None | Some("") => Ok(None),
+        Some(text) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(None),
+        Some(text) => {
+            text.parse().map(Some).map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))
         }
     }
 }

@@ -163,7 +163,7 @@ fn load_dockerfile(config: &Config, path: &Path) -> Result<Dockerfile, Vec<Findi
     let bytes = std::fs::read(path)
         .map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
     Dockerfile::parse(path, &bytes).map_err(|errors| {
-        let source = Source::new(name, String::from_utf8_lossy(&bytes).into_owned());
+        let source = Source::new(name, printable(&String::from_utf8_lossy(&bytes)));
         errors.iter().map(|error| syntax_finding(&source, error)).collect()
     })
 }
@@ -174,7 +174,7 @@ fn syntax_finding(source: &Source, error: &SyntaxError) -> Finding {
 
 /// A Dockerfile as findings quote it.
 pub fn source_of(config: &Config, dockerfile: &Dockerfile) -> Source {
-    Source::new(shown(config, &dockerfile.path), dockerfile.text.clone())
+    Source::new(shown(config, &dockerfile.path), printable(&dockerfile.text))
 }
 
 /// A planning error on the bytes of its Dockerfile.
@@ -187,4 +187,9 @@ pub fn plan_finding(config: &Config, dockerfile: &Dockerfile, error: &PlanError)
 pub fn within(source: &Source, span: std::ops::Range<usize>) -> Location {
     let length = source.text.len();
     source.at(span.start.min(length)..span.end.min(length))
+}
+
+/// The text without what would move a terminal's cursor; as long as before, so that spans stay right.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_control() && !matches!(c, '\n' | '\t' | '\r') { '?' } else { c }).collect()
 }

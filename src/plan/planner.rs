@@ -39,8 +39,10 @@ pub struct Target {
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
-    /// Seconds since 1970 that files and configurations are dated with; `None` keeps the times of files.
+    /// Seconds since 1970 that files are dated with; `None` keeps their times.
     pub epoch: Option<i64>,
+    /// Seconds since 1970 that the configuration and its history are dated with, if not the same as files.
+    pub created: Option<i64>,
     pub contexts: NamedContexts,
     pub platforms: Vec<Platform>,
 }
@@ -87,7 +89,7 @@ impl<'a> Planner<'a> {
         let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &target.contexts)?;
         let mut state = StagePlanner::new(self, target, platform, &survey).run()?;
         state.image.config.labels.extend(target.labels.clone());
-        if let Some(epoch) = target.epoch {
+        if let Some(epoch) = target.created.or(target.epoch) {
             let created = rfc3339(epoch);
             state.image.created = Some(created.clone());
             state.image.history.iter_mut().filter(|entry| entry.created.is_none()).for_each(|entry| entry.created = Some(created.clone()));

@@ -114,6 +114,7 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
         args: BTreeMap::new(),
         labels: BTreeMap::new(),
         epoch: Some(0),
+        created: None,
         contexts: NamedContexts::default(),
         platforms: vec!["linux/amd64".parse().unwrap()],
     }
