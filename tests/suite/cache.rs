@@ -129,17 +129,3 @@ fn a_snapshot_keeps_nothing_but_what_its_step_made() {
     }
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["boot", "fs"]);
 }
-
-#[test]
-fn a_snapshot_keeps_nothing_but_what_its_step_made() {
-    let project =
-        Project::dockerfile("FROM {busybox}\nRUN --mount=target=/context,rw cp /context/a /b && echo >> /context/a\n").file("a", "a");
-    let _ = project.build::<&str>([]).succeeds();
-    let mut names = std::collections::BTreeSet::new();
-    for mapping in std::fs::read_dir(project.store().join("snapshots")).unwrap() {
-        for snapshot in std::fs::read_dir(mapping.unwrap().path()).unwrap() {
-            names.extend(std::fs::read_dir(snapshot.unwrap().path()).unwrap().map(|entry| entry.unwrap().file_name()));
-        }
-    }
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["boot", "fs"]);
-}
