@@ -54,7 +54,12 @@ pub fn run(
     let is_image = |task: usize| task >= plan.steps.len();
     schedule::run(&graph, (jobs, IMAGES_AT_ONCE), is_image, |task| {
         if !is_image(task) {
-            let outcome = engine.run(task).map_err(|error| Failure::of_step(task, error))?;
+            // As in BuildKit, one failure ends the RUNs that are under way.
+            let failed = |error| {
+                supplies.cancel.cancel();
+                Failure::of_step(task, error)
+            };
+            let outcome = engine.run(task).map_err(failed)?;
             outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(task, outcome);
             return Ok(());
         }

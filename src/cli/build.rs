@@ -193,14 +193,15 @@ fn cancel_on_signals() -> Result<CancelFlag, Failure> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
     let flag = cancel.clone();
     std::thread::spawn(move || {
-        for _ in signals.forever() {
-            flag.cancel();
-            // RUNs end at once and the main thread says how it ended. Who waits for a network or a lock is not waited for: the store and
-            // the registry hold nothing half-done, and the RUNs die with this process.
-            std::thread::sleep(GRACE);
-            Failure::interrupted().tell();
-            std::process::exit(Code::Interrupted as i32);
+        if signals.forever().next().is_none() {
+            return;
         }
+        flag.cancel();
+        // RUNs end at once and the main thread says how it ended. Who waits for a network or a lock is not waited for: the store and the
+        // registry hold nothing half-done, and the RUNs die with this process.
+        std::thread::sleep(GRACE);
+        Failure::interrupted().tell();
+        std::process::exit(Code::Interrupted as i32);
     });
     Ok(cancel)
 }

@@ -105,7 +105,8 @@ pub fn secrets(options: &ImageArgs, cwd: &Path) -> Result<Vec<Secret>, Failure> 
                 Some(("src" | "source", path)) if !path.is_empty() => source = Some(SecretSource::File(cwd.join(path))),
                 Some(("env", name)) if !name.is_empty() => source = Some(SecretSource::Variable(name.to_owned())),
                 Some(("type", "file" | "env")) => {}
-                _ => return Err(refuse("has an unknown field")),
+                Some(("id", _)) => return Err(refuse("has an empty id")),
+                _ => return Err(refuse(&format!("has an unknown field {field:?}"))),
             }
         }
         let id = id.ok_or_else(|| refuse("has no id"))?;

@@ -156,7 +156,7 @@ impl Session<'_> {
     }
 
     fn failure(&self, failures: &[build::Failure]) -> Failure {
-        if self.supplies.cancel.is_cancelled() || failures.iter().all(|failure| matches!(*failure.error, build::Error::Cancelled)) {
+        if failures.iter().all(|failure| matches!(*failure.error, build::Error::Cancelled)) {
             return Failure::interrupted();
         }
         let real = failures.iter().filter(|failure| !matches!(*failure.error, build::Error::Cancelled));

@@ -127,7 +127,7 @@ pub struct BuildOptions {
 pub enum Timestamps {
     /// As the step left them; the digest then depends on when it ran.
     Preserve,
-    /// SOURCE_DATE_EPOCH, else a fixed time: same inputs, same digest.
+    /// The build argument SOURCE_DATE_EPOCH, else a fixed time: same inputs, same digest.
     #[default]
     Normalized,
 }

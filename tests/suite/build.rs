@@ -140,9 +140,17 @@ fn the_same_files_give_the_same_digest_in_another_store_at_another_path_and_time
 }
 
 #[test]
-fn times_of_files_are_normal_unless_source_date_epoch_says_otherwise() {
+fn times_of_files_are_normal_unless_the_argument_source_date_epoch_says_otherwise() {
     let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
     assert_eq!(project.image::<&str>([]).entry("/a").mtime, 315_619_200);
-    let _ = project.build::<&str>([]).env("SOURCE_DATE_EPOCH", "1700000000").succeeds();
-    assert_eq!(project.built().entry("/a").mtime, 1_700_000_000);
+    assert_eq!(project.image(["--build-arg", "SOURCE_DATE_EPOCH=1700000000"]).entry("/a").mtime, 1_700_000_000);
+}
+
+#[test]
+fn the_variable_source_date_epoch_dates_the_image_and_runs_nothing_again() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    let _ = project.build::<&str>([]).succeeds();
+    let run = project.build(["--output", "oci:dated"]).env("SOURCE_DATE_EPOCH", "1700000000").succeeds();
+    assert_eq!(run.steps_run(), Vec::<String>::new());
+    assert_eq!(crate::support::Image::read(&project.path("dated")).config["created"], "2023-11-14T22:13:20Z");
 }
