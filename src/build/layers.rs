@@ -1,12 +1,12 @@
 //! Layers where a Step needs them: pulled into the store, unpacked into snapshots. Each once, over threads and processes.
 
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::error::Error;
 use super::sandbox::Rung;
 use crate::image::{self, Layer, UnpackOptions, unpack_layer};
-use crate::oci::{Descriptor, Reference};
+use crate::oci::{Descriptor, Digest, Reference};
 use crate::registry::Client;
 use crate::report::{Event, Reporter, Transfer};
 use crate::store::{IdMapping, Store};
@@ -51,48 +51,55 @@ impl Layers<'_> {
     }
 
     /// The snapshot of a layer, unpacked from its blob if it has to be. `image` is where the blob comes from, if it is not here;
-    /// `below` are the layers under it, lowest first, for hard links that lead there.
+    /// `below` are the snapshots under it, lowest first.
     pub fn snapshot(&self, layer: &Layer, image: Option<&Reference>, below: &[PathBuf]) -> Result<PathBuf, Error> {
-        if let Some(path) = self.store.snapshot(self.ids(), &layer.diff_id.0) {
+        let [alone, over] = [layer.diff_id.0, chain_id(layer, below)];
+        let known = || [alone, over].iter().find_map(|id| self.store.snapshot(self.ids(), id));
+        if let Some(path) = known() {
             return Ok(path);
         }
         if let Some(image) = image {
             self.pull(&layer.descriptor, image)?;
         }
-        let _flight = self.store.single_flight(&layer.diff_id.0)?;
-        if let Some(path) = self.store.snapshot(self.ids(), &layer.diff_id.0) {
+        let _flight = self.store.single_flight(&alone)?;
+        if let Some(path) = known() {
             return Ok(path);
         }
+        match self.unpack(layer, &alone, None) {
+            // Such a layer (bazel, ko, jib and kaniko write them) is another one over other layers. No record names its snapshot's
+            // id: a prune takes it, and the next Step over it unpacks it again.
+            Err(Error::Image(image::Error::NeedsLowers { .. })) => self.unpack(layer, &over, Some(below.iter().rev().cloned().collect())),
+            other => other,
+        }
+    }
+
+    fn unpack(&self, layer: &Layer, id: &Digest, lowers: Option<Vec<PathBuf>>) -> Result<PathBuf, Error> {
         let work = self.store.temp_dir()?;
         let fs = work.path().join("fs");
-        let mut options = UnpackOptions {
+        std::fs::create_dir(&fs).map_err(|source| Error::Io { action: "create", path: fs.clone(), source })?;
+        let options = UnpackOptions {
             single_uid: self.rung == Rung::SingleUid,
             expected_digest: Some(layer.descriptor.digest),
             expected_diff_id: Some(layer.diff_id),
+            lowers,
             ..UnpackOptions::default()
         };
-        match self.unpack(layer, &fs, &options) {
-            Err(Error::Image(image::Error::HardlinkOutsideLayer { .. })) => {
-                let retry = self.store.temp_dir()?;
-                options.lowers = below.iter().rev().cloned().collect();
-                let fs = retry.path().join("fs");
-                self.unpack(layer, &fs, &options)?;
-                return Ok(self.store.commit_snapshot(self.ids(), &layer.diff_id.0, &fs)?);
-            }
-            Err(error @ Error::Image(_)) => {
+        let blob = BufReader::with_capacity(1 << 18, self.store.open_blob(&layer.descriptor.digest)?);
+        match unpack_layer(blob, &fs, &options) {
+            Ok(_) => Ok(self.store.commit_snapshot(self.ids(), id, &fs)?),
+            Err(error @ image::Error::NeedsLowers { .. }) => Err(error.into()),
+            Err(error) => {
                 // A damaged blob must not stay: without it, the next run pulls or makes the layer again.
                 let _ = self.store.verify_blob(&layer.descriptor.digest);
-                return Err(error);
+                Err(error.into())
             }
-            other => other?,
         }
-        Ok(self.store.commit_snapshot(self.ids(), &layer.diff_id.0, &fs)?)
     }
+}
 
-    fn unpack(&self, layer: &Layer, dest: &Path, options: &UnpackOptions) -> Result<(), Error> {
-        std::fs::create_dir(dest).map_err(|source| Error::Io { action: "create", path: dest.to_owned(), source })?;
-        let blob = BufReader::with_capacity(1 << 18, self.store.open_blob(&layer.descriptor.digest)?);
-        unpack_layer(blob, dest, options)?;
-        Ok(())
-    }
+/// The id of a layer's snapshot where it depends on the snapshots `below` it.
+fn chain_id(layer: &Layer, below: &[PathBuf]) -> Digest {
+    let ids = below.iter().filter_map(|fs| fs.parent()?.file_name()).map(|id| id.to_string_lossy().into_owned());
+    let chain: Vec<String> = [layer.diff_id.to_string()].into_iter().chain(ids).collect();
+    Digest::of(chain.join("\n").as_bytes())
 }

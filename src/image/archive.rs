@@ -30,7 +30,7 @@ pub fn is_archive(reader: impl Read) -> bool {
 /// Unpacks a tar, plain or compressed (gzip, bzip2, xz, zstd), to the directory `subdir` inside of `root`; symbolic links in `subdir`
 /// and in the archive are resolved with `root` as `/`. Directories are merged, anything else replaces what is there.
 pub fn extract_archive(reader: impl Read + Send, root: &Path, subdir: &[u8], options: &ArchiveOptions) -> Result<Extracted, Error> {
-    let policy = Policy { layer: false, single_uid: options.single_uid, owner: options.owner, lowers: &[] };
+    let policy = Policy { layer: false, single_uid: options.single_uid, owner: options.owner, lowers: Some(&[]) };
     let (extracted, _) = decode(reader, options.limits, |decoded| Extractor::new(root, subdir, policy)?.run(decoded, &options.limits))?;
     Ok(extracted)
 }

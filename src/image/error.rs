@@ -30,8 +30,10 @@ pub enum Error {
     Unsupported { member: String, feature: String },
     #[error("archive member {member:?} leads out of the directory that it is unpacked to")]
     Escapes { member: String },
-    #[error("archive member {member:?} is a hard link to {target:?}, which is not in the archive")]
+    #[error("archive member {member:?} is a hard link to {target:?}, which is neither in the archive nor below it")]
     HardlinkOutsideLayer { member: String, target: String },
+    #[error("what {path:?} is depends on the layers below, which are not known here")]
+    NeedsLowers { path: String },
     #[error("cannot create {member:?}: {source}")]
     Create { member: String, source: io::Error },
     #[error("cannot unpack to {path:?}: {source}")]

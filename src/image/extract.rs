@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
     fremovexattr, fsetxattr, fstat, futimens, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
-use super::root::Root;
+use super::member_path::{clean, join, split};
+use super::merged::{Implied, Resolved, is_whiteout, resolve};
+use super::root::{Directory, Root};
 use super::stream::{Decoded, Limits};
 use super::tar_reader::{Member, MemberKind, TarReader};
 use super::{Error, lossy, xattr};
@@ -26,8 +28,8 @@ pub(super) struct Policy<'a> {
     pub single_uid: bool,
     /// In place of every member's owner.
     pub owner: Option<(u32, u32)>,
-    /// Where hard links out of the layer may point to, uppermost first.
-    pub lowers: &'a [PathBuf],
+    /// What lies below, uppermost first; `None` where that is not known.
+    pub lowers: Option<&'a [PathBuf]>,
 }
 
 /// What was made of an archive.
@@ -52,7 +54,7 @@ pub(super) struct Extractor<'a> {
 /// Where a member goes.
 struct Place {
     path: Vec<u8>,
-    parent: Rc<OwnedFd>,
+    parent: Rc<Directory>,
     name: Vec<u8>,
 }
 
@@ -61,9 +63,10 @@ impl<'a> Extractor<'a> {
     pub(super) fn new(root: &Path, base: &[u8], policy: Policy<'a>) -> Result<Self, Error> {
         let failed = |source| Error::Destination { path: root.to_string_lossy().into_owned(), source };
         let base = clean(base).ok_or_else(|| Error::Escapes { member: lossy(base) })?;
-        let mut root = Root::open(root).map_err(failed)?;
-        root.directory(&base).map_err(failed)?;
-        Ok(Self { root, base, policy, directories: BTreeMap::new(), done: Extracted::default() })
+        let root = Root::open(root).map_err(failed)?;
+        let mut extractor = Self { root, base, policy, directories: BTreeMap::new(), done: Extracted::default() };
+        extractor.directory(&extractor.base.clone(), failed)?;
+        Ok(extractor)
     }
 
     /// Extracts a whole archive.
@@ -97,8 +100,8 @@ impl<'a> Extractor<'a> {
         if let Some(hidden) = name.strip_prefix(b".wh.").filter(|_| self.policy.layer) {
             return self.add_whiteout(member, above, hidden);
         }
-        let parent = self.root.directory(above).map_err(failed)?;
-        let place = Place { name: name.to_vec(), parent, path };
+        let parent = self.directory(above, failed)?;
+        let place = Place { path: join(&parent.path, name), parent, name: name.to_vec() };
         match member.kind {
             MemberKind::File => self.add_file(&place, member, content),
             MemberKind::Directory => self.add_directory(&place, member).map_err(failed),
@@ -121,7 +124,7 @@ impl<'a> Extractor<'a> {
 
     fn add_whiteout(&mut self, member: &Member, above: &[u8], hidden: &[u8]) -> Result<(), Error> {
         let failed = |source: io::Error| Error::Create { member: lossy(&member.name), source };
-        let parent = self.root.directory(above).map_err(failed)?;
+        let parent = self.directory(above, failed)?;
         if hidden == b".wh..opq" {
             let fd = openat(&parent, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
             let mark = fd.and_then(|fd| fsetxattr(&fd, xattr::OPAQUE, b"y", XattrFlags::empty()));
@@ -134,9 +137,60 @@ impl<'a> Extractor<'a> {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(Error::Malformed { member: lossy(&member.name), reason: "a whiteout of nothing" });
         }
-        let place = Place { path: join(above, hidden), parent, name: hidden.to_vec() };
+        let place = Place { path: join(&parent.path, hidden), parent, name: hidden.to_vec() };
         let node = || mknodat(&place.parent, place.name.as_slice(), FileType::CharacterDevice, Mode::empty(), 0);
         self.create(&place, node).map_err(failed)
+    }
+
+    /// The directory at `path`, which an archive may imply without a member of its own.
+    fn directory(&mut self, path: &[u8], failed: impl Fn(io::Error) -> Error) -> Result<Rc<Directory>, Error> {
+        if let Some(known) = self.root.known(path) {
+            return Ok(known);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match self.root.open_at(path, flags) {
+            Ok(fd) => Ok(self.root.keep(path, Directory { fd, path: path.to_vec() })),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                let resolved = self.resolve(path, &failed)?;
+                for implied in &resolved.missing {
+                    self.imply(implied).map_err(&failed)?;
+                }
+                let fd = self.root.open_at(&resolved.path, flags).map_err(|error| failed(error.into()))?;
+                Ok(self.root.keep(path, Directory { fd, path: resolved.path }))
+            }
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    fn resolve(&self, path: &[u8], failed: impl Fn(io::Error) -> Error) -> Result<Resolved<'a>, Error> {
+        let resolved = resolve(&self.root, self.policy.lowers, path).map_err(failed)?;
+        resolved.ok_or_else(|| Error::NeedsLowers { path: lossy(path) })
+    }
+
+    /// Makes a directory that has no member: as it is in the layers below, 0755 and root's where they have none.
+    fn imply(&mut self, implied: &Implied) -> io::Result<()> {
+        let (above, name) = split(&implied.path);
+        let parent = self.root.open_at(above, OFlags::PATH | OFlags::DIRECTORY)?;
+        if implied.whiteout {
+            self.root.remove(&parent, name)?;
+        }
+        mkdirat(&parent, name, Mode::from(0o755))?;
+        let fd = openat(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        // The umask must not show in an image.
+        fchmod(&fd, Mode::from(0o755))?;
+        if implied.whiteout {
+            fsetxattr(&fd, xattr::OPAQUE, b"y", XattrFlags::empty())?;
+        }
+        let (mut mode, mut mtime) = (0o755, (0, 0));
+        if let Some(below) = &implied.below {
+            self.set_owner(&fd, below.owner.0, below.owner.1)?;
+            self.set_xattrs(&fd, &below.xattrs)?;
+            (mode, mtime) = (below.mode, below.mtime);
+        }
+        if self.policy.layer {
+            self.directories.insert(implied.path.clone(), (mode, mtime));
+        }
+        Ok(())
     }
 
     fn add_file(&mut self, place: &Place, member: &Member, content: &mut impl Read) -> Result<(), Error> {
@@ -194,28 +248,42 @@ impl<'a> Extractor<'a> {
             return Ok(());
         }
         let (above, name) = split(&target);
-        let source = self.root.open_at(above, OFlags::PATH | OFlags::DIRECTORY);
-        let found = source.and_then(|parent| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (parent, stat)));
+        let find = |root: &Root, above: &[u8]| {
+            let parent = root.open_at(above, OFlags::PATH | OFlags::DIRECTORY)?;
+            statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (parent, stat))
+        };
+        let mut found = find(&self.root, above);
+        let mut resolved = None;
+        if let Err(Errno::NOENT | Errno::NOTDIR) = found {
+            let through_lowers = self.resolve(above, failed)?;
+            found = find(&self.root, &through_lowers.path);
+            resolved = Some(through_lowers);
+        }
         match found {
             Ok((parent, stat)) if !(self.policy.layer && is_whiteout(&stat)) => {
                 let link = || linkat(&parent, name, &place.parent, place.name.as_slice(), AtFlags::empty());
-                self.create(place, link).map_err(failed)
+                return self.create(place, link).map_err(failed);
             }
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {
-                if self.copy_from_lower(place, &target).map_err(failed)? {
-                    return Ok(());
-                }
-                Err(Error::HardlinkOutsideLayer { member: lossy(&member.name), target: lossy(&target) })
-            }
-            Err(error) => Err(failed(error.into())),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => return Err(failed(error.into())),
         }
+        if let Some(resolved) = resolved {
+            if self.policy.lowers.is_none() {
+                return Err(Error::NeedsLowers { path: lossy(&target) });
+            }
+            if self.copy_from_lower(place, &resolved, name).map_err(failed)? {
+                return Ok(());
+            }
+        }
+        Err(Error::HardlinkOutsideLayer { member: lossy(&member.name), target: lossy(&target) })
     }
 
     /// Copies the file that a hard link means from the uppermost lower directory that has it: two layers cannot share an inode.
-    fn copy_from_lower(&mut self, place: &Place, target: &[u8]) -> io::Result<bool> {
-        for lower in self.policy.lowers {
+    fn copy_from_lower(&mut self, place: &Place, above: &Resolved<'_>, name: &[u8]) -> io::Result<bool> {
+        let target = join(&above.path, name);
+        for lower in &above.lowers {
             let lower = Root::open(lower)?;
-            let stat = match lower.open_at(target, OFlags::PATH | OFlags::NOFOLLOW) {
+            let stat = match lower.open_at(&target, OFlags::PATH | OFlags::NOFOLLOW) {
                 Ok(fd) => fstat(fd)?,
                 Err(Errno::NOENT | Errno::NOTDIR) => continue,
                 Err(error) => return Err(error.into()),
@@ -223,7 +291,7 @@ impl<'a> Extractor<'a> {
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Ok(false);
             }
-            let mut source = File::from(lower.open_at(target, OFlags::RDONLY | OFlags::NOFOLLOW)?);
+            let mut source = File::from(lower.open_at(&target, OFlags::RDONLY | OFlags::NOFOLLOW)?);
             let mut file = self.create_file(place)?;
             self.done.content += io::copy(&mut source, &mut file)?;
             let xattrs = xattr::read_all(&source)?;
@@ -324,16 +392,13 @@ impl<'a> Extractor<'a> {
             self.directories.remove(&path);
         }
         self.directories.remove(&place.path);
-        self.root.remove(&place.parent, &place.name)
+        self.root.remove(&place.parent.fd, &place.name)
     }
 
     fn finish(mut self) -> Result<Extracted, Error> {
         if self.policy.layer {
-            // Nothing of the time of unpacking may show: what has no entry has time 0.
+            // Nothing of the time of unpacking may show: without an entry the root has time 0.
             self.directories.entry(Vec::new()).or_insert((0o755, (0, 0)));
-            for path in std::mem::take(&mut self.root.implied) {
-                self.directories.entry(path).or_insert((0o755, (0, 0)));
-            }
         }
         // Children come after their parents in the map, and are done first.
         for (path, (mode, mtime)) in self.directories.iter().rev() {
@@ -348,60 +413,9 @@ impl<'a> Extractor<'a> {
     }
 }
 
-fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
 fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
-    }
-}
-
-/// A name as a path below the root: `.`, empty components and a leading slash dropped, `..` resolved by the text. `None` where it leads
-/// above the root.
-fn clean(name: &[u8]) -> Option<Vec<u8>> {
-    let mut parts: Vec<&[u8]> = Vec::new();
-    for part in name.split(|&b| b == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join(&b'/'))
-}
-
-fn join(base: &[u8], name: &[u8]) -> Vec<u8> {
-    if base.is_empty() { name.to_vec() } else { [base, b"/", name].concat() }
-}
-
-/// The path above the last component, and that component.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&b| b == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_cleaned_and_never_lead_above_the_root() {
-        for (name, path) in [
-            ("a/b", Some("a/b")),
-            ("./a//b/", Some("a/b")),
-            ("/etc/passwd", Some("etc/passwd")),
-            ("a/../b", Some("b")),
-            ("./", Some("")),
-            ("..", None),
-            ("a/../../b", None),
-            ("/../b", None),
-        ] {
-            assert_eq!(clean(name.as_bytes()).map(|path| lossy(&path)).as_deref(), path, "{name}");
-        }
     }
 }

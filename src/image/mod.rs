@@ -2,7 +2,7 @@
 //!
 //! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob with its two digests.
 //! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members, `extract` creates them below a `root` that no
-//! link leads out of; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
+//! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
 //! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files.
 
 mod archive;
@@ -13,6 +13,8 @@ mod decompress;
 mod docker_archive;
 mod error;
 mod extract;
+mod member_path;
+mod merged;
 mod oci_layout;
 mod root;
 mod stream;

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, chmodat, mkdirat, openat, openat2, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat, unlinkat};
 use rustix::io::Errno;
 
 /// Descriptors of directories kept open.
@@ -16,15 +16,25 @@ const CACHE: usize = 64;
 pub(super) struct Root {
     fd: OwnedFd,
     /// By path as asked for. Emptied whenever something is removed: a path may then mean another directory.
-    cache: HashMap<Vec<u8>, Rc<OwnedFd>>,
-    /// Directories that were made because a path went through them.
-    pub implied: Vec<Vec<u8>>,
+    cache: HashMap<Vec<u8>, Rc<Directory>>,
+}
+
+/// An open directory, and a path that leads to it in the root alone.
+pub(super) struct Directory {
+    pub fd: OwnedFd,
+    pub path: Vec<u8>,
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let fd = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { fd, cache: HashMap::new(), implied: Vec::new() })
+        Ok(Self { fd, cache: HashMap::new() })
     }
 
     /// Opens what is at `path`, symbolic links followed inside the root (the last component's only without `NOFOLLOW` in `flags`).
@@ -41,36 +51,19 @@ impl Root {
         }
     }
 
-    /// The directory at `path`; what is missing of it is created with mode 0755.
-    pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<Rc<OwnedFd>> {
-        if let Some(fd) = self.cache.get(path) {
-            return Ok(Rc::clone(fd));
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let mut existing = path.len();
-        let mut fd = loop {
-            match self.open_at(&path[..existing], flags) {
-                Ok(fd) => break fd,
-                Err(Errno::NOENT) if existing > 0 => existing = path[..existing].iter().rposition(|&b| b == b'/').unwrap_or(0),
-                Err(error) => return Err(error.into()),
-            }
-        };
-        while existing < path.len() {
-            let start = if existing == 0 { 0 } else { existing + 1 };
-            let end = path[start..].iter().position(|&b| b == b'/').map_or(path.len(), |slash| start + slash);
-            mkdirat(&fd, &path[start..end], Mode::from(0o755))?;
-            // The umask must not show in an image.
-            chmodat(&fd, &path[start..end], Mode::from(0o755), AtFlags::empty())?;
-            self.implied.push(path[..end].to_vec());
-            existing = end;
-            fd = self.open_at(&path[..end], flags)?;
-        }
+    /// The directory that [`Root::keep`] was given for `path`.
+    pub(super) fn known(&self, path: &[u8]) -> Option<Rc<Directory>> {
+        self.cache.get(path).map(Rc::clone)
+    }
+
+    /// Keeps what `path` leads to.
+    pub(super) fn keep(&mut self, path: &[u8], directory: Directory) -> Rc<Directory> {
         if self.cache.len() >= CACHE {
             self.cache.clear();
         }
-        let fd = Rc::new(fd);
-        self.cache.insert(path.to_vec(), Rc::clone(&fd));
-        Ok(fd)
+        let directory = Rc::new(directory);
+        self.cache.insert(path.to_vec(), Rc::clone(&directory));
+        directory
     }
 
     /// Removes `name` in `parent` with all below it; nothing there is fine.

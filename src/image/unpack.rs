@@ -14,8 +14,9 @@ pub struct UnpackOptions {
     /// Whether this process can only be one user: other owners are recorded in [`super::OWNER`], or lost where a file takes no
     /// attributes.
     pub single_uid: bool,
-    /// The layers below, unpacked, uppermost first: only looked at for hard links to files that the layer does not have.
-    pub lowers: Vec<PathBuf>,
+    /// The layers below, unpacked, uppermost first; `None` where they are not known. Only looked at for what the layer does not have
+    /// itself: directories that its members lie in, targets of its hard links.
+    pub lowers: Option<Vec<PathBuf>>,
     /// What the image says of the layer.
     pub expected_digest: Option<Digest>,
     pub expected_diff_id: Option<DiffId>,
@@ -36,10 +37,10 @@ pub struct Unpacked {
 /// devices 0:0, opaque marks become [`super::OPAQUE`]. Nothing is created outside of `dest`, whatever the layer says.
 ///
 /// # Errors
-/// Leaves a part of the layer in `dest`, which is then to be thrown away. [`Error::HardlinkOutsideLayer`] asks for another try with
-/// `lowers`. A digest other than expected is told where nothing else went wrong before.
+/// Leaves a part of the layer in `dest`, which is then to be thrown away. [`Error::NeedsLowers`] asks for another try with
+/// `lowers`: the result is then of use over these only. A digest other than expected is told where nothing else went wrong before.
 pub fn unpack_layer(blob: impl Read + Send, dest: &Path, options: &UnpackOptions) -> Result<Unpacked, Error> {
-    let policy = Policy { layer: true, single_uid: options.single_uid, owner: None, lowers: &options.lowers };
+    let policy = Policy { layer: true, single_uid: options.single_uid, owner: None, lowers: options.lowers.as_deref() };
     let (extracted, sums) = decode(blob, options.limits, |decoded| Extractor::new(dest, b"", policy)?.run(decoded, &options.limits))?;
     let diff_id = DiffId(sums.decoded);
     match (options.expected_digest, options.expected_diff_id) {

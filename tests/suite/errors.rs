@@ -5,8 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 
-use sha2::Digest;
-
+use crate::support::server::{digest, gzip};
 use crate::support::{Project, Registry, Run, busybox, server, tools};
 
 /// Builds the Dockerfile, which has to fail so; then a good one in the same store, which has to work.
@@ -100,42 +99,9 @@ fn a_registry_that_refuses_is_named() {
     fails(&Project::dockerfile(&format!("FROM {host}/base\nRUN true\n")), 1, &[&host]);
 }
 
-fn digest(bytes: &[u8]) -> String {
-    let hex: String = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut gzip, bytes).unwrap();
-    gzip.finish().unwrap()
-}
-
 /// A registry with one image, `base`, whose one layer is `served` where `promised` is what its manifest speaks of.
 fn registry_of(promised: &[u8], diff_id: &str, served: &[u8]) -> String {
-    let config = format!(
-        r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}},"history":[]}}"#
-    );
-    let config = config.replace("amd64", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" });
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{}","size":{}}}]}}"#,
-        digest(config.as_bytes()),
-        config.len(),
-        digest(promised),
-        promised.len()
-    );
-    let typed = |body: &[u8], kind: &str| {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-        [head.as_bytes(), body].concat()
-    };
-    let manifest_answer = typed(manifest.as_bytes(), "application/vnd.oci.image.manifest.v1+json");
-    server::serve(BTreeMap::from([
-        ("/v2/".to_owned(), server::ok(b"{}")),
-        ("/v2/base/manifests/latest".to_owned(), manifest_answer.clone()),
-        (format!("/v2/base/manifests/{}", digest(manifest.as_bytes())), manifest_answer),
-        (format!("/v2/base/blobs/{}", digest(config.as_bytes())), server::ok(config.as_bytes())),
-        (format!("/v2/base/blobs/{}", digest(promised)), server::ok(served)),
-    ]))
+    server::serve_base(&[server::Layer { promised, diff_id: diff_id.to_owned(), served }])
 }
 
 /// An uncompressed archive of these entries: name, content, or target where it begins with `->`.

@@ -3,6 +3,7 @@
 //! `support` is what they are written in.
 
 mod auth;
+mod base;
 mod build;
 mod cache;
 mod check;

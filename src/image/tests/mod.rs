@@ -2,6 +2,7 @@
 
 mod export;
 mod hostile;
+mod over_lowers;
 mod round_trip;
 
 use super::*;
@@ -12,9 +13,9 @@ fn options() -> LayerOptions {
     LayerOptions { mtime: Mtime::Normalized(EPOCH), owner_xattr: true }
 }
 
-/// What works for every user.
+/// What works for every user, for a lowest layer.
 fn lenient() -> UnpackOptions {
-    UnpackOptions { single_uid: true, ..Default::default() }
+    UnpackOptions { single_uid: true, lowers: Some(Vec::new()), ..Default::default() }
 }
 
 /// Whether this process may make devices and give files away; says so where not.

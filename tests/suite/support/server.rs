@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use sha2::Digest;
+
 /// Path (with its slash) to the whole answer, head and body. Other paths are 404.
 pub type Answers = BTreeMap<String, Vec<u8>>;
 
@@ -39,4 +41,54 @@ fn answer(mut stream: TcpStream, answers: &Answers) -> Option<()> {
 pub fn ok(body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
+}
+
+/// A layer as its image's documents have it, and the blob that is served for it.
+pub struct Layer<'a> {
+    pub promised: &'a [u8],
+    pub diff_id: String,
+    pub served: &'a [u8],
+}
+
+/// A registry with one image, `base`. `127.0.0.1:PORT`.
+pub fn serve_base(layers: &[Layer<'_>]) -> String {
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let descriptor =
+        |kind: &str, blob: &[u8]| serde_json::json!({"mediaType": format!("{OCI}.{kind}"), "digest": digest(blob), "size": blob.len()});
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux", "config": {}, "history": [],
+        "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| layer.diff_id.as_str()).collect::<Vec<_>>()},
+    });
+    let config = config.to_string().into_bytes();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": format!("{OCI}.manifest.v1+json"), "config": descriptor("config.v1+json", &config),
+        "layers": layers.iter().map(|layer| descriptor("layer.v1.tar+gzip", layer.promised)).collect::<Vec<_>>(),
+    });
+    let manifest = manifest.to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {OCI}.manifest.v1+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        manifest.len()
+    );
+    let answer = [head.as_bytes(), manifest.as_bytes()].concat();
+    let mut answers = Answers::from([
+        ("/v2/".to_owned(), ok(b"{}")),
+        ("/v2/base/manifests/latest".to_owned(), answer.clone()),
+        (format!("/v2/base/manifests/{}", digest(manifest.as_bytes())), answer),
+        (format!("/v2/base/blobs/{}", digest(&config)), ok(&config)),
+    ]);
+    answers.extend(layers.iter().map(|layer| (format!("/v2/base/blobs/{}", digest(layer.promised)), ok(layer.served))));
+    serve(answers)
+}
+
+const OCI: &str = "application/vnd.oci.image";
+
+pub fn digest(bytes: &[u8]) -> String {
+    let hex: String = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).expect("memory takes it");
+    gzip.finish().expect("memory takes it")
 }
