@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `parse`, `reader` | the whole file: lines to instructions to stages |
 //! | `ast` | the result, and which words are expanded |
-//! | `span` | byte ranges, lines and columns |
+//! | `span` | byte ranges |
 //! | `lines`, `directives`, `heredoc` | physical to logical lines, directives, here-documents |
 //! | `request`, `arguments`, `flags`, `json` | the parts of an instruction |
 //! | `instruction`, `stage`, `copy`, `run`, `mount`, `healthcheck`, `onbuild`, `settings` | the instructions |
@@ -50,5 +50,5 @@ pub use mount::{Mount, MountError, MountType, Sharing};
 pub use parse::{parse, parse_trigger};
 pub use pattern::PatternError;
 pub use port::{PortError, parse_ports};
-pub use span::{LineColumn, LineIndex, Span};
+pub use span::Span;
 pub use word::{Environment, Expander, Expansion, WordError, WordErrorKind};

@@ -50,15 +50,3 @@ pub enum SandboxError {
     #[error("cancelled")]
     Cancelled,
 }
-
-impl SandboxError {
-    /// What a shell would answer for a command that could not be started: 127 not found, 126 not executable; else 1.
-    pub fn exit_code(&self) -> i32 {
-        match self {
-            Self::ExecutableNotFound(_) | Self::Exec { source: Errno::NOENT, .. } => 127,
-            Self::Exec { .. } => 126,
-            Self::Cancelled => 130,
-            _ => 1,
-        }
-    }
-}

@@ -86,14 +86,13 @@ sandbox_tests! {
         fs::write(room.overlay.path().join("tmp/text"), "no program").unwrap();
         fs::write(room.overlay.path().join("tmp/script"), "#!/no/such/interpreter\n").unwrap();
         fs::set_permissions(room.overlay.path().join("tmp/script"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        for (argv, text, code) in [
-            ("foo", "exec: \"foo\": executable file not found in $PATH", 127),
-            ("/bin/foo", "exec \"/bin/foo\": No such file or directory (os error 2)", 127),
-            ("/tmp/text", "exec \"/tmp/text\": Permission denied (os error 13)", 126),
-            ("/tmp/script", "exec \"/tmp/script\": No such file or directory (os error 2) (the file exists: its interpreter does not)", 127),
+        for (argv, text) in [
+            ("foo", "exec: \"foo\": executable file not found in $PATH"),
+            ("/bin/foo", "exec \"/bin/foo\": No such file or directory (os error 2)"),
+            ("/tmp/text", "exec \"/tmp/text\": Permission denied (os error 13)"),
+            ("/tmp/script", "exec \"/tmp/script\": No such file or directory (os error 2) (the file exists: its interpreter does not)"),
         ] {
-            let error = say(&room.spec(&[argv])).unwrap_err();
-            assert_eq!((error.to_string().as_str(), error.exit_code()), (text, code));
+            assert_eq!(say(&room.spec(&[argv])).unwrap_err().to_string(), text);
         }
     }
 
