@@ -28,7 +28,7 @@ pub struct ImageRecord {
     pub manifest: Descriptor,
     pub config: Descriptor,
     pub layers: Vec<Layer>,
-    /// As in [`StepRecord`].
+    /// Some layer of it was made with a single id.
     #[serde(default)]
     pub single_uid: bool,
 }
