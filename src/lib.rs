@@ -42,16 +42,16 @@
 //!
 //! `brik build --push` goes through these places, in this order:
 //!
-//! 1. `cli::request` loads brik.toml (`config::load`) or makes a `Config` of the flags (`cli::one_image`); `cli::secrets` tells the
-//!    redactor what may never be shown.
+//! 1. `cli::request` loads brik.toml (`config::load`) or makes a `Config` of the flags (`cli::one_image`); the
+//!    redactor learns the credentials.
 //! 2. `cli::workspace` parses the Dockerfiles, infers the edges between services (`plan::graph`) and renders tags. `brik check` ends here.
 //! 3. `build::remote` asks registries for the digests and configs of the base images. No layer is pulled yet.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
 //! 5. `build::lookup` asks the store for finished images, then for Steps: what is left has to run. If nothing is left, 6 is skipped.
-//! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there), credentials and write permission
-//!    are tried, and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), an overlay is mounted, the
+//! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there). `cli::secrets` reads
+//!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), an overlay is mounted, the
 //!    Step works in it (`run_step`, `copy_step`), its upper directory becomes a layer, a record and a snapshot.
-//! 7. `build::finish` assembles each image as soon as its Steps are done and pushes it: layers, config, manifest, tags.
+//! 7. `build::finish` assembles each image as soon as its Steps are done, and `build::push` pushes it: layers, config, manifest, tags.
 //! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
 //!
 //! # Files on the user's disk

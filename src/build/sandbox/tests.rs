@@ -259,12 +259,4 @@ sandbox_tests! {
             }
         });
     }
-
-    #[ignore = "a measurement: prints the latency of /bin/true"]
-    fn latency_of_true(room) {
-        let spec = room.spec(&["true"]);
-        let mut times: Vec<_> = (0..200).map(|_| { let start = Instant::now(); stdout(&spec); start.elapsed() }).collect();
-        times.sort();
-        println!("skipped: nothing; {}: min {:?} p50 {:?} p95 {:?}", room.rung, times[0], times[100], times[190]);
-    }
 }
