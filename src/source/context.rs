@@ -32,8 +32,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Walks `path` once, in parallel. Symbolic links are kept as links; sockets are left out. A directory that cannot be
-    /// read is an error only when it is asked for.
+    /// Walks `path` once, in parallel. Symbolic links are kept as links. A directory that cannot be read is an error only
+    /// when it is asked for.
     pub fn walk(path: &Path, ignore: &IgnoreFile, cache: &Arc<StatCache>) -> Result<Self, Error> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotADirectory => Error::NotADirectory(path.to_owned()),
@@ -215,9 +215,10 @@ mod tests {
         fs::set_permissions(root.join("file"), fs::Permissions::from_mode(0o4751)).unwrap();
         let context = walked(&directory, "", &in_memory());
         let node = |path: &[u8]| context.lookup(path).unwrap();
-        assert_eq!(context.children(b"").unwrap(), [&b"fifo"[..], b"file", b"hard", b"link", b"\xff"]);
+        assert_eq!(context.children(b"").unwrap(), [&b"fifo"[..], b"file", b"hard", b"link", b"socket", b"\xff"]);
         assert_eq!(node(b"link").unwrap().kind, NodeKind::Symlink(b"/nowhere".to_vec()));
         assert_eq!(node(b"fifo").unwrap().kind, NodeKind::Fifo);
+        assert_eq!(node(b"socket").unwrap().kind, NodeKind::Socket);
         let file = node(b"file").unwrap();
         assert_eq!((file.mode, file.uid, file.gid, file.size), (0o4751, 0, 0, 4));
         assert!(file.hardlink.is_some() && file.hardlink == node(b"hard").unwrap().hardlink);

@@ -118,8 +118,6 @@ fn list(root: BorrowedFd<'_>, pending: &Pending, ignore: &IgnoreFile, cache: &St
             Err(error) => return Err(error),
         };
         match node.kind {
-            // No build can use one, and layers cannot hold one: BuildKit leaves them out, too.
-            NodeKind::Socket => continue,
             NodeKind::Directory => below.push(Pending { path, verdict }),
             _ if verdict.matched => continue,
             _ => {}
