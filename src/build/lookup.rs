@@ -162,6 +162,7 @@ mod tests {
             created: None,
             contexts: plan::NamedContexts::default(),
             platforms: vec![Platform::host()],
+            implicit_platform: true,
         };
         let options = Options {
             build_platform: Platform::host(),

@@ -155,6 +155,7 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
             labels: loaded.service.labels.clone(),
             contexts: loaded.contexts.clone(),
             platforms: loaded.service.platforms.clone(),
+            implicit_platform: loaded.service.implicit_platform,
             epoch: request.epoch(loaded.service)?,
             created: request.created()?,
         })

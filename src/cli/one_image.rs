@@ -50,6 +50,7 @@ pub fn config(args: &BuildArgs, name: &str, cwd: &Path, env: &BTreeMap<String, S
         contexts: contexts(options, cwd)?,
         needs: Vec::new(),
         platforms: platforms.clone(),
+        implicit_platform: options.platform.is_empty(),
         location: Source::new("--image", name).at(0..name.len()),
     };
     let config = Config {

@@ -73,6 +73,7 @@ impl<'c> Workspace<'c> {
                 }
             }
         }
+        findings.extend(follow_triggers(config, &mut loaded, &names));
         let edges = edges(&loaded, &names);
         let ordered = match order(loaded.keys().copied(), &edges) {
             Ok(ordered) => ordered.into_iter().map(str::to_owned).collect(),
@@ -121,6 +122,42 @@ fn closure<'a>(selected: &'a [String], edges: &'a [Edge]) -> BTreeSet<&'a str> {
     wanted
 }
 
+/// Lets the surveys see what triggers of other services need, which fire where a stage starts from one.
+fn follow_triggers(config: &Config, loaded: &mut BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let names_of: Vec<&str> = loaded.keys().copied().collect();
+    for name in names_of {
+        let Some(mut one) = loaded.remove(name) else { continue };
+        let dockerfile = one.dockerfile.clone();
+        for (_, survey) in &mut one.surveys {
+            // What is added is followed in its turn.
+            let mut at = 0;
+            while let Some(outside) = survey.outside.get(at).cloned() {
+                at += 1;
+                let from = outside.reason == EdgeReason::From;
+                let service = dependency(&one.contexts, names, &outside.name, name).filter(|_| from);
+                let Some(base) = service.and_then(|(service, _)| loaded.get(service)) else { continue };
+                let Some((_, surveyed)) = base.surveys.first() else { continue };
+                let triggers = base.dockerfile.triggers(surveyed.target);
+                if let Err(error) = dockerfile.fire(survey, &one.contexts, &triggers, outside.span) {
+                    findings.push(plan_finding(config, &dockerfile, &error));
+                }
+            }
+        }
+        loaded.insert(name, one);
+    }
+    findings
+}
+
+/// The service that a name from outside means, and whether a named context says so.
+fn dependency<'a>(contexts: &'a NamedContexts, names: &'a ServiceNames, outside: &str, asking: &str) -> Option<(&'a str, bool)> {
+    match contexts.for_outside(outside) {
+        Some(NamedContext::Service(service)) => Some((service, true)),
+        Some(_) => None,
+        None => names.service_of(outside, asking).map(|service| (service, false)),
+    }
+}
+
 fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
     let mut edges = BTreeSet::new();
     let mut add = |service: &str, dependency: &str, reason: EdgeReason| {
@@ -129,14 +166,8 @@ fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
     for (name, one) in loaded {
         one.service.needs.iter().for_each(|needed| add(name, needed, EdgeReason::Needs));
         for outside in one.surveys.iter().flat_map(|(_, survey)| &survey.outside) {
-            match one.contexts.for_outside(&outside.name) {
-                Some(NamedContext::Service(service)) => add(name, service, EdgeReason::Context),
-                Some(_) => {}
-                None => {
-                    if let Some(service) = names.service_of(&outside.name, name) {
-                        add(name, service, outside.reason.clone());
-                    }
-                }
+            if let Some((service, by_context)) = dependency(&one.contexts, names, &outside.name, name) {
+                add(name, service, if by_context { EdgeReason::Context } else { outside.reason.clone() });
             }
         }
     }

@@ -21,6 +21,7 @@ pub(super) fn resolve(scope: &Scope, name: &str, table: &ServiceTable, findings:
     let secrets = resolver.secrets();
     let ssh = resolver.ssh();
     let contexts = resolver.contexts();
+    let asked = table.platforms.as_ref().unwrap_or(&scope.file.platforms);
     let templates = table.tags.as_ref().unwrap_or(&scope.file.tags);
     Some(Service {
         name: name.to_owned(),
@@ -37,7 +38,8 @@ pub(super) fn resolve(scope: &Scope, name: &str, table: &ServiceTable, findings:
         ssh,
         contexts,
         needs: table.needs.iter().map(|needed| needed.0.clone()).collect(),
-        platforms: platforms(table.platforms.as_ref().unwrap_or(&scope.file.platforms)),
+        platforms: platforms(asked),
+        implicit_platform: asked.is_empty(),
     })
 }
 

@@ -59,6 +59,8 @@ pub struct Service {
     pub needs: Vec<String>,
     /// Never empty.
     pub platforms: Vec<Platform>,
+    /// Nobody asked for a platform: `platforms` is this machine's.
+    pub implicit_platform: bool,
     /// The name in `[services.<name>]`, else the member pattern that found the service.
     pub location: Location,
 }

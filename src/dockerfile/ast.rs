@@ -243,13 +243,18 @@ pub struct Onbuild {
 impl Dockerfile {
     /// The stage that a name means to `COPY --from`, `--mount=from` and `--target`: the last of that name.
     pub fn stage_by_name(&self, name: &str) -> Option<usize> {
-        self.stage_before(name, self.stages.len())
+        self.last_named(&name.to_ascii_lowercase(), self.stages.len())
     }
 
-    /// The stage that a name means to the FROM of stage `index`: the nearest earlier one of that name.
+    /// The stage that a name means to the FROM of stage `index`: the nearest earlier one of that name. However the stage's own name
+    /// is written, FROM knows it in lower case only: `FROM Base` is an image.
     pub fn stage_before(&self, name: &str, index: usize) -> Option<usize> {
-        let named = |stage: &Stage| stage.name.as_ref().is_some_and(|found| found.text.eq_ignore_ascii_case(name));
-        self.stages.iter().take(index).rposition(named)
+        self.last_named(name, index)
+    }
+
+    fn last_named(&self, lower_case: &str, before: usize) -> Option<usize> {
+        let named = |stage: &Stage| stage.name.as_ref().is_some_and(|found| found.text.to_ascii_lowercase() == lower_case);
+        self.stages.iter().take(before).rposition(named)
     }
 
     /// The stage that `COPY --from` means by a name or by an index, counted from 0.

@@ -107,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_found_by_name_without_case_and_by_index() {
+    fn stages_are_found_by_index_and_by_name_where_only_from_minds_case() {
         let file = parse(b"FROM a AS x\nFROM b AS Y\nFROM c AS X\n").unwrap();
         assert_eq!([file.stage_by_name("x"), file.stage_by_name("y"), file.stage_by_name("z")], [Some(2), Some(1), None]);
-        assert_eq!([file.stage_before("X", 2), file.stage_before("x", 0)], [Some(0), None]);
+        assert_eq!([file.stage_before("x", 2), file.stage_before("x", 0), file.stage_before("X", 2)], [Some(0), None, None]);
         assert_eq!([file.stage_by_name_or_index("1"), file.stage_by_name_or_index("3")], [Some(1), None]);
     }
 

@@ -35,6 +35,15 @@ impl ImageConfig {
     pub fn platform(&self) -> Platform {
         Platform::new(&self.os, &self.architecture, self.variant.as_deref())
     }
+
+    /// Makes the configuration one for `platform`. On the same system and architecture it keeps its variant where `platform` has none.
+    pub fn set_platform(&mut self, platform: &Platform) {
+        let own = self.platform();
+        let same = own.os == platform.os && own.architecture == platform.architecture;
+        self.os.clone_from(&platform.os);
+        self.architecture.clone_from(&platform.architecture);
+        self.variant = platform.variant.clone().or(own.variant.filter(|_| same));
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +165,20 @@ mod tests {
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         assert_eq!(config.config.healthcheck.unwrap().interval, 1_000_000_000);
         assert_eq!(config.config.on_build, ["RUN x"]);
+    }
+
+    #[test]
+    fn a_variant_stays_where_none_is_asked_for() {
+        let config = |text: &str| ImageConfig::scratch(&text.parse().unwrap());
+        for (own, asked, expected) in [
+            ("linux/amd64/v3", "linux/amd64", "linux/amd64/v3"),
+            ("linux/amd64/v3", "linux/amd64/v2", "linux/amd64/v2"),
+            ("linux/amd64/v3", "linux/s390x", "linux/s390x"),
+        ] {
+            let mut config = config(own);
+            config.set_platform(&asked.parse().unwrap());
+            assert_eq!(config.platform().to_string(), expected, "{own} {asked}");
+        }
     }
 
     #[test]

@@ -60,13 +60,41 @@ impl fmt::Display for Platform {
     }
 }
 
+/// Go's names (`go tool dist list`): a name alone is taken for a system or an architecture only if it is one of these.
+const OSES: [&str; 15] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "macos",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+];
+const ARCHITECTURES: [&str; 13] =
+    ["386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"];
+
 impl FromStr for Platform {
     type Err = PlatformError;
 
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         let parts: Vec<&str> = text.split('/').collect();
         let well_formed = parts.iter().all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)));
+        let host = Self::host();
         match parts[..] {
+            [os] if OSES.contains(&os.to_ascii_lowercase().as_str()) => Ok(Self::new(os, &host.architecture, host.variant.as_deref())),
+            [architecture] if well_formed => {
+                let platform = Self::new(&host.os, architecture, None);
+                let known = ARCHITECTURES.contains(&platform.architecture.as_str());
+                Some(platform).filter(|_| known).ok_or_else(|| PlatformError(text.chars().take(100).collect()))
+            }
             [os, architecture] if well_formed => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] if well_formed => Ok(Self::new(os, architecture, Some(variant))),
             _ => Err(PlatformError(text.chars().take(100).collect())),
@@ -90,7 +118,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), normal, "{text}");
         }
-        for bad in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
+        let host = Platform::host();
+        assert_eq!("linux".parse(), Ok(Platform { os: "linux".to_owned(), ..host.clone() }));
+        assert_eq!("aarch64".parse(), Ok(Platform::new(&host.os, "arm64", None)));
+        for bad in ["", "minix", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
     }

@@ -10,6 +10,9 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 /// Predefined ARGs that RUN sees without a declaration and that are no part of any key.
 pub const PROXY_ARGS: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
 
+/// ARGs that say something about the build and never are variables of RUN.
+pub const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
 /// Names and values; setting a name moves it to the end, as BuildKit's `EnvList` does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment(Vec<(String, String)>);
@@ -49,8 +52,9 @@ pub fn platform_args(target: &Platform, build: &Platform, stage: &str, build_arg
 pub fn proxy_env(build_args: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let mut env = Vec::new();
     for name in PROXY_ARGS {
-        let given = build_args.iter().rev().find(|(key, value)| key.eq_ignore_ascii_case(name) && !value.is_empty());
-        if let Some((_, value)) = given {
+        // Lower case wins, also where it is empty.
+        let given = build_args.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        if let Some((_, value)) = given.filter(|(_, value)| !value.is_empty()) {
             env.push((name.to_ascii_uppercase(), value.clone()));
             env.push((name.to_owned(), value.clone()));
         }
@@ -69,6 +73,15 @@ mod tests {
             env.set(name, value);
         }
         assert_eq!(env.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>(), ["B=2", "A=3"]);
+    }
+
+    #[test]
+    fn a_proxy_in_lower_case_wins_also_where_it_is_empty() {
+        let env = |args: &[(&str, &str)]| proxy_env(&args.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect());
+        let both = env(&[("HTTP_PROXY", "upper"), ("http_proxy", "lower"), ("NO_PROXY", "no")]);
+        let pairs = [("HTTP_PROXY", "lower"), ("http_proxy", "lower"), ("NO_PROXY", "no"), ("no_proxy", "no")];
+        assert_eq!(both, pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(env(&[("HTTP_PROXY", "upper"), ("http_proxy", "")]), []);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Which service needs which: edges inferred from Dockerfiles, contexts and `needs`, and an order to plan them in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::Hash;
 
+use petgraph::Direction;
 use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graphmap::DiGraphMap;
 use petgraph::visit::Reversed;
@@ -68,35 +70,35 @@ pub fn order<'a>(services: impl Iterator<Item = &'a str>, edges: &'a [Edge]) -> 
         graph.add_edge(&edge.dependency, &edge.service, ());
     }
     // From those that need to what is needed: a depth-first order then ends with the first names, and is read from its end.
-    let mut order = toposort(Reversed(&graph), None).map_err(|_| cycle(&graph))?;
+    let mut order = toposort(Reversed(&graph), None).map_err(|_| cycle(&graph).into_iter().map(str::to_owned).collect::<Vec<_>>())?;
     order.reverse();
     Ok(order)
 }
 
-/// A shortest way round within the first strongly connected component, in the direction "needs".
-fn cycle(graph: &DiGraphMap<&str, ()>) -> Vec<String> {
+/// A shortest way round within the first strongly connected component, in the direction "needs"; nothing if there is no cycle.
+pub(super) fn cycle<N: Copy + Ord + Hash>(graph: &DiGraphMap<N, ()>) -> Vec<N> {
     let components = kosaraju_scc(graph);
     let Some(component) = components.into_iter().find(|c| c.len() > 1 || graph.contains_edge(c[0], c[0])) else { return Vec::new() };
-    let start = component.iter().min().copied().unwrap_or_default();
-    let mut previous: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut queue = std::collections::VecDeque::from([start]);
+    let component: BTreeSet<N> = component.into_iter().collect();
+    let Some(&start) = component.first() else { return Vec::new() };
+    let mut previous: BTreeMap<N, N> = BTreeMap::new();
+    let mut queue = VecDeque::from([start]);
     while let Some(node) = queue.pop_front() {
-        let mut needed: Vec<&str> =
-            graph.neighbors_directed(node, petgraph::Direction::Incoming).filter(|n| component.contains(n)).collect();
+        let mut needed: Vec<N> = graph.neighbors_directed(node, Direction::Incoming).filter(|n| component.contains(n)).collect();
         needed.sort_unstable();
         for next in needed {
             if next == start {
-                let mut path = vec![start.to_owned()];
+                let mut path = vec![start];
                 let mut at = node;
                 while at != start {
-                    path.push(at.to_owned());
-                    at = previous[at];
+                    path.push(at);
+                    at = previous[&at];
                 }
-                path.push(start.to_owned());
+                path.push(start);
                 path.reverse();
                 return path;
             }
-            if !previous.contains_key(next) {
+            if !previous.contains_key(&next) {
                 previous.insert(next, node);
                 queue.push_back(next);
             }

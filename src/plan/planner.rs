@@ -45,6 +45,8 @@ pub struct Target {
     pub created: Option<i64>,
     pub contexts: NamedContexts,
     pub platforms: Vec<Platform>,
+    /// Nobody asked for a platform: `platforms` is this machine's.
+    pub implicit_platform: bool,
 }
 
 /// Plans `targets`, which stand in the order of their needs.
@@ -94,10 +96,9 @@ impl<'a> Planner<'a> {
             state.image.created = Some(created.clone());
             state.image.history.iter_mut().filter(|entry| entry.created.is_none()).for_each(|entry| entry.created = Some(created.clone()));
         }
-        // Where FROM --platform chose another platform than the one asked for, the image says what was asked for (BuildKit).
-        platform.os.clone_into(&mut state.image.os);
-        platform.architecture.clone_into(&mut state.image.architecture);
-        state.image.variant.clone_from(&platform.variant);
+        // Where FROM --platform chose another platform, the image says so only if none was asked for (BuildKit).
+        let said = if target.implicit_platform { state.image.platform() } else { platform.clone() };
+        state.image.set_platform(&said);
         state.image.rootfs = Default::default();
         let key = self.image_key(&state);
         self.plan.images.push(ImagePlan {

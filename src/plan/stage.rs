@@ -64,7 +64,8 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         let at = |kind| self.dockerfile.error(stage.from.span, kind);
         let mut triggers = Vec::new();
         let state = match &surveyed.base {
-            BaseName::Scratch => StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform),
+            // An empty root has no platform of its own: `--platform` says nothing there.
+            BaseName::Scratch => StageState::on(Root::Scratch, ImageConfig::scratch(self.platform), self.platform.clone()),
             BaseName::Stage(base) => {
                 let base_stage = &self.dockerfile.syntax.stages[*base];
                 triggers.extend(base_stage.instructions.iter().filter_map(|instruction| match &instruction.kind {
@@ -117,7 +118,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             InstructionKind::Run(run) => self.run_command(current, instruction, run)?,
             InstructionKind::Workdir(path) => self.workdir(current, instruction, path)?,
             InstructionKind::Arg(args) => {
-                let mut values = Vec::new();
+                let mut text = "ARG".to_owned();
                 for arg in args {
                     let name = &arg.name.text;
                     let value = match (self.target.args.get(name), &arg.default) {
@@ -126,12 +127,10 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                         (None, None) => self.survey.global.get(name).map(str::to_owned),
                     };
                     // Later defaults of the same instruction see earlier values.
-                    if let Some(value) = &value {
-                        current.state.env.set(name, value);
-                    }
-                    values.push((name.clone(), value));
+                    current.state.declare(name, value.as_deref());
+                    text += &value.map_or_else(|| format!(" {name}"), |value| format!(" {name}={value}"));
                 }
-                current.state.declare(&values);
+                current.state.history(text, false);
             }
             InstructionKind::Env(pairs) => {
                 let pairs = self.pairs(current, pairs)?;

@@ -1,10 +1,11 @@
 //! The state of a stage while its instructions are read: file system, image configuration, variables and history.
 //! Semantics and history texts follow BuildKit's `dockerfile2llb/convert.go`.
 
-use super::environment::{DEFAULT_PATH, Environment};
+use super::environment::{DEFAULT_PATH, Environment, NO_VARIABLES};
 use super::step::Root;
 use crate::oci::{Empty, Healthcheck, HistoryEntry, ImageConfig, Platform};
 
+const WINDOWS: &str = "windows";
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 #[derive(Debug, Clone)]
@@ -24,7 +25,8 @@ impl StageState {
     pub fn on(root: Root, mut image: ImageConfig, platform: Platform) -> Self {
         image.created = None;
         let config = &mut image.config;
-        if config.env_var("PATH").is_none() {
+        // On Windows it is the system that has a PATH.
+        if image.os != WINDOWS && config.env_var("PATH").is_none() {
             config.set_env("PATH", DEFAULT_PATH);
         }
         if !config.working_dir.is_empty() {
@@ -87,23 +89,19 @@ impl StageState {
         self.history(text, false);
     }
 
-    /// Declares ARGs with the values that they have, or none.
-    pub fn declare(&mut self, args: &[(String, Option<String>)]) {
-        let mut texts = Vec::new();
-        for (name, value) in args {
-            if let Some(value) = value {
-                self.env.set(name, value);
-            }
-            self.declared.push((name.clone(), value.clone()));
-            texts.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
+    /// Declares an ARG with the value that it has, or none.
+    pub fn declare(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value.filter(|_| !NO_VARIABLES.contains(&name)) {
+            self.env.set(name, value);
         }
-        self.history(format!("ARG {}", texts.join(" ")), false);
+        self.declared.push((name.to_owned(), value.map(str::to_owned)));
     }
 
     /// The words of a shell-form command with the SHELL in force before them.
     pub fn with_shell(&self, command: &str) -> Vec<String> {
-        let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
-        let mut words = self.image.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default);
+        let default: &[&str] = if self.image.os == WINDOWS { &["cmd", "/S", "/C"] } else { &["/bin/sh", "-c"] };
+        let shell = self.image.config.shell.clone().filter(|shell| !shell.is_empty());
+        let mut words = shell.unwrap_or_else(|| default.iter().map(|&word| word.to_owned()).collect());
         words.push(command.to_owned());
         words
     }
@@ -155,19 +153,17 @@ impl StageState {
     }
 
     pub fn set_healthcheck(&mut self, check: Healthcheck) {
-        self.history(
-            format!(
-                // Go's `%q` of the structure.
-                "HEALTHCHECK &{{{} \"{}\" \"{}\" \"{}\" \"{}\" {}}}",
-                quoted_list(&check.test),
-                go_duration(check.interval),
-                go_duration(check.timeout),
-                go_duration(check.start_period),
-                go_duration(check.start_interval),
-                go_quoted_rune(check.retries)
-            ),
-            false,
+        // Go's `%+v` of the structure.
+        let text = format!(
+            "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+            check.test.join(" "),
+            go_duration(check.interval),
+            go_duration(check.timeout),
+            go_duration(check.start_period),
+            go_duration(check.start_interval),
+            check.retries
         );
+        self.history(text, false);
         self.image.config.healthcheck = Some(check);
     }
 
@@ -232,17 +228,11 @@ fn quoted_list(words: &[String]) -> String {
 
 /// Go's `strconv.Quote`.
 fn go_quote(text: &str) -> String {
-    let escaped: String = text.chars().map(|c| go_escape(c, '"')).collect();
+    let escaped: String = text.chars().map(go_escape).collect();
     format!("\"{escaped}\"")
 }
 
-/// Go's `%q` of a number: the character that it stands for.
-fn go_quoted_rune(number: i64) -> String {
-    let character = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
-    format!("'{}'", go_escape(character, '\''))
-}
-
-fn go_escape(c: char, quote: char) -> String {
+fn go_escape(c: char) -> String {
     match c {
         '\\' => "\\\\".to_owned(),
         '\n' => "\\n".to_owned(),
@@ -252,7 +242,7 @@ fn go_escape(c: char, quote: char) -> String {
         '\x08' => "\\b".to_owned(),
         '\x0b' => "\\v".to_owned(),
         '\x0c' => "\\f".to_owned(),
-        c if c == quote => format!("\\{c}"),
+        '"' => "\\\"".to_owned(),
         c if c < ' ' || c == '\x7f' => format!("\\x{:02x}", c as u32),
         c => c.to_string(),
     }
@@ -324,15 +314,16 @@ mod tests {
     fn history_texts_are_buildkits() {
         let platform: Platform = "linux/amd64".parse().unwrap();
         let mut state = StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform);
-        state.declare(&[("A".into(), Some("1".into())), ("B".into(), None)]);
+        state.declare("A", Some("1"));
+        state.declare("B", None);
         state.set_cmd(vec!["a b".into(), "\"".into()]);
         state.set_volumes(&["/x".into(), "/y".into()]);
         let second = 1_000_000_000;
         let test = vec!["CMD-SHELL".into(), "true".into()];
         state.set_healthcheck(Healthcheck { test, interval: 90 * second, timeout: 3 * second, retries: 3, ..Default::default() });
         let texts: Vec<_> = state.image.history.iter().map(|h| h.created_by.as_str()).collect();
-        let health = r#"HEALTHCHECK &{["CMD-SHELL" "true"] "1m30s" "3s" "0s" "0s" '\x03'}"#;
-        assert_eq!(texts, ["ARG A=1 B", "CMD [\"a b\" \"\\\"\"]", "VOLUME [/x /y]", health]);
+        let health = "HEALTHCHECK {Test:[CMD-SHELL true] Interval:1m30s Timeout:3s StartPeriod:0s StartInterval:0s Retries:3}";
+        assert_eq!(texts, ["CMD [\"a b\" \"\\\"\"]", "VOLUME [/x /y]", health]);
         assert_eq!(state.run_history(&state.with_shell("make")), "RUN |2 A=1 B= /bin/sh -c make # buildkit");
     }
 }

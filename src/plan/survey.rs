@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use petgraph::graphmap::DiGraphMap;
+
 use super::contexts::NamedContexts;
 use super::environment::{Environment, platform_args};
 use super::error::{Error, ErrorKind};
-use super::graph::EdgeReason;
+use super::graph::{EdgeReason, cycle};
 use crate::dockerfile::{self, Expander, Instruction, InstructionKind, Mount, MountType, Span, SyntaxError, Word};
-use crate::oci::Platform;
+use crate::oci::{Platform, Reference};
+
+/// The base that is an empty root, and no image.
+const SCRATCH: &str = "scratch";
 
 /// A Dockerfile that parses.
 #[derive(Debug)]
@@ -85,13 +90,51 @@ impl Dockerfile {
         build_platform: &Platform,
         contexts: &NamedContexts,
     ) -> Result<Survey, Error> {
+        self.check_frontend()?;
         let target = self.target(target)?;
         let target_name = self.syntax.stages[target].name.as_ref().map_or("", |name| name.text.as_str());
         let global = self.global_args(platform_args(platform, build_platform, target_name, args), args)?;
         let stages = (0..self.syntax.stages.len()).map(|stage| self.base(stage, &global, contexts)).collect::<Result<Vec<_>, _>>()?;
         let mut survey = Survey { global, stages, target, needed: BTreeSet::new(), outside: Vec::new() };
-        self.collect(&mut survey, contexts, &mut Vec::new(), target)?;
+        self.check_sources(&survey, contexts)?;
+        self.collect(&mut survey, contexts, vec![target])?;
         Ok(survey)
+    }
+
+    /// Adds what the triggers of an image need that stands behind a name from outside: they fire at the FROM at `from`.
+    pub fn fire(&self, survey: &mut Survey, contexts: &NamedContexts, triggers: &[&Instruction], from: Span) -> Result<(), Error> {
+        let mut stages = Vec::new();
+        for (name, _, reason) in triggers.iter().flat_map(|trigger| sources(trigger)) {
+            match self.source_stage(&name, from)? {
+                Some(stage) => stages.push(stage),
+                None => survey.add(name, reason, from),
+            }
+        }
+        self.collect(survey, contexts, stages)
+    }
+
+    /// The triggers that a stage leaves to what starts from it, those that parse.
+    pub fn triggers(&self, stage: usize) -> Vec<&Instruction> {
+        let kinds = self.syntax.stages[stage].instructions.iter().map(|instruction| &instruction.kind);
+        kinds
+            .filter_map(|kind| match kind {
+                InstructionKind::Onbuild(onbuild) => onbuild.instruction.as_deref().ok(),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Another frontend than Docker's own would give the file another meaning; its versions and mirrors are read alike.
+    fn check_frontend(&self) -> Result<(), Error> {
+        let Some(word) = &self.syntax.directives.syntax else { return Ok(()) };
+        let image = word.text.split_whitespace().next().unwrap_or_default();
+        let reference: Reference = image.parse().map_err(|error: crate::oci::ReferenceError| self.error(word.span, error))?;
+        let name = reference.repository.rsplit('/').next().unwrap_or_default();
+        if matches!(name, "dockerfile" | "dockerfile-upstream") {
+            return Ok(());
+        }
+        let what = format!("the frontend {image}");
+        Err(self.error(word.span, ErrorKind::Unsupported { what, instead: "take the syntax line out if the file is a plain Dockerfile" }))
     }
 
     fn target(&self, target: Option<&str>) -> Result<usize, Error> {
@@ -141,7 +184,7 @@ impl Dockerfile {
             Some(own) => BaseName::Outside(own.text.to_ascii_lowercase()),
             None => match self.syntax.stage_before(&name, index) {
                 Some(earlier) => BaseName::Stage(earlier),
-                None if name == "scratch" => BaseName::Scratch,
+                None if name == SCRATCH => BaseName::Scratch,
                 None => BaseName::Outside(name),
             },
         };
@@ -153,38 +196,77 @@ impl Dockerfile {
         self.syntax.stages[index].name.as_ref().is_some_and(|name| contexts.for_stage(&name.text).is_some())
     }
 
-    fn collect(&self, survey: &mut Survey, contexts: &NamedContexts, path: &mut Vec<usize>, index: usize) -> Result<(), Error> {
-        if path.contains(&index) {
-            let names = path.iter().skip_while(|at| **at != index).chain([&index]).map(|at| self.stage_label(*at)).collect();
-            return Err(self.error(self.syntax.stages[index].statement.span, ErrorKind::StageCycle(names)));
-        }
-        if !survey.needed.insert(index) {
-            return Ok(());
-        }
-        path.push(index);
-        let stage = &self.syntax.stages[index];
-        match survey.stages[index].base.clone() {
-            BaseName::Scratch => {}
-            BaseName::Stage(base) => self.collect(survey, contexts, path, base)?,
-            BaseName::Outside(name) => {
-                let platform = survey.stages[index].platform.clone();
-                survey.outside.push(OutsideName { name, platform, reason: EdgeReason::From, span: stage.from.span });
+    /// The stages that `wanted` needs, itself included, and the names from outside that they refer to.
+    fn collect(&self, survey: &mut Survey, contexts: &NamedContexts, mut wanted: Vec<usize>) -> Result<(), Error> {
+        while let Some(index) = wanted.pop() {
+            if !survey.needed.insert(index) {
+                continue;
             }
-        }
-        if !self.is_replaced(index, contexts) {
-            for instruction in &stage.instructions {
-                for (name, span, reason) in sources(instruction) {
-                    match self.syntax.stage_by_name_or_index(&name) {
-                        Some(source) => self.collect(survey, contexts, path, source)?,
-                        None if name.parse::<usize>().is_ok() => return Err(self.error(span, ErrorKind::StageIndex(name))),
-                        None if name == "scratch" => {}
-                        None => survey.outside.push(OutsideName { name, platform: None, reason, span }),
-                    }
+            let stage = &self.syntax.stages[index];
+            match survey.stages[index].base.clone() {
+                BaseName::Scratch => {}
+                BaseName::Stage(base) => {
+                    wanted.push(base);
+                    self.fire(survey, contexts, &self.triggers(base), stage.from.span)?;
+                }
+                BaseName::Outside(name) => {
+                    let platform = survey.stages[index].platform.clone();
+                    survey.outside.push(OutsideName { name, platform, reason: EdgeReason::From, span: stage.from.span });
+                }
+            }
+            if self.is_replaced(index, contexts) {
+                continue;
+            }
+            for (name, span, reason) in stage.instructions.iter().flat_map(sources) {
+                match self.source_stage(&name, span)? {
+                    Some(source) => wanted.push(source),
+                    None => survey.add(name, reason, span),
                 }
             }
         }
-        path.pop();
         Ok(())
+    }
+
+    /// What is refused in every stage, needed or not (BuildKit): a source that is no stage and no image's name, and stages that copy
+    /// from each other in a circle.
+    fn check_sources(&self, survey: &Survey, contexts: &NamedContexts) -> Result<(), Error> {
+        let named = |name: &str, span: Span| match name.parse::<Reference>() {
+            Err(error) if name != SCRATCH && contexts.for_outside(name).is_none() => Err(self.error(span, error)),
+            _ => Ok(()),
+        };
+        let mut needs: DiGraphMap<usize, ()> = DiGraphMap::new();
+        for (index, stage) in self.syntax.stages.iter().enumerate() {
+            if let BaseName::Outside(name) = &survey.stages[index].base {
+                named(name, stage.from.span)?;
+            }
+            for (name, span, _) in stage.instructions.iter().flat_map(sources) {
+                match self.source_stage(&name, span)? {
+                    Some(source) => drop(needs.add_edge(source, index, ())),
+                    None => named(&name, span)?,
+                }
+            }
+        }
+        let circle = cycle(&needs);
+        let Some(&first) = circle.first() else { return Ok(()) };
+        let names = circle.iter().map(|at| self.stage_label(*at)).collect();
+        Err(self.error(self.syntax.stages[first].statement.span, ErrorKind::StageCycle(names)))
+    }
+
+    /// The stage that `--from` or `from=` means; `None` for a name from outside.
+    fn source_stage(&self, name: &str, span: Span) -> Result<Option<usize>, Error> {
+        match self.syntax.stage_by_name_or_index(name) {
+            None if name.parse::<usize>().is_ok() => Err(self.error(span, ErrorKind::StageIndex(name.to_owned()))),
+            found => Ok(found),
+        }
+    }
+}
+
+impl Survey {
+    /// Adds a source from outside.
+    fn add(&mut self, name: String, reason: EdgeReason, span: Span) {
+        if name != SCRATCH {
+            self.outside.push(OutsideName { name, platform: None, reason, span });
+        }
     }
 }
 

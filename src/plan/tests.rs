@@ -117,6 +117,7 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
         created: None,
         contexts: NamedContexts::default(),
         platforms: vec!["linux/amd64".parse().unwrap()],
+        implicit_platform: false,
     }
 }
 
@@ -248,6 +249,56 @@ fn a_named_context_replaces_a_stage_or_an_image_and_has_an_ignore_file_of_its_ow
 }
 
 #[test]
+fn triggers_of_a_stage_bring_what_they_need() {
+    let text = "FROM busybox AS files\nFROM alpine AS base\nONBUILD COPY --from=files a /\nONBUILD COPY --from=debian b /\nFROM base\n";
+    let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text.as_bytes()).unwrap();
+    let platform: Platform = "linux/amd64".parse().unwrap();
+    let survey = |target| dockerfile.survey(&BTreeMap::new(), target, &platform, &platform, &NamedContexts::default()).unwrap();
+    let outside = |survey: &Survey| {
+        let mut names: Vec<String> = survey.outside.iter().map(|outside| outside.name.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(outside(&survey(None)), ["alpine", "busybox", "debian"]);
+    assert_eq!(outside(&survey(Some("base"))), ["alpine"], "the stage that has them does not need it");
+}
+
+#[test]
+fn the_image_is_for_the_platform_that_was_asked_for_or_else_for_that_of_its_base() {
+    for (from, implicit, architecture) in [
+        ("--platform=linux/arm64 alpine", true, "arm64"),
+        ("--platform=arm64 alpine", true, "arm64"),
+        ("--platform=linux/arm64 alpine", false, "amd64"),
+        ("--platform=linux/arm64 scratch", true, "amd64"),
+    ] {
+        let mut repository = Repository::one(&format!("FROM {from}\nCOPY a /\n"));
+        repository.app().implicit_platform = implicit;
+        assert_eq!(repository.plan().unwrap().images[0].config.architecture, architecture, "{from} {implicit}");
+    }
+}
+
+#[test]
+fn windows_has_a_shell_and_a_path_of_its_own() {
+    let mut repository = Repository::one("FROM scratch\nENTRYPOINT foo bar\n");
+    let linux = repository.plan().unwrap().images[0].config.config.clone();
+    repository.app().platforms = vec!["windows/amd64".parse().unwrap()];
+    let windows = repository.plan().unwrap().images[0].config.config.clone();
+    assert_eq!(linux.entrypoint.unwrap(), ["/bin/sh", "-c", "foo bar"]);
+    assert_eq!(windows.entrypoint.unwrap(), ["cmd", "/S", "/C", "foo bar"]);
+    assert_eq!((linux.env.len(), windows.env.len()), (1, 0));
+}
+
+#[test]
+fn args_that_speak_to_the_builder_are_no_variables_of_run() {
+    let plan = Repository::one("FROM alpine\nARG BUILDKIT_SBOM_SCAN_STAGE=true A=1\nRUN x\n").plan().unwrap();
+    let Op::Run(run) = &plan.steps[0].op else { panic!("no RUN") };
+    assert!(run.env.iter().any(|(name, _)| name == "A") && run.env.iter().all(|(name, _)| name != "BUILDKIT_SBOM_SCAN_STAGE"));
+    let texts: Vec<_> = plan.images[0].config.history.iter().map(|entry| entry.created_by.as_str()).collect();
+    let run = "RUN |2 BUILDKIT_SBOM_SCAN_STAGE=true A=1 /bin/sh -c x # buildkit";
+    assert_eq!(texts, ["base", "ARG BUILDKIT_SBOM_SCAN_STAGE=true A=1", run]);
+}
+
+#[test]
 fn unused_stages_make_no_steps() {
     let plan = Repository::one("FROM missing AS unused\nRUN x\nFROM scratch\nCOPY a /\n").plan().unwrap();
     assert_eq!(plan.steps.len(), 1);
@@ -302,6 +353,13 @@ fn a_fault_is_told_on_its_bytes() {
         ("FROM alpine\nCOPY nothing /\n", "nothing", ""),
         ("FROM alpine\nCOPY --from=1 a /\n", "1", "invalid stage index 1"),
         ("FROM $NONE\n", "$NONE", "base name ($NONE) should not be blank"),
+        ("FROM alpine AS Base\nFROM Base\n", "Base", "Base"),
+        ("# syntax=example/frontend\nFROM alpine\n", "example/frontend", "the frontend example/frontend is not supported"),
+        // In stages that nobody needs.
+        ("FROM alpine:$NONE AS x\nFROM alpine\n", "alpine:$NONE", "invalid tag \"\""),
+        ("FROM alpine AS x\nCOPY --from=7 a /\nFROM alpine\n", "7", "invalid stage index 7"),
+        ("FROM alpine AS x\nCOPY --from=A a /\nFROM alpine\n", "A", "A"),
+        ("FROM alpine AS x\nCOPY --from=x a /\nFROM alpine\n", "FROM alpine AS x", "stages need each other: x -> x"),
     ] {
         let error = Repository::one(text).plan().err().unwrap_or_else(|| panic!("{text}"));
         assert_eq!(&text[error.span.clone()], at, "{text}");

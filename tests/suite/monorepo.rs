@@ -87,6 +87,20 @@ fn files_of_another_service_are_copied_without_a_registry() {
 }
 
 #[test]
+fn a_trigger_of_another_service_brings_the_services_that_it_copies_from() {
+    // By name alone, `app` would come before what the trigger needs; `mid` fires it in a stage that only the second trigger needs.
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]")
+        .file("zlib/Dockerfile", "FROM scratch\nCOPY a /zlib\n")
+        .file("zlib/a", "a")
+        .file("base/Dockerfile", "FROM scratch\nONBUILD COPY --from=zlib /zlib /copied\nONBUILD COPY --from=files /copied /twice\n")
+        .file("app/Dockerfile", "FROM other AS files\nFROM base\n")
+        .file("other/Dockerfile", "FROM zlib\nCOPY --from=zlib /zlib /copied\n");
+    let run = project.brik(["build", "app", "--output", &format!("oci:{}", project.out().display()), "--format", "json"]).succeeds();
+    let names: Vec<String> = rows(&run.stdout).iter().map(|row| row["service"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names, ["base", "zlib", "other", "app"]);
+}
+
+#[test]
 fn a_base_that_is_built_here_is_not_pulled() {
     let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]");
     let project = project.file("base/Dockerfile", "FROM scratch\nCOPY a /a\n").file("base/a", "a");
