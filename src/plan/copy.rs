@@ -7,7 +7,7 @@ use super::key::KeyInputs;
 use super::planner::{Outside, Selector};
 use super::stage::{Current, StagePlanner};
 use super::state::normalize_destination;
-use super::step::{CopyOp, CopySource, Op};
+use super::step::{CopyOp, CopySource, Op, Root};
 use crate::dockerfile::ast::{AddFiles, CopyFiles, Transfer};
 use crate::dockerfile::{Instruction, Span, Word};
 use crate::oci::Digest;
@@ -110,9 +110,14 @@ impl StagePlanner<'_, '_> {
             unpack: flags.unpack,
             checksum,
         };
-        // As in BuildKit, --chmod takes the independence away; a named owner needs the parent's passwd.
-        let named_owner = op.chown.as_ref().is_some_and(|owner| owner.split(':').any(|part| part.parse::<u32>().is_err()));
-        let independent = transfer.link && op.chmod.is_none() && !named_owner;
+        // As in BuildKit, --chmod takes the independence away.
+        let independent = transfer.link && op.chmod.is_none();
+        if let (Some(owner), Some(word)) = (&op.chown, &transfer.chown) {
+            let place = if independent { "a linked layer" } else { "an empty root" };
+            if independent || current.state.root == Root::Scratch {
+                check_owner(owner, place).map_err(|kind| dockerfile.error(word.span, kind))?;
+            }
+        }
         self.step(current, instruction, shown(&instruction.statement.text), inputs, independent, Op::Copy(op));
         current.state.history(history, true);
         Ok(())
@@ -178,6 +183,15 @@ impl StagePlanner<'_, '_> {
             _ => Err(refuse("checksum can't be specified for multiple sources".to_owned())),
         }
     }
+}
+
+/// Refuses an owner that needs an /etc/passwd or /etc/group where there is none, as BuildKit does; `root` is 0 everywhere.
+pub fn check_owner(owner: &str, place: &'static str) -> Result<(), ErrorKind> {
+    let id = |part: &str| part == "root" || part.parse::<i32>().is_ok();
+    if owner.splitn(2, ':').all(id) {
+        return Ok(());
+    }
+    Err(ErrorKind::NamedOwner { owner: owner.to_owned(), place })
 }
 
 fn is_http(source: &str) -> bool {

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Download { name: String, reason: String },
     #[error("{0}")]
     Source(#[from] crate::source::Error),
+    #[error("cannot look up {owner:?}: {place} has no /etc/passwd")]
+    NamedOwner { owner: String, place: &'static str },
     #[error("ONBUILD {trigger}: {}", .errors.first().map(ToString::to_string).unwrap_or_default())]
     Trigger { trigger: String, errors: Vec<crate::dockerfile::SyntaxError> },
     #[error("{0}")]
@@ -52,6 +54,7 @@ impl Error {
         match &*self.kind {
             ErrorKind::UnknownTarget { stages, .. } if !stages.is_empty() => Some(format!("the stages are: {}", stages.join(", "))),
             ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
+            ErrorKind::NamedOwner { .. } => Some("name the owner by numbers, as in 1000:1000".to_owned()),
             ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),
             ErrorKind::Source(crate::source::Error::NotFound(_)) => {
                 Some("the path is relative to the context; .dockerignore may exclude it".to_owned())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::copy::check_owner;
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
 use super::planner::{Outside, Planner, Selector, Target};
@@ -192,11 +193,15 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     }
 
     fn workdir(&mut self, current: &mut Current, instruction: &Instruction, path: &Word) -> Result<(), Error> {
-        let path = self.dockerfile.expand(path, &current.state.env)?;
+        let word = path;
+        let path = self.dockerfile.expand(word, &current.state.env)?;
         let path = current.state.set_working_dir(&path);
         let made = path != "/";
         if made {
             let user = current.state.user().to_owned();
+            if current.state.root == Root::Scratch && !user.is_empty() {
+                check_owner(&user, "an empty root").map_err(|kind| self.dockerfile.error(word.span, kind))?;
+            }
             let mut inputs = KeyInputs::new("workdir");
             inputs.add("path", &path);
             inputs.add("user", &user);

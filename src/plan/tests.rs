@@ -312,8 +312,8 @@ fn a_linked_copy_is_keyed_without_its_parent_but_what_stands_on_it_is_not() {
     let (on_alpine, on_debian) = (keys(text), keys(&text.replace("alpine", "debian")));
     assert_eq!(on_alpine[0], on_debian[0]);
     assert_ne!(on_alpine[1], on_debian[1]);
-    let named = text.replace("--link", "--link --chown=app");
-    assert_ne!(keys(&named)[0], keys(&named.replace("alpine", "debian"))[0], "a named owner is looked up in the parent");
+    let named = text.replace("--link", "--link --chown=root:1");
+    assert_eq!(keys(&named)[0], keys(&named.replace("alpine", "debian"))[0], "root is 0 without being looked up");
 }
 
 #[test]
@@ -355,6 +355,9 @@ fn a_fault_is_told_on_its_bytes() {
         ("FROM $NONE\n", "$NONE", "base name ($NONE) should not be blank"),
         ("FROM alpine AS Base\nFROM Base\n", "Base", "Base"),
         ("# syntax=example/frontend\nFROM alpine\n", "example/frontend", "the frontend example/frontend is not supported"),
+        ("FROM alpine\nCOPY --link --chown=1:app a /\n", "1:app", "cannot look up \"1:app\": a linked layer has no /etc/passwd"),
+        ("FROM scratch\nCOPY --chown=app a /\n", "app", "an empty root has no /etc/passwd"),
+        ("FROM scratch\nUSER app\nWORKDIR /a\n", "/a", "an empty root has no /etc/passwd"),
         // In stages that nobody needs.
         ("FROM alpine:$NONE AS x\nFROM alpine\n", "alpine:$NONE", "invalid tag \"\""),
         ("FROM alpine AS x\nCOPY --from=7 a /\nFROM alpine\n", "7", "invalid stage index 7"),
