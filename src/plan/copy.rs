@@ -39,7 +39,7 @@ impl StagePlanner<'_, '_> {
         let expand = |word: &Word| dockerfile.expand(word, &env);
         let optional = |word: &Option<Word>| word.as_ref().map(expand).transpose();
         let written_destination = expand(&transfer.destination)?;
-        let destination = normalize_destination(current.state.working_dir(), &written_destination);
+        let destination = normalize_destination(&current.state.working_dir(), &written_destination);
         let (chown, chmod) = (optional(&transfer.chown)?.filter(|o| !o.is_empty()), optional(&transfer.chmod)?.filter(|m| !m.is_empty()));
         let sources = transfer.sources.iter().map(|word| Ok((expand(word)?, word.span))).collect::<Result<Vec<_>, Error>>()?;
         let checksum = self.checksum(flags, &sources, &env)?;

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Word(#[from] WordError),
     #[error("base name ({0}) should not be blank")]
     BlankBase(String),
+    #[error("empty platform value from expression {0}")]
+    BlankPlatform(String),
     #[error("target stage {name:?} could not be found")]
     UnknownTarget { name: String, stages: Vec<String> },
     #[error("invalid stage index {0}")]

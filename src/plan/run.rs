@@ -61,7 +61,7 @@ impl StagePlanner<'_, '_> {
             script,
             env,
             proxy_env: proxy_env(&self.target.args),
-            cwd: current.state.working_dir().to_owned(),
+            cwd: current.state.working_dir(),
             user: current.state.user().to_owned(),
             network,
             mounts,

@@ -193,22 +193,22 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     }
 
     fn workdir(&mut self, current: &mut Current, instruction: &Instruction, path: &Word) -> Result<(), Error> {
-        let word = path;
-        let path = self.dockerfile.expand(word, &current.state.env)?;
-        let path = current.state.set_working_dir(&path);
-        let made = path != "/";
+        let expanded = self.dockerfile.expand(path, &current.state.env)?;
+        current.state.set_working_dir(&expanded);
+        let text = format!("WORKDIR {}", current.state.image.config.working_dir);
+        let made = text != "WORKDIR /";
         if made {
             let user = current.state.user().to_owned();
             if current.state.root == Root::Scratch && !user.is_empty() {
-                check_owner(&user, "an empty root").map_err(|kind| self.dockerfile.error(word.span, kind))?;
+                check_owner(&user, "an empty root").map_err(|kind| self.dockerfile.error(path.span, kind))?;
             }
+            let directory = current.state.working_dir();
             let mut inputs = KeyInputs::new("workdir");
-            inputs.add("path", &path);
+            inputs.add("path", &directory);
             inputs.add("user", &user);
-            let text = format!("WORKDIR {path}");
-            self.step(current, instruction, text, inputs, false, Op::Workdir(WorkdirOp { path: path.clone(), user }));
+            self.step(current, instruction, text.clone(), inputs, false, Op::Workdir(WorkdirOp { path: directory, user }));
         }
-        current.state.history(format!("WORKDIR {path}"), made);
+        current.state.history(text, made);
         Ok(())
     }
 
@@ -324,5 +324,5 @@ fn is_signal(text: &str) -> bool {
 
 /// Where a relative path of an instruction points to.
 pub(super) fn from_working_dir(state: &StageState, path: &str) -> String {
-    normalize(state.working_dir(), path)
+    normalize(&state.working_dir(), path)
 }

@@ -29,7 +29,7 @@ impl StageState {
         if image.os != WINDOWS && config.env_var("PATH").is_none() {
             config.set_env("PATH", DEFAULT_PATH);
         }
-        if !config.working_dir.is_empty() {
+        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             config.working_dir = normalize("/", &config.working_dir);
         }
         let mut env = Environment::default();
@@ -53,8 +53,9 @@ impl StageState {
         next
     }
 
-    pub fn working_dir(&self) -> &str {
-        if self.image.config.working_dir.is_empty() { "/" } else { &self.image.config.working_dir }
+    /// The working directory in force: an absolute, clean path.
+    pub fn working_dir(&self) -> String {
+        normalize("/", &self.image.config.working_dir)
     }
 
     pub fn user(&self) -> &str {
@@ -108,14 +109,14 @@ impl StageState {
 
     pub fn set_cmd(&mut self, words: Vec<String>) {
         self.history(format!("CMD {}", quoted_list(&words)), false);
-        self.image.config.cmd = Some(words);
+        self.image.config.cmd = Some(words).filter(|words| !words.is_empty());
         self.image.config.args_escaped = true;
         self.cmd_set = true;
     }
 
     pub fn set_entrypoint(&mut self, words: Vec<String>) {
         self.history(format!("ENTRYPOINT {}", quoted_list(&words)), false);
-        self.image.config.entrypoint = Some(words);
+        self.image.config.entrypoint = Some(words).filter(|words| !words.is_empty());
         if !self.cmd_set {
             self.image.config.cmd = None;
         }
@@ -171,11 +172,10 @@ impl StageState {
         self.image.config.on_build.push(instruction.to_owned());
     }
 
-    /// Sets the working directory in force: the absolute path.
-    pub fn set_working_dir(&mut self, path: &str) -> String {
-        let path = normalize(self.working_dir(), path);
-        self.image.config.working_dir.clone_from(&path);
-        path
+    /// Sets the working directory. The configuration has an absolute path as it is written (BuildKit), a relative one joined.
+    pub fn set_working_dir(&mut self, path: &str) {
+        let whole = if path.starts_with('/') { path.to_owned() } else { normalize(&self.working_dir(), path) };
+        self.image.config.working_dir = whole;
     }
 
     /// `RUN |2 A=1 B=2 /bin/sh -c …`, as BuildKit's `runCommandString`.
@@ -307,6 +307,18 @@ mod tests {
             ("/", ".", "/"),
         ] {
             assert_eq!(normalize_destination(dir, path), clean, "{dir} {path}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_working_directory_is_kept_as_it_is_written_and_a_relative_one_is_joined() {
+        let platform: Platform = "linux/amd64".parse().unwrap();
+        let mut state = StageState::on(Root::Scratch, ImageConfig::scratch(&platform), platform);
+        for (path, written, in_force) in
+            [("", "/", "/"), ("a/", "/a", "/a"), ("/b/../c/", "/b/../c/", "/c"), ("d", "/c/d", "/c/d"), ("//", "//", "/")]
+        {
+            state.set_working_dir(path);
+            assert_eq!((state.image.config.working_dir.as_str(), state.working_dir().as_str()), (written, in_force), "{path}");
         }
     }
 

@@ -175,6 +175,9 @@ impl Dockerfile {
         let platform = match &stage.platform {
             Some(word) => {
                 let text = self.expand(word, global)?;
+                if text.is_empty() {
+                    return Err(self.error(word.span, ErrorKind::BlankPlatform(word.text.clone())));
+                }
                 Some(text.parse().map_err(|error: crate::oci::PlatformError| self.error(word.span, error))?)
             }
             None => None,

@@ -336,6 +336,7 @@ fn a_cache_mount_is_another_one_where_it_starts_from_something_else() {
 fn an_entrypoint_forgets_the_command_of_the_base_unless_the_stage_sets_one() {
     for (text, cmd) in [
         ("FROM alpine\n", Some("sh")),
+        ("FROM alpine\nCMD []\n", None),
         ("FROM alpine\nENTRYPOINT [\"x\"]\n", None),
         ("FROM alpine\nCMD [\"y\"]\nENTRYPOINT [\"x\"]\n", Some("y")),
         ("FROM alpine AS s\nCMD [\"y\"]\nFROM s\nENTRYPOINT [\"x\"]\n", None),
@@ -353,6 +354,7 @@ fn a_fault_is_told_on_its_bytes() {
         ("FROM alpine\nCOPY nothing /\n", "nothing", ""),
         ("FROM alpine\nCOPY --from=1 a /\n", "1", "invalid stage index 1"),
         ("FROM $NONE\n", "$NONE", "base name ($NONE) should not be blank"),
+        ("FROM --platform=$BULIDPLATFORM alpine\n", "$BULIDPLATFORM", "empty platform value from expression $BULIDPLATFORM"),
         ("FROM alpine AS Base\nFROM Base\n", "Base", "Base"),
         ("# syntax=example/frontend\nFROM alpine\n", "example/frontend", "the frontend example/frontend is not supported"),
         ("FROM alpine\nCOPY --link --chown=1:app a /\n", "1:app", "cannot look up \"1:app\": a linked layer has no /etc/passwd"),
