@@ -34,7 +34,9 @@ pub(super) fn mount(dev: &Path, shm_size: u64) -> Result<(), SandboxError> {
     };
     let file_system = |name: &str, kind: &'static str, flags: MountFlags, options: &str| -> rustix::io::Result<()> {
         let options = CString::new(options).map_err(|_| Errno::INVAL)?;
-        rustix::mount::mount(kind, dev.join(name), kind, flags, options.as_c_str())
+        // What mount(8) shows before "on": the kind, but for /dev/shm, as under runc.
+        let source = if name == "shm" { name } else { kind };
+        rustix::mount::mount(source, dev.join(name), kind, flags, options.as_c_str())
     };
     let closed = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
 
