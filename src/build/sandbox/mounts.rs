@@ -86,7 +86,9 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
         }
     }
 
-    dev::mount(&dev, spec.shm_size)?;
+    // As in BuildKit, a mount on a path takes the place of the standard one there.
+    let own_shm = spec.mounts.iter().any(|mount| mount.target() == Path::new("/dev/shm"));
+    dev::mount(&dev, (!own_shm).then_some(spec.shm_size))?;
     mount_sys(root)?;
     place(root, resolv_conf, Path::new("/etc/resolv.conf"), Kind::File, true)?;
     place(root, hosts, Path::new("/etc/hosts"), Kind::File, true)?;

@@ -232,6 +232,9 @@ sandbox_tests! {
         // Below a user namespace the kernel adds whose it is.
         assert!(said.contains("tmpfs /scratch tmpfs rw,nosuid,relatime,size=131072k"), "{said}");
         assert!(said.contains("shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k"), "{said}");
+        spec.mounts = vec![SandboxMount::Tmpfs { target: "/dev/shm".into(), size: Some(128 << 20), mode: None }];
+        let said = stdout(&spec);
+        assert!(said.starts_with("tmpfs /dev/shm tmpfs rw,nosuid,relatime,size=131072k") && said.lines().count() == 1, "{said}");
     }
 
     fn device_files_that_a_run_makes_open_nothing(room) {
