@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::copy::{CopyJob, write_matches};
@@ -129,7 +130,8 @@ impl Engine<'_> {
             }
             RunMountKind::Cache { id, sharing: _, seed, mode, uid, gid, read_only } => {
                 let dir = self.layers.store.cache_mount(self.layers.ids(), id);
-                self.prepare_cache(&dir, seed.as_ref(), *mode, (*uid, *gid), work, n)?;
+                let access = Access { mode: *mode, uid: *uid, gid: *gid };
+                self.prepare_cache(&dir, seed.as_ref(), access, work, n)?;
                 SandboxMount::Bind { source: dir, target, read_only: *read_only }
             }
             RunMountKind::Tmpfs { size } => SandboxMount::Tmpfs { target, size: *size, mode: None },
@@ -149,7 +151,6 @@ impl Engine<'_> {
                 let Some(agent) = given(step, &self.supplies.agents, id) else {
                     return if *required { Err(Error::AgentMissing { id: id.clone() }) } else { Ok(()) };
                 };
-                spec.env.push((b"SSH_AUTH_SOCK".to_vec(), mount.target.clone().into_bytes()));
                 SandboxMount::SshAgent { agent: agent.clone(), target, access: Access { mode: *mode, uid: *uid, gid: *gid } }
             }
         };
@@ -167,13 +168,12 @@ impl Engine<'_> {
         Ok(Overlay::mount(&self.lowers(root)?, Some(&upper), Some(&scratch), &target)?)
     }
 
-    /// Makes the directory of a cache mount on first use, from its seed if it has one.
+    /// Makes the directory of a cache mount on first use: a copy of its seed, owner and mode included, or an empty one with `access`.
     fn prepare_cache(
         &self,
         dir: &Path,
         seed: Option<&(crate::plan::Root, String)>,
-        mode: u32,
-        owner: (u32, u32),
+        mut access: Access,
         work: &TempDir,
         n: usize,
     ) -> Result<(), Error> {
@@ -186,14 +186,17 @@ impl Engine<'_> {
         if let Some((root, path)) = seed {
             let overlay = self.mount_source(*root, work, &format!("seed-{n}"))?;
             self.copy_tree(overlay.path(), path, &fresh)?;
+            let metadata = fs::metadata(overlay.path().join(resolved(overlay.path(), path)?)).map_err(io)?;
+            access = Access { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid() };
         }
-        set_mode(&fresh, mode)?;
-        let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
+        let (uid, gid) = (rustix::fs::Uid::from_raw(access.uid), rustix::fs::Gid::from_raw(access.gid));
         if let Err(error) = rustix::fs::chown(&fresh, Some(uid), Some(gid))
             && self.layers.rung != Rung::SingleUid
         {
             return Err(io(error.into()));
         }
+        // After the owner, whose change takes set-id bits away.
+        set_mode(&fresh, access.mode)?;
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).map_err(io)?;
         }

@@ -157,6 +157,83 @@ mod tests {
     }
 
     #[test]
+    fn ascii_and_other_letters_expand_alike() {
+        // The rest of BuildKit's envVarTest, which has every row in English and in Korean.
+        let cases = [
+            ("~O", Some("~O")),
+            ("~'O", None),
+            ("~'O'P", Some("~OP")),
+            ("~\\'O", Some("~'O")),
+            ("~\\\\'O", None),
+            ("~\\tO", Some("~tO")),
+            ("\"~\\tO\"", Some("~\\tO")),
+            ("\"~\\\\tO\"", Some("~\\tO")),
+            ("'~\\tO'", Some("~\\tO")),
+            ("'~\\\\tO'", Some("~\\\\tO")),
+            ("'~\\tO", None),
+            ("~\\", Some("~")),
+            ("~\\\\", Some("~\\")),
+            ("\"~", None),
+            ("\"~\\\"", None),
+            ("\"~'O\"", Some("~'O")),
+            ("'~", None),
+            ("'~\\'", Some("~\\")),
+            ("'\"~\"'", Some("\"~\"")),
+            ("~$1x", Some("~x")),
+            ("~$.x", Some("~$.x")),
+            ("~$pwd.", Some("~.")),
+            ("~$PWD", Some("~/home")),
+            ("~\\$PWD", Some("~$PWD")),
+            ("~\\\\$PWD", Some("~\\/home")),
+            ("\"~\\$PWD\"", Some("~$PWD")),
+            ("\"~\\\\$PWD\"", Some("~\\/home")),
+            ("'~$PWD'", Some("~$PWD")),
+            ("'~\\$PWD'", Some("~\\$PWD")),
+            ("~\\${}", Some("~${}")),
+            ("~\\${}x", Some("~${}x")),
+            ("~${}", None),
+            ("~${}x", None),
+            ("~${hi}x", Some("~x")),
+            ("~${.}", None),
+            ("~${XXX:-000}x", Some("~000x")),
+            ("~${XXX:-$PWD}x", Some("~/homex")),
+            ("~${XXX:-${YYY:-yyy}}x", Some("~yyyx")),
+            ("~${XXX:YYY}", None),
+            ("~${XXX:+${PWD}}x", Some("~x")),
+            ("~${PWD:+${XXX}}x", Some("~x")),
+            ("~${PWD:+${SHELL}}x", Some("~bashx")),
+            ("~${PWD:+${PWD}:}x", Some("~/home:x")),
+            ("~${PWD:=000}x", None),
+            ("~${PWD", None),
+            ("'~${XX}'", Some("~${XX}")),
+            ("\"~${PWD}\"", Some("~/home")),
+            ("\"~'$PWD'\"", Some("~'/home'")),
+            ("~${{aaa:-bbb}", None),
+            ("~${aaa:-bbb}}", Some("~bbb}")),
+            ("~${aaa:-bbb ${foo}", None),
+            ("~${aaa:-bbb {foo}", Some("~bbb {foo")),
+            ("~${:}", None),
+            ("~${:+bbb}", None),
+        ];
+        for letters in ["he", "안녕"] {
+            for (word, expected) in cases {
+                let word = word.replace('~', letters);
+                assert_eq!(expand(&word).ok(), expected.map(|text| text.replace('~', letters)), "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_special_parameters_are_unset() {
+        for name in ["0", "1", "9", "999", "@", "*", "#", "?", "-", "$", "!"] {
+            for (form, expected) in [("$N", ""), ("${N}", ""), ("${N:+b}", ""), ("${N:-b}", "b"), ("$Naaa", "aaa"), ("${N:-b}aaa", "baaa")]
+            {
+                assert_eq!(expand(&form.replace('N', name)), Ok(expected.to_owned()), "{form} {name}");
+            }
+        }
+    }
+
+    #[test]
     fn broken_words_are_errors() {
         use WordErrorKind as Kind;
         let required = |name: &str, message: &str| Kind::Required { name: name.into(), message: message.into() };

@@ -1,7 +1,7 @@
 //! Layers and images: directory trees to reproducible layer tars and back, manifests, OCI layouts and docker archives.
 //!
 //! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob with its two digests.
-//! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members, `extract` creates them below a `root` that no
+//! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them below a `root` that no
 //! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
 //! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files.
 
@@ -17,6 +17,7 @@ mod member_path;
 mod merged;
 mod oci_layout;
 mod root;
+mod sparse;
 mod stream;
 mod tar_reader;
 mod tar_writer;

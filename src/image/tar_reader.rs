@@ -1,4 +1,4 @@
-//! Members of a tar stream: ustar, PAX, GNU long names and old GNU sparse files, over the `tar` crate's headers.
+//! Members of a tar stream: ustar, PAX, GNU long names and sparse files, over the `tar` crate's headers.
 //!
 //! The crate's own iterator splits PAX records at newlines, so that a binary attribute (file capabilities) hides a member's size and
 //! owner, and it reads extension headers of any length into memory; hence this one.
@@ -6,16 +6,15 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
+use tar::Header;
 
+use super::sparse::{PaxSparse, Segment, SparseMap, bad_map};
 use super::xattr::Xattrs;
 use super::{Error, lossy};
 
 const BLOCK: u64 = 512;
 /// The longest PAX, long name or long link header that is read. (The kernel's limit on an attribute is 64 KiB.)
 const EXTENSION_MAX: u64 = 1 << 20;
-/// Pieces of one sparse file.
-const SEGMENTS_MAX: usize = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MemberKind {
@@ -53,11 +52,6 @@ pub(super) struct TarReader<R> {
     position: u64,
     segments: VecDeque<Segment>,
     padding: u64,
-}
-
-struct Segment {
-    offset: u64,
-    length: u64,
 }
 
 #[derive(Default)]
@@ -106,12 +100,11 @@ impl<R: Read> TarReader<R> {
         let record =
             |key: &str| extensions.records.iter().rev().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value.as_slice());
         let name = record("path").map(<[u8]>::to_vec).or(extensions.name).unwrap_or_else(|| header.path_bytes().into_owned());
+        let mut sparse = PaxSparse::of(&extensions.records, &name)?;
+        let name = sparse.as_mut().and_then(|sparse| sparse.name.take()).unwrap_or(name);
         self.member = lossy(&name);
         let malformed = |reason| Error::Malformed { member: lossy(&name), reason };
         let unsupported = |feature: String| Error::Unsupported { member: lossy(&name), feature };
-        if extensions.records.iter().any(|(key, _)| key.starts_with(b"GNU.sparse.")) {
-            return Err(unsupported("PAX sparse files (repack it with --format=gnu, or without --sparse)".to_owned()));
-        }
         let link = record("linkpath").map(<[u8]>::to_vec).or(extensions.link);
         let link = link.unwrap_or_else(|| header.link_name_bytes().map_or_else(Vec::new, |link| link.into_owned()));
         if name.contains(&0) || link.contains(&0) {
@@ -147,7 +140,7 @@ impl<R: Read> TarReader<R> {
             b'6' => MemberKind::Fifo,
             other => return Err(unsupported(format!("member type {:?}", char::from(other)))),
         };
-        if kind != MemberKind::File && size != 0 {
+        if kind != MemberKind::File && (size != 0 || sparse.is_some()) {
             // Readers disagree on whether content follows: two views of one archive.
             return Err(malformed("content in a member that can have none"));
         }
@@ -165,49 +158,23 @@ impl<R: Read> TarReader<R> {
             name,
         };
         self.padding = size.next_multiple_of(BLOCK) - size;
-        self.size = size;
-        self.segments = VecDeque::from([Segment { offset: 0, length: size }]);
-        if header.entry_type().is_gnu_sparse() {
-            self.sparse(header, &member.name)?;
-        }
-        Ok(Member { size: self.size, ..member })
-    }
-
-    /// Reads the map of an old GNU sparse file: pieces in order that together are as long as the content stored.
-    fn sparse(&mut self, header: &Header, name: &[u8]) -> Result<(), Error> {
-        let malformed = |reason| Error::Malformed { member: lossy(name), reason };
-        let bad_map = || malformed("a bad map of a sparse file");
-        let gnu = header.as_gnu().ok_or_else(bad_map)?;
-        let stored = self.size;
-        let real = gnu.real_size().map_err(|_| bad_map())?;
-        let mut segments = VecDeque::new();
-        let mut add = |block: &GnuSparseHeader| -> Result<(), Error> {
-            if block.is_empty() {
-                return Ok(());
-            }
-            let (offset, length) = (block.offset().map_err(|_| bad_map())?, block.length().map_err(|_| bad_map())?);
-            let end = segments.back().map_or(0, |last: &Segment| last.offset + last.length);
-            if offset < end || offset.checked_add(length).is_none_or(|end| end > real) || segments.len() == SEGMENTS_MAX {
-                return Err(bad_map());
-            }
-            segments.push_back(Segment { offset, length });
-            Ok(())
+        let (mut map, mut taken) = (SparseMap::whole(size), 0);
+        let inner = &mut self.inner;
+        let mut blocks = |block: &mut [u8]| match fill(inner, block)? {
+            true => Ok(()),
+            false => Err(Error::Truncated { within: lossy(&member.name) }),
         };
-        gnu.sparse.iter().try_for_each(&mut add)?;
-        let mut more = gnu.is_extended();
-        while more {
-            let mut next = GnuExtSparseHeader::new();
-            if !fill(&mut self.inner, next.as_mut_bytes())? {
-                return Err(Error::Truncated { within: lossy(name) });
-            }
-            next.sparse().iter().try_for_each(&mut add)?;
-            more = next.is_extended();
+        if header.entry_type().is_gnu_sparse() {
+            let gnu = header.as_gnu().ok_or_else(|| bad_map(&member.name))?;
+            map = SparseMap::old_gnu(gnu, &member.name, &mut blocks)?;
+        } else if let Some(sparse) = sparse {
+            (map, taken) = sparse.map(size, &member.name, &mut blocks)?;
         }
-        if segments.iter().map(|segment| segment.length).sum::<u64>() != stored {
-            return Err(bad_map());
+        if map.stored() != size - taken {
+            return Err(bad_map(&member.name));
         }
-        (self.size, self.segments) = (real, segments);
-        Ok(())
+        (self.size, self.segments) = (map.size, map.pieces);
+        Ok(Member { size: self.size, ..member })
     }
 
     /// The next header block; `None` at the end: two zero blocks, or the end of the stream in their place.

@@ -37,7 +37,7 @@ impl StagePlanner<'_, '_> {
         if let Some((name, content)) = &script {
             inputs.add(format!("script {name}"), content);
         }
-        let env: Vec<(String, String)> = current.state.env.iter().cloned().collect();
+        let mut env: Vec<(String, String)> = current.state.env.iter().cloned().collect();
         let mut sorted = env.clone();
         sorted.sort();
         sorted.iter().for_each(|(name, value)| inputs.add(format!("env {name}"), value));
@@ -52,9 +52,16 @@ impl StagePlanner<'_, '_> {
         let hostname = self.target.args.get("BUILDKIT_SANDBOX_HOSTNAME").cloned();
         hostname.iter().for_each(|hostname| inputs.add("hostname", hostname));
 
-        let mut mounts = Vec::new();
+        let mut mounts: Vec<RunMount> = Vec::new();
+        let mut agents = Vec::new();
         for word in &run.mounts {
-            mounts.push(self.mount(current, word, &mut inputs)?);
+            let mount = self.mount(current, word, agents.len(), &mut inputs)?;
+            agents.extend(matches!(mount.kind, RunMountKind::Ssh { .. }).then(|| mount.target.clone()));
+            mounts.push(mount);
+        }
+        // Whether an agent is given or not; and one's own value stays.
+        if let Some(socket) = agents.first().filter(|_| !env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK")) {
+            env.push(("SSH_AUTH_SOCK".to_owned(), socket.clone()));
         }
         let op = RunOp {
             args: args.clone(),
@@ -75,7 +82,8 @@ impl StagePlanner<'_, '_> {
         Ok(())
     }
 
-    fn mount(&mut self, current: &mut Current, word: &Word, inputs: &mut KeyInputs) -> Result<RunMount, Error> {
+    /// `agents`: how many SSH agents the RUN has got before.
+    fn mount(&mut self, current: &mut Current, word: &Word, agents: usize, inputs: &mut KeyInputs) -> Result<RunMount, Error> {
         let dockerfile = self.dockerfile;
         let refuse = |text: String| dockerfile.error(word.span, ErrorKind::Instruction(text));
         let env = current.state.env.clone();
@@ -83,20 +91,21 @@ impl StagePlanner<'_, '_> {
         let mount = Mount::parse(&word.text, &mut expand).map_err(|error| refuse(error.to_string()))?;
         let written = mount.target.as_deref();
         let target = |default: String| written.map_or(default, |path| from_working_dir(&current.state, path));
-        let required_target =
-            || written.map(|path| from_working_dir(&current.state, path)).ok_or_else(|| refuse("mount target is required".to_owned()));
+        // Without a target, BuildKit mounts on the working directory.
+        let working_dir = || current.state.working_dir().to_owned();
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
         // What the definition says; the content of caches and the values of secrets are no part of the key.
         inputs.add("mount", definition(&mount));
         let (target, kind) = match mount.kind {
             MountType::Bind => {
-                let target = required_target()?;
+                let target = target(working_dir());
                 let from = self.bind_source(current, &mount, word.span, inputs)?;
                 (target, RunMountKind::Bind { from, read_only: mount.read_only })
             }
             MountType::Cache => {
-                let target = required_target()?;
-                let name = mount.id.clone().unwrap_or_else(|| target.clone());
+                // A relative target names the same cache in every working directory.
+                let name = mount.id.clone().unwrap_or_else(|| written.map(cache_name).unwrap_or_default());
+                let target = target(working_dir());
                 let namespace = self.target.args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
                 let seed = match &mount.from {
                     Some(from) => match self.source_state(current, from, word.span)? {
@@ -111,6 +120,9 @@ impl StagePlanner<'_, '_> {
                     started_from = format!("{root}\0{path}");
                     inputs.add("mount from", root);
                 }
+                // As in BuildKit, an owner or a mode means an empty directory, unless a path says what to start from.
+                let fresh = mount.mode.is_some() || mount.uid.is_some() || mount.gid.is_some();
+                let seed = seed.filter(|(_, path)| path != "/" || !fresh);
                 let id = Digest::of(format!("{namespace}\0{name}\0{uid}\0{gid}\0{:?}\0{started_from}", mount.mode).as_bytes());
                 let sharing = match mount.sharing {
                     Some(Sharing::Locked) => super::step::Sharing::Locked,
@@ -121,7 +133,7 @@ impl StagePlanner<'_, '_> {
                 (target, RunMountKind::Cache { id, sharing, seed, mode, uid, gid, read_only: mount.read_only })
             }
             MountType::Tmpfs => (
-                required_target()?,
+                target(working_dir()),
                 RunMountKind::Tmpfs { size: mount.size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0) },
             ),
             MountType::Secret => {
@@ -134,8 +146,11 @@ impl StagePlanner<'_, '_> {
                 (path, RunMountKind::Secret { id, env, file, required: mount.required, mode, uid, gid })
             }
             MountType::Ssh => {
-                let id = mount.source.clone().or_else(|| mount.id.clone()).unwrap_or_else(|| "default".to_owned());
-                let path = target("/run/buildkit/ssh_agent.0".to_owned());
+                if mount.source.is_some() {
+                    return Err(refuse("ssh does not support source".to_owned()));
+                }
+                let id = mount.id.clone().unwrap_or_else(|| "default".to_owned());
+                let path = target(format!("/run/buildkit/ssh_agent.{agents}"));
                 (path, RunMountKind::Ssh { id, required: mount.required, mode: mount.mode.unwrap_or(0o600), uid, gid })
             }
         };
@@ -167,6 +182,12 @@ impl StagePlanner<'_, '_> {
         inputs.add("mount files", digest.to_string());
         Ok(MountSource::Context { context, matches })
     }
+}
+
+/// The id of a cache that has only a target: as written, but clean.
+fn cache_name(target: &str) -> String {
+    let absolute = normalize("/", target);
+    if target.starts_with('/') { absolute } else { absolute.trim_start_matches('/').to_owned() }
 }
 
 /// A mount's options, defaults left out.

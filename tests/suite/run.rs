@@ -111,6 +111,37 @@ fn cache_mounts_of_different_ids_are_apart() {
 }
 
 #[test]
+fn a_cache_mount_with_a_relative_target_is_the_same_in_every_directory() {
+    leaves("WORKDIR /a\nRUN --mount=type=cache,target=c echo kept > c/x\nWORKDIR /b\nRUN --mount=type=cache,target=c cp c/x /out", "kept");
+}
+
+#[test]
+fn a_mount_without_a_target_covers_the_working_directory() {
+    leaves("WORKDIR /a\nRUN --mount=type=cache touch x\nRUN ls | wc -l > /out", "0");
+}
+
+/// Expects the mode, the owner and the names of a cache mount at /c that `options` starts.
+fn starts_as(options: &str, expected: &str) {
+    let project = Project::dockerfile(&format!(
+        "FROM {{busybox}} AS seed\nRUN mkdir /seed && touch /seed/file && chmod 2750 /seed\n\
+         FROM {{busybox}}\nRUN --mount=type=cache,target=/c,from=seed,{options} echo $(stat -c %a:%u /c; ls -d /c/seed /c/file 2>&-) > /out\n"
+    ));
+    assert_eq!(project.image::<&str>([]).text("/out").trim_end(), expected, "{options}");
+}
+
+#[test]
+fn a_cache_mount_starts_as_the_directory_that_it_comes_from() {
+    starts_as("source=/seed", "2750:0 /c/file");
+    starts_as("source=/seed,mode=0777", "2750:0 /c/file");
+    starts_as("id=root", "755:0 /c/seed");
+}
+
+#[test]
+fn a_cache_mount_with_an_owner_or_a_mode_starts_empty() {
+    starts_as("mode=0711", "711:0");
+}
+
+#[test]
 fn a_tmpfs_mount_is_empty_and_forgotten() {
     let project =
         Project::dockerfile("FROM {busybox}\nRUN --mount=type=tmpfs,target=/t echo 1 > /t/x && grep -c ' /t tmpfs' /proc/mounts > /out\n");
@@ -150,6 +181,18 @@ fn an_ssh_mount_is_a_socket() {
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let image = project.image(["--ssh", &format!("default={}", socket.display())]);
     assert_eq!(image.text("/out"), "a socket\n");
+}
+
+#[test]
+fn the_socket_s_variable_is_set_without_an_agent_and_one_s_own_value_stays() {
+    leaves("RUN --mount=type=ssh --mount=type=ssh,id=b echo $SSH_AUTH_SOCK > /out", "/run/buildkit/ssh_agent.0");
+    leaves("ENV SSH_AUTH_SOCK=/mine\nRUN --mount=type=ssh echo $SSH_AUTH_SOCK > /out", "/mine");
+}
+
+#[test]
+fn an_agent_has_no_source() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=ssh,source=x true\n");
+    project.build::<&str>([]).exits(1).says(&["ssh does not support source"]);
 }
 
 #[test]

@@ -26,15 +26,17 @@ const LINKS: [(&str, &str); 6] = [
     ("core", "/proc/kcore"),
 ];
 
-/// Mounts it on `dev`; /dev/shm holds up to `shm_size` bytes.
-pub(super) fn mount(dev: &Path, shm_size: u64) -> Result<(), SandboxError> {
+/// Mounts it on `dev`; /dev/shm holds up to `shm_size` bytes, and is left to the RUN's own mounts without any.
+pub(super) fn mount(dev: &Path, shm_size: Option<u64>) -> Result<(), SandboxError> {
     let failed = |action: &'static str, name: &str| {
         let path = dev.join(name);
         move |source: io::Error| SandboxError::Mount { action, path, source }
     };
     let file_system = |name: &str, kind: &'static str, flags: MountFlags, options: &str| -> rustix::io::Result<()> {
         let options = CString::new(options).map_err(|_| Errno::INVAL)?;
-        rustix::mount::mount(kind, dev.join(name), kind, flags, options.as_c_str())
+        // What mount(8) shows before "on": the kind, but for /dev/shm, as under runc.
+        let source = if name == "shm" { name } else { kind };
+        rustix::mount::mount(source, dev.join(name), kind, flags, options.as_c_str())
     };
     let closed = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
 
@@ -60,8 +62,10 @@ pub(super) fn mount(dev: &Path, shm_size: u64) -> Result<(), SandboxError> {
     file_system("pts", "devpts", terminals, "newinstance,ptmxmode=0666,mode=0620,gid=5")
         .or_else(|_| file_system("pts", "devpts", terminals, "newinstance,ptmxmode=0666,mode=0620"))
         .map_err(|errno| failed("mount devpts on", "pts")(errno.into()))?;
-    file_system("shm", "tmpfs", closed, &format!("mode=1777,size={shm_size}"))
-        .map_err(|errno| failed("mount tmpfs on", "shm")(errno.into()))?;
+    if let Some(size) = shm_size {
+        file_system("shm", "tmpfs", closed, &format!("mode=1777,size={size}"))
+            .map_err(|errno| failed("mount tmpfs on", "shm")(errno.into()))?;
+    }
     match file_system("mqueue", "mqueue", closed, "") {
         // A kernel without POSIX message queues.
         Err(Errno::NODEV) => Ok(()),

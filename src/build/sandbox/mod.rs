@@ -4,7 +4,7 @@
 //! - `respawn` (`idmap`): the one step into a mount (and user) namespace, where everything below happens in-process.
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear.
-//! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`) prepares its root, `child` (`command`,
+//! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`) prepares its root, `child` (`command`,
 //!   `confine`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
 //! - `sys`: every `unsafe` and raw system call of the project.
 
@@ -33,6 +33,7 @@ mod staging;
 mod stubs;
 mod sys;
 mod syscall_numbers;
+mod tmpfs;
 mod user;
 
 #[cfg(test)]

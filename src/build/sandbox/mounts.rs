@@ -16,7 +16,7 @@ use super::rung::Rung;
 use super::spec::{Access, RunSpec, SandboxMount};
 use super::staging::Staging;
 use super::stubs::{self, Kind};
-use super::{certificates, confine, dev, etc, rootfs, sys};
+use super::{certificates, confine, dev, etc, rootfs, sys, tmpfs};
 
 /// An agent's socket inside, and the socket outside that its connections go to.
 pub(super) struct Agent {
@@ -86,7 +86,9 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
         }
     }
 
-    dev::mount(&dev, spec.shm_size)?;
+    // As in BuildKit, a mount on a path takes the place of the standard one there.
+    let own_shm = spec.mounts.iter().any(|mount| mount.target() == Path::new("/dev/shm"));
+    dev::mount(&dev, (!own_shm).then_some(spec.shm_size))?;
     mount_sys(root)?;
     place(root, resolv_conf, Path::new("/etc/resolv.conf"), Kind::File, true)?;
     place(root, hosts, Path::new("/etc/hosts"), Kind::File, true)?;
@@ -126,11 +128,7 @@ fn attach(mount: OwnedFd, target: &Path, attributes: u64) -> Result<(), SandboxE
 
 fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: Option<u32>) -> Result<(), SandboxError> {
     let target = mount_point(root, target, Kind::Directory)?;
-    let options = [mode.map(|mode| format!("mode={:o}", mode & 0o7777)), size.map(|bytes| format!("size={bytes}"))];
-    let options = options.into_iter().flatten().collect::<Vec<_>>().join(",");
-    let options = CString::new(options).map_err(|_| SandboxError::NulByte("mount options"))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RELATIME;
-    rustix::mount::mount("tmpfs", &target, "tmpfs", flags, options.as_c_str()).map_err(at("mount tmpfs on", &target))
+    tmpfs::mount(&target, size, mode).map_err(at("mount tmpfs on", &target))
 }
 
 /// The path of a mount point on the host; made if it is missing, which after [`stubs::Stubs`] is so only inside an earlier mount.

@@ -225,10 +225,24 @@ sandbox_tests! {
         assert_eq!(said.stdout, expected, "{said:?}");
     }
 
+    fn a_tmpfs_reads_as_under_buildkit(room) {
+        let mut spec = room.shell("grep -E '/scratch|/dev/shm' /proc/mounts");
+        spec.mounts = vec![SandboxMount::Tmpfs { target: "/scratch".into(), size: Some(128 << 20), mode: None }];
+        let said = stdout(&spec);
+        // Below a user namespace the kernel adds whose it is.
+        assert!(said.contains("tmpfs /scratch tmpfs rw,nosuid,relatime,size=131072k"), "{said}");
+        assert!(said.contains("shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k"), "{said}");
+        spec.mounts = vec![SandboxMount::Tmpfs { target: "/dev/shm".into(), size: Some(128 << 20), mode: None }];
+        let said = stdout(&spec);
+        assert!(said.starts_with("tmpfs /dev/shm tmpfs rw,nosuid,relatime,size=131072k") && said.lines().count() == 1, "{said}");
+    }
+
     fn device_files_that_a_run_makes_open_nothing(room) {
-        let said = say(&room.shell("for d in /tmp /dev; do mknod $d/made c 1 3; head -c 1 $d/made; done; true")).unwrap();
+        let mut spec = room.shell("for d in /tmp /dev /scratch; do mknod $d/made c 1 3; head -c 1 $d/made; done; true");
+        spec.mounts = vec![SandboxMount::Tmpfs { target: "/scratch".into(), size: None, mode: None }];
+        let said = say(&spec).unwrap();
         if room.rung == Rung::Root {
-            assert_eq!(said.stderr.matches("made: Permission denied").count(), 2, "{said:?}");
+            assert_eq!(said.stderr.matches("made: Permission denied").count(), 3, "{said:?}");
         } else {
             assert!(said.stderr.contains("mknod: /tmp/made: Operation not permitted") || room.rung == Rung::SingleUid, "{said:?}");
         }

@@ -90,7 +90,31 @@ fn every_bad_archive_is_refused_for_its_own_reason() {
         ("owner that means unchanged", pax(&[("uid", b"4294967295")], &file, b""), "Malformed"),
         ("owner beyond 32 bits", pax(&[("gid", b"4294967296")], &file, b""), "Malformed"),
         ("time that is no number", pax(&[("mtime", b"noon")], &file, b""), "Malformed"),
-        ("PAX sparse file", pax(&[("GNU.sparse.major", b"1")], &file, b""), "Unsupported"),
+        ("PAX sparse file without a size", pax(&[("GNU.sparse.map", b"0,1")], &file, b""), "Malformed"),
+        ("PAX sparse file of half a piece", pax(&[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"0,1,2")], &file, b""), "Malformed"),
+        ("PAX sparse file with too little content", pax(&[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"0,1")], &file, b""), "Malformed"),
+        (
+            "PAX sparse file whose pieces overlap",
+            pax(&[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"2,1,0,1")], &file, b""),
+            "Malformed",
+        ),
+        (
+            "PAX sparse file of a million terabytes",
+            pax(&[("GNU.sparse.size", b"999999999999999999"), ("GNU.sparse.map", b"0,0")], &file, b""),
+            "TooLarge",
+        ),
+        ("PAX sparse file without its map", pax(&sparse_1_0("f", "9"), &file, b""), "Malformed"),
+        ("PAX sparse file with a map of words", pax(&sparse_1_0("f", "9"), &member(FILE, b"f", b"", 512), &padded(b"one\n")), "Malformed"),
+        (
+            "PAX sparse file with a map cut short",
+            pax(&sparse_1_0("f", "9"), &member(FILE, b"f", b"", 512), &padded(b"2\n1\n")),
+            "Malformed",
+        ),
+        (
+            "PAX sparse file of too many pieces",
+            pax(&sparse_1_0("f", "9"), &member(FILE, b"f", b"", 512), &padded(b"9999999999\n")),
+            "Malformed",
+        ),
         ("bad PAX records", raw(&[member(EntryType::XHeader, b"", b"", 3).as_bytes(), &padded(b"9 a"), file.as_bytes()]), "Malformed"),
         ("extension for nothing", raw(&[member(EntryType::XHeader, b"", b"", 6).as_bytes(), &padded(b"6 a=b\n")]), "Truncated"),
         ("extension of a terabyte", raw(&[long.as_bytes()]), "Malformed"),
@@ -278,6 +302,39 @@ fn device_nodes_are_made_where_allowed_but_never_whiteouts() {
     let done = unpack_layer(&tar.into_inner().unwrap()[..], dest.path(), &UnpackOptions::default()).unwrap();
     assert!(dest.path().join("null").metadata().unwrap().file_type().is_char_device());
     assert_eq!((done.extracted.skipped_devices, dest.path().join("hidden").exists()), (1, false));
+}
+
+/// The records of GNU tar's newest format, whose map stands before the content.
+fn sparse_1_0<'a>(name: &'a str, size: &'a str) -> [(&'static str, &'a [u8]); 4] {
+    let version: [(&str, &[u8]); 2] = [("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0")];
+    [version[0], version[1], ("GNU.sparse.name", name.as_bytes()), ("GNU.sparse.realsize", size.as_bytes())]
+}
+
+#[test]
+fn pax_sparse_files_of_every_version_have_their_holes() {
+    let numbers: [(&str, &[u8]); 6] = [
+        ("GNU.sparse.size", b"1000"),
+        ("GNU.sparse.numblocks", b"2"),
+        ("GNU.sparse.offset", b"500"),
+        ("GNU.sparse.numbytes", b"3"),
+        ("GNU.sparse.offset", b"1000"),
+        ("GNU.sparse.numbytes", b"0"),
+    ];
+    let map: [(&str, &[u8]); 4] =
+        [("GNU.sparse.size", b"1000"), ("GNU.sparse.numblocks", b"2"), ("GNU.sparse.name", b"f"), ("GNU.sparse.map", b"500,3,1000,0")];
+    let before_content = [&padded(b"2\n500\n3\n1000\n0\n")[..], b"abc"].concat();
+    let cases = [
+        ("0.0", pax(&numbers, &member(FILE, b"f", b"", 3), b"abc")),
+        ("0.1", pax(&map, &member(FILE, b"GNUSparseFile.1/f", b"", 3), b"abc")),
+        ("1.0", pax(&sparse_1_0("f", "1000"), &member(FILE, b"GNUSparseFile.1/f", b"", 515), &before_content)),
+    ];
+    for (version, tar) in cases {
+        let dest = tempfile::tempdir().unwrap();
+        unpack_layer(&tar[..], dest.path(), &lenient()).unwrap();
+        let content = fs::read(dest.path().join("f")).unwrap();
+        assert_eq!((content.len(), &content[499..504]), (1000, &b"\0abc\0"[..]), "{version}");
+        assert_eq!(fs::read_dir(dest.path()).unwrap().count(), 1, "{version}: a made-up name");
+    }
 }
 
 #[test]
