@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod confinement;
 mod copy;
+mod differential;
 mod errors;
 mod house;
 mod monorepo;

@@ -56,11 +56,16 @@ pub struct CopyStats {
 /// goes into a destination that is a directory, and replaces one that is a file. The destination is followed through links inside the root;
 /// below it, links are replaced by files and refuse directories.
 ///
+/// Hard links stay hard links within a match. BuildKit copies matches one by one, but all at once where `--parents` keeps their paths.
+///
 /// # Errors
 /// The first match that cannot be written; what was written before it stays.
 pub fn write_matches(job: &CopyJob<'_>) -> Result<CopyStats, CopyError> {
     let mut writer = Writer { job, stats: CopyStats::default(), links: FirstLinks::default() };
     for found in job.matches {
+        if found.parents.is_none() {
+            writer.links.clear();
+        }
         writer.place(found)?;
     }
     Ok(writer.stats)
@@ -113,8 +118,6 @@ impl Writer<'_> {
         let top = self.destination_directory(0o755)?;
         let failed = |source| CopyError::Unpack { path: found.path.clone().into(), source };
         unpacker.unpack(file, top.as_fd()).map_err(failed)?;
-        // The archive may have replaced any of them.
-        self.links = FirstLinks::default();
         Ok(true)
     }
 

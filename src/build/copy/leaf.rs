@@ -13,28 +13,8 @@ use super::directory::{Directory, check, file_type};
 use super::job::Writer;
 use crate::source::tree::{Node, NodeKind};
 
-/// The first copy of each source file with several links, by device and inode of the source.
-#[derive(Default)]
-pub(super) struct FirstLinks {
-    /// Paths relative to the root.
-    paths: HashMap<(u64, u64), Vec<u8>>,
-    /// The same, turned round.
-    sources: HashMap<Vec<u8>, (u64, u64)>,
-}
-
-impl FirstLinks {
-    fn insert(&mut self, id: (u64, u64), path: Vec<u8>) {
-        self.sources.insert(path.clone(), id);
-        self.paths.insert(id, path);
-    }
-
-    /// What lay at `path` is gone. (Its inode number proves nothing: the file that replaces it may well get the same.)
-    fn forget(&mut self, path: &[u8]) {
-        if let Some(id) = self.sources.remove(path) {
-            self.paths.remove(&id);
-        }
-    }
-}
+/// The first copy of each source file with several links, relative to the root, by device and inode of the source.
+pub(super) type FirstLinks = HashMap<(u64, u64), Vec<u8>>;
 
 impl Writer<'_> {
     /// Writes `node`, which is no directory, as `name` into `directory`. A file or link of that name is removed first, never written through.
@@ -44,7 +24,6 @@ impl Writer<'_> {
                 return Err(CopyError::DirectoryInTheWay { path: directory.path_of(name).into() });
             }
             unlinkat(directory, name, AtFlags::empty()).map_err(|e| CopyError::write("replace", directory.path_of(name), e))?;
-            self.links.forget(&relative(directory, name));
         }
         self.stats.files += 1;
         match &node.kind {
@@ -85,9 +64,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Links to the first copy of the same source file, unless that has been replaced since or has no room for another link.
+    /// Links to the first copy of the same source file, unless that has no room for another link.
     fn link_to_first(&self, directory: &Directory, name: &[u8], id: (u64, u64)) -> Result<bool, CopyError> {
-        let Some(first) = self.links.paths.get(&id) else { return Ok(false) };
+        let Some(first) = self.links.get(&id) else { return Ok(false) };
         Ok(linkat(self.job.root, &first[..], directory, check(name)?, AtFlags::empty()).is_ok())
     }
 
@@ -178,14 +157,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hard_link_to_a_copy_that_was_replaced_is_a_copy() {
-        let (source, root) = (Destination::new(), Destination::new());
+    fn hard_links_between_two_matches_are_kept_only_where_their_paths_are() {
+        let source = Destination::new();
         source.file("one/x", "linked");
-        source.file("two/x", "other");
-        source.directory("three");
-        source.hardlink("one/x", "three/y");
-        copy(&source, &["one", "two", "three"], &root, "/d").unwrap();
-        assert_eq!((root.read("d/x"), root.read("d/y")), ("other".into(), "linked".into()));
+        source.directory("two");
+        source.hardlink("one/x", "two/y");
+        for (parents, expected) in [(false, 1), (true, 2)] {
+            let root = Destination::new();
+            let matches = ["one/x", "two/y"].map(|path| Match { parents: parents.then(|| path.into()), ..matched(&source, path) });
+            write_matches(&job(&source, &matches, &root, "/d/")).unwrap();
+            assert_eq!(root.stat(if parents { "d/one/x" } else { "d/x" }).nlink(), expected, "parents: {parents}");
+        }
     }
 
     fn single(kind: NodeKind) -> Match {
