@@ -1,6 +1,7 @@
 //! COPY and ADD.
 
 use super::ast::{AddFiles, CopyFiles, Heredoc, InstructionKind, Transfer, Word};
+use super::error::Faults;
 use super::flags::{FlagKind, Flags};
 use super::heredoc::{Announcement, announcement};
 use super::mount::names_variable;
@@ -26,39 +27,34 @@ const ADD_FLAGS: [(&str, FlagKind); 7] = [
     ("unpack", FlagKind::Boolean),
 ];
 
-pub(super) fn parse_copy(request: &Request<'_>) -> Result<InstructionKind, SyntaxError> {
-    let words = paths(request)?;
-    let flags = Flags::parse(&request.flags, &COPY_FLAGS)?;
+pub(super) fn parse_copy(request: &Request<'_>, faults: &mut Faults) -> Option<InstructionKind> {
+    let flags = Flags::parse(&request.flags, &COPY_FLAGS, faults);
     let from = flags.text("from");
     if let Some(variable) = from.as_ref().filter(|from| names_variable(&from.text)) {
-        return Err(SyntaxError::new(SyntaxErrorKind::FromVariable, variable.span));
+        faults.add(SyntaxErrorKind::FromVariable, variable.span);
     }
-    let transfer = transfer(request, words, &flags)?;
-    Ok(InstructionKind::Copy(CopyFiles { transfer, from, parents: flags.boolean("parents").unwrap_or(false) }))
+    let transfer = faults.keep(transfer(request, &flags))?;
+    Some(InstructionKind::Copy(CopyFiles { transfer, from, parents: flags.boolean("parents").unwrap_or(false) }))
 }
 
-pub(super) fn parse_add(request: &Request<'_>) -> Result<InstructionKind, SyntaxError> {
-    let words = paths(request)?;
-    let flags = Flags::parse(&request.flags, &ADD_FLAGS)?;
-    let transfer = transfer(request, words, &flags)?;
+pub(super) fn parse_add(request: &Request<'_>, faults: &mut Faults) -> Option<InstructionKind> {
+    let flags = Flags::parse(&request.flags, &ADD_FLAGS, faults);
+    let transfer = faults.keep(transfer(request, &flags))?;
     let checksum = flags.text("checksum");
-    Ok(InstructionKind::Add(AddFiles { transfer, checksum, keep_git_dir: flags.boolean("keep-git-dir"), unpack: flags.boolean("unpack") }))
+    Some(InstructionKind::Add(AddFiles {
+        transfer,
+        checksum,
+        keep_git_dir: flags.boolean("keep-git-dir"),
+        unpack: flags.boolean("unpack"),
+    }))
 }
 
-fn paths(request: &Request<'_>) -> Result<Vec<Word>, SyntaxError> {
-    let words = request.words()?;
-    if words.len() < 2 {
-        return Err(request.error(SyntaxErrorKind::NoDestination { instruction: request.name }));
-    }
-    Ok(words)
-}
-
-fn transfer(request: &Request<'_>, mut words: Vec<Word>, flags: &Flags) -> Result<Transfer, SyntaxError> {
+fn transfer(request: &Request<'_>, flags: &Flags) -> Result<Transfer, SyntaxError> {
     // A word that announces a here-document wrongly is a path.
     let announced = |word: &Word| announcement(&word.text).ok().flatten();
-    let Some(destination) = words.pop() else {
-        return Err(request.error(SyntaxErrorKind::NoDestination { instruction: request.name }));
-    };
+    let mut words = request.words()?;
+    let destination = words.pop().filter(|_| !words.is_empty());
+    let destination = destination.ok_or_else(|| request.error(SyntaxErrorKind::NoDestination { instruction: request.name }))?;
     if announced(&destination).is_some() {
         return Err(SyntaxError::new(SyntaxErrorKind::HeredocDestination { instruction: request.name }, destination.span));
     }

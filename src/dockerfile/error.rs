@@ -36,6 +36,27 @@ impl SyntaxError {
     }
 }
 
+/// The faults found so far. One fault does not keep the rest of an instruction from being looked at.
+#[derive(Debug, Default)]
+pub(super) struct Faults(pub Vec<SyntaxError>);
+
+impl Faults {
+    pub fn add(&mut self, kind: SyntaxErrorKind, span: Span) {
+        self.0.push(SyntaxError::new(kind, span));
+    }
+
+    /// The value, or nothing and a fault more.
+    pub fn keep<T>(&mut self, result: Result<T, SyntaxError>) -> Option<T> {
+        result.map_err(|error| self.0.push(error)).ok()
+    }
+
+    /// Nothing if there are none, else all in the order of the file.
+    pub fn none_or_sorted(mut self) -> Result<(), Vec<SyntaxError>> {
+        self.0.sort_by_key(|error| error.span);
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxErrorKind {
     #[error("the dockerfile is {size} bytes long, the limit is {limit}")]
