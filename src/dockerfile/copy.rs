@@ -1,5 +1,7 @@
 //! COPY and ADD.
 
+use std::collections::HashMap;
+
 use super::ast::{AddFiles, CopyFiles, Heredoc, InstructionKind, Transfer, Word};
 use super::error::Faults;
 use super::flags::{FlagKind, Flags};
@@ -60,9 +62,11 @@ fn transfer(request: &Request<'_>, flags: &Flags) -> Result<Transfer, SyntaxErro
     }
     let mut sources = Vec::new();
     let mut heredocs = Vec::new();
+    // Where several have a name, the last one counts.
+    let bodies: HashMap<&str, &Heredoc> = request.heredocs.iter().map(|heredoc| (heredoc.name.as_str(), heredoc)).collect();
     for word in words {
         match announced(&word) {
-            Some(announced) => heredocs.push(body_of(request, announced, &word)),
+            Some(announced) => heredocs.push(with_body(announced, &bodies, &word)),
             None => sources.push(word),
         }
     }
@@ -77,10 +81,10 @@ fn transfer(request: &Request<'_>, flags: &Flags) -> Result<Transfer, SyntaxErro
     })
 }
 
-/// The body of that name; the last one, if several have it. In JSON form there are no bodies, and BuildKit makes an empty file.
-fn body_of(request: &Request<'_>, announced: Announcement, word: &Word) -> Heredoc {
+/// In JSON form there are no bodies, and BuildKit makes an empty file.
+fn with_body(announced: Announcement, bodies: &HashMap<&str, &Heredoc>, word: &Word) -> Heredoc {
     let Announcement { name, expand, chomp } = announced;
-    let found = request.heredocs.iter().rfind(|heredoc| heredoc.name == name);
+    let found = bodies.get(name.as_str());
     let (content, span) = found.map_or((String::new(), word.span), |heredoc| (heredoc.content.clone(), heredoc.span));
     Heredoc { name, expand, chomp, content, span }
 }

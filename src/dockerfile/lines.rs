@@ -247,7 +247,7 @@ mod tests {
         for file in ["# escape=`\n# escape=`\n", "# syntax=a\n# SYNTAX=b", "# escape=x"] {
             let mut lines = Lines::new(file, Vec::new());
             assert!(lines.next_line().is_none());
-            assert_eq!(lines.faults.0.len(), 1, "{file:?}");
+            assert_eq!(lines.faults.into_sorted().len(), 1, "{file:?}");
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
             let file = "a".repeat(length) + "\nb";
             let mut lines = Lines::new(&file, Vec::new());
             while lines.next_line().is_some() {}
-            lines.faults.0.len()
+            lines.faults.into_sorted().len()
         };
         assert_eq!((errors(65_535), errors(65_536)), (0, 1));
     }

@@ -26,8 +26,8 @@ pub(super) fn parse_onbuild(request: &Request<'_>, statement: &Statement, faults
     let kind = deferred
         .keep(Request::new(parts, request.heredocs, request.escape))
         .and_then(|request| parse_kind(&request, &inner, &mut deferred));
-    let (now, mut later): (Vec<_>, Vec<_>) = deferred.0.into_iter().partition(|error| is_line_fault(&error.kind));
-    faults.0.extend(now);
+    let (now, mut later): (Vec<_>, Vec<_>) = deferred.into_sorted().into_iter().partition(|error| is_line_fault(&error.kind));
+    faults.extend(now);
     let instruction = match later.is_empty() {
         true => Ok(Box::new(Instruction { kind: kind?, statement: inner })),
         false => Err(later.swap_remove(0)),

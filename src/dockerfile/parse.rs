@@ -43,7 +43,7 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Vec<SyntaxError>> {
         }
     }
     let (directives, mut faults) = reader.finish();
-    if faults.0.is_empty() && stages.is_empty() {
+    if faults.is_empty() && stages.is_empty() {
         let kind = match (text.is_empty(), any) {
             (true, _) => SyntaxErrorKind::EmptyFile,
             (false, false) => SyntaxErrorKind::NoInstructions,
@@ -51,7 +51,7 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Vec<SyntaxError>> {
         };
         faults.add(kind, Span::new(text.len(), text.len()));
     }
-    faults.none_or_sorted().map(|()| Dockerfile { directives, meta_args, stages })
+    if faults.is_empty() { Ok(Dockerfile { directives, meta_args, stages }) } else { Err(faults.into_sorted()) }
 }
 
 /// Reads the text of an ONBUILD trigger, of a Dockerfile or of a base image. Spans are of `text`.
@@ -72,8 +72,10 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<SyntaxError>> {
     if !single {
         faults.add(SyntaxErrorKind::TriggerNotSingle, Span::new(0, text.len()));
     }
-    faults.none_or_sorted()?;
-    instruction.ok_or_else(|| vec![SyntaxError::new(SyntaxErrorKind::TriggerNotSingle, Span::new(0, text.len()))])
+    match instruction {
+        Some(instruction) if faults.is_empty() => Ok(instruction),
+        _ => Err(faults.into_sorted()),
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +216,8 @@ mod tests {
         let onbuilds = "FROM a\n".to_owned() + &"ONBUILD \\\n".repeat(100_000);
         assert_eq!(messages(onbuilds).len(), 1);
         let heredocs = "FROM a\nRUN".to_owned() + &" <<E\\\n".repeat(50_000) + "\n";
-        assert_eq!(messages(heredocs).len(), 50_000);
+        assert_eq!(messages(heredocs).len(), 100);
+        let faulty = "FROM a\n".to_owned() + &"RNU --x a\n".repeat(100_000);
+        assert_eq!(messages(faulty).len(), 100);
     }
 }

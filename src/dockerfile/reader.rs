@@ -1,6 +1,7 @@
 //! One instruction after the other: lines, bodies of here-documents and what they say.
 
 use std::borrow::Cow;
+use std::mem::take;
 
 use super::arguments::Fragment;
 use super::ast::{Directives, Heredoc, Instruction, Stage, Statement};
@@ -42,8 +43,13 @@ impl<'a> Reader<'a> {
         &mut self.lines.faults
     }
 
+    /// The next instruction. There is none either where so much is wrong that the rest is not looked at.
     pub fn next_item(&mut self) -> Option<Item> {
-        let line = self.lines.next_line()?;
+        if self.lines.faults.are_too_many() {
+            return None;
+        }
+        let mut line = self.lines.next_line()?;
+        let (comments, empty_continuations) = (take(&mut line.comments), take(&mut line.empty_continuations));
         let parts = Parts::of(Fragment::whole(&line));
         let heredocs = self.heredocs(&line, &parts);
         let keyword = parts.keyword.word();
@@ -53,10 +59,10 @@ impl<'a> Reader<'a> {
             text: line.text.trim().to_owned(),
             span,
             lines: (line.first_line, self.lines.number()),
-            comments: line.comments.clone(),
-            empty_continuations: line.empty_continuations.clone(),
+            comments,
+            empty_continuations,
         };
-        let in_from = parts.name().is_ok_and(|name| name == "FROM");
+        let in_from = parts.name == Some("FROM");
         let faults = &mut self.lines.faults;
         let item = faults.keep(Request::new(parts, &heredocs, self.lines.directives.escape_char())).and_then(|request| {
             if in_from {
