@@ -1,4 +1,6 @@
-//! Did-you-mean: the nearest known word by edit distance.
+//! Did-you-mean: the nearest known word by edit distance, where two letters that changed places are one edit.
+
+use strsim::osa_distance;
 
 /// Words longer than this are nobody's typing error (and bound the work).
 const LONGEST: usize = 64;
@@ -17,27 +19,8 @@ fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
     let distances = candidates
         .into_iter()
         .filter(|candidate| candidate.len() <= LONGEST)
-        .map(|c| (distance(&word, &c.to_lowercase().replace('-', "_")), c));
+        .map(|c| (osa_distance(&word, &c.to_lowercase().replace('-', "_")), c));
     distances.filter(|&(edits, _)| edits <= tolerance).min().map(|(_, candidate)| candidate)
-}
-
-/// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let substitution = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = substitution.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::ast::{KeyValue, Word};
+use super::error::Faults;
 use super::json::{JsonForm, read_array};
 use super::lines::LogicalLine;
 use super::{Span, SyntaxError, SyntaxErrorKind};
@@ -117,26 +118,28 @@ impl<'a> Fragment<'a> {
     }
 
     /// `KEY=value …`, or the old form `KEY the rest`.
-    pub fn key_values(&self, instruction: &'static str, escape: char) -> Result<Vec<KeyValue>, SyntaxError> {
+    pub fn key_values(&self, instruction: &'static str, escape: char, faults: &mut Faults) -> Option<Vec<KeyValue>> {
         let words = self.split_quoted(escape);
         let Some(first) = words.first() else {
-            return Err(self.error(SyntaxErrorKind::AtLeastOneArgument { instruction }));
+            faults.add(SyntaxErrorKind::AtLeastOneArgument { instruction }, self.span());
+            return None;
         };
         if !first.text.contains('=') {
-            let (key, value) = self.split_first();
-            let value = value.ok_or_else(|| self.error(SyntaxErrorKind::TwoArguments { instruction }))?;
-            return Ok(vec![KeyValue { key: key.word(), value: value.word(), legacy: true }]);
-        }
-        let pair = |word: Word| {
-            let Some((key, value)) = split_word(&word, '=') else {
-                return Err(SyntaxError::new(SyntaxErrorKind::NoEqualsSign { word: word.text }, word.span));
+            let (key, Some(value)) = self.split_first() else {
+                faults.add(SyntaxErrorKind::TwoArguments { instruction }, self.span());
+                return None;
             };
-            if key.text.is_empty() {
-                return Err(SyntaxError::new(SyntaxErrorKind::BlankName { instruction }, word.span));
+            return Some(vec![KeyValue { key: key.word(), value: value.word(), legacy: true }]);
+        }
+        let mut pairs = Vec::new();
+        for word in words {
+            match split_word(&word, '=') {
+                None => faults.add(SyntaxErrorKind::NoEqualsSign { word: word.text }, word.span),
+                Some((key, _)) if key.text.is_empty() => faults.add(SyntaxErrorKind::BlankName { instruction }, word.span),
+                Some((key, value)) => pairs.push(KeyValue { key, value, legacy: false }),
             }
-            Ok(KeyValue { key, value, legacy: false })
-        };
-        words.into_iter().map(pair).collect()
+        }
+        Some(pairs)
     }
 }
 

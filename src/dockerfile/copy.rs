@@ -1,6 +1,9 @@
 //! COPY and ADD.
 
+use std::collections::HashMap;
+
 use super::ast::{AddFiles, CopyFiles, Heredoc, InstructionKind, Transfer, Word};
+use super::error::Faults;
 use super::flags::{FlagKind, Flags};
 use super::heredoc::{Announcement, announcement};
 use super::mount::names_variable;
@@ -26,47 +29,44 @@ const ADD_FLAGS: [(&str, FlagKind); 7] = [
     ("unpack", FlagKind::Boolean),
 ];
 
-pub(super) fn parse_copy(request: &Request<'_>) -> Result<InstructionKind, SyntaxError> {
-    let words = paths(request)?;
-    let flags = Flags::parse(&request.flags, &COPY_FLAGS)?;
+pub(super) fn parse_copy(request: &Request<'_>, faults: &mut Faults) -> Option<InstructionKind> {
+    let flags = Flags::parse(&request.flags, &COPY_FLAGS, faults);
     let from = flags.text("from");
     if let Some(variable) = from.as_ref().filter(|from| names_variable(&from.text)) {
-        return Err(SyntaxError::new(SyntaxErrorKind::FromVariable, variable.span));
+        faults.add(SyntaxErrorKind::FromVariable, variable.span);
     }
-    let transfer = transfer(request, words, &flags)?;
-    Ok(InstructionKind::Copy(CopyFiles { transfer, from, parents: flags.boolean("parents").unwrap_or(false) }))
+    let transfer = faults.keep(transfer(request, &flags))?;
+    Some(InstructionKind::Copy(CopyFiles { transfer, from, parents: flags.boolean("parents").unwrap_or(false) }))
 }
 
-pub(super) fn parse_add(request: &Request<'_>) -> Result<InstructionKind, SyntaxError> {
-    let words = paths(request)?;
-    let flags = Flags::parse(&request.flags, &ADD_FLAGS)?;
-    let transfer = transfer(request, words, &flags)?;
+pub(super) fn parse_add(request: &Request<'_>, faults: &mut Faults) -> Option<InstructionKind> {
+    let flags = Flags::parse(&request.flags, &ADD_FLAGS, faults);
+    let transfer = faults.keep(transfer(request, &flags))?;
     let checksum = flags.text("checksum");
-    Ok(InstructionKind::Add(AddFiles { transfer, checksum, keep_git_dir: flags.boolean("keep-git-dir"), unpack: flags.boolean("unpack") }))
+    Some(InstructionKind::Add(AddFiles {
+        transfer,
+        checksum,
+        keep_git_dir: flags.boolean("keep-git-dir"),
+        unpack: flags.boolean("unpack"),
+    }))
 }
 
-fn paths(request: &Request<'_>) -> Result<Vec<Word>, SyntaxError> {
-    let words = request.words()?;
-    if words.len() < 2 {
-        return Err(request.error(SyntaxErrorKind::NoDestination { instruction: request.name }));
-    }
-    Ok(words)
-}
-
-fn transfer(request: &Request<'_>, mut words: Vec<Word>, flags: &Flags) -> Result<Transfer, SyntaxError> {
+fn transfer(request: &Request<'_>, flags: &Flags) -> Result<Transfer, SyntaxError> {
     // A word that announces a here-document wrongly is a path.
     let announced = |word: &Word| announcement(&word.text).ok().flatten();
-    let Some(destination) = words.pop() else {
-        return Err(request.error(SyntaxErrorKind::NoDestination { instruction: request.name }));
-    };
+    let mut words = request.words()?;
+    let destination = words.pop().filter(|_| !words.is_empty());
+    let destination = destination.ok_or_else(|| request.error(SyntaxErrorKind::NoDestination { instruction: request.name }))?;
     if announced(&destination).is_some() {
         return Err(SyntaxError::new(SyntaxErrorKind::HeredocDestination { instruction: request.name }, destination.span));
     }
     let mut sources = Vec::new();
     let mut heredocs = Vec::new();
+    // Where several have a name, the last one counts.
+    let bodies: HashMap<&str, &Heredoc> = request.heredocs.iter().map(|heredoc| (heredoc.name.as_str(), heredoc)).collect();
     for word in words {
         match announced(&word) {
-            Some(announced) => heredocs.push(body_of(request, announced, &word)),
+            Some(announced) => heredocs.push(with_body(announced, &bodies, &word)),
             None => sources.push(word),
         }
     }
@@ -81,10 +81,10 @@ fn transfer(request: &Request<'_>, mut words: Vec<Word>, flags: &Flags) -> Resul
     })
 }
 
-/// The body of that name; the last one, if several have it. In JSON form there are no bodies, and BuildKit makes an empty file.
-fn body_of(request: &Request<'_>, announced: Announcement, word: &Word) -> Heredoc {
+/// In JSON form there are no bodies, and BuildKit makes an empty file.
+fn with_body(announced: Announcement, bodies: &HashMap<&str, &Heredoc>, word: &Word) -> Heredoc {
     let Announcement { name, expand, chomp } = announced;
-    let found = request.heredocs.iter().rfind(|heredoc| heredoc.name == name);
+    let found = bodies.get(name.as_str());
     let (content, span) = found.map_or((String::new(), word.span), |heredoc| (heredoc.content.clone(), heredoc.span));
     Heredoc { name, expand, chomp, content, span }
 }

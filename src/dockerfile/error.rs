@@ -36,6 +36,43 @@ impl SyntaxError {
     }
 }
 
+/// So many faults are reported of one file: nobody reads more, and a file of another kind would have one a line.
+const MOST_FAULTS: usize = 100;
+
+/// The faults found so far. One fault does not keep the rest of an instruction from being looked at.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<SyntaxError>);
+
+impl Faults {
+    pub fn add(&mut self, kind: SyntaxErrorKind, span: Span) {
+        self.extend([SyntaxError::new(kind, span)]);
+    }
+
+    pub fn extend(&mut self, errors: impl IntoIterator<Item = SyntaxError>) {
+        let room = MOST_FAULTS.saturating_sub(self.0.len());
+        self.0.extend(errors.into_iter().take(room));
+    }
+
+    /// The value, or nothing and a fault more.
+    pub fn keep<T>(&mut self, result: Result<T, SyntaxError>) -> Option<T> {
+        result.map_err(|error| self.extend([error])).ok()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn are_too_many(&self) -> bool {
+        self.0.len() >= MOST_FAULTS
+    }
+
+    /// In the order of the file.
+    pub fn into_sorted(mut self) -> Vec<SyntaxError> {
+        self.0.sort_by_key(|error| error.span);
+        self.0
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxErrorKind {
     #[error("the dockerfile is {size} bytes long, the limit is {limit}")]

@@ -2,6 +2,7 @@
 
 use super::arguments::split_word;
 use super::ast::Word;
+use super::error::Faults;
 use super::suggest::nearest;
 use super::{SyntaxError, SyntaxErrorKind};
 
@@ -20,41 +21,41 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    pub fn parse(words: &[Word], known: &[(&'static str, FlagKind)]) -> Result<Self, SyntaxError> {
-        let mut given: Vec<(&'static str, Word)> = Vec::new();
+    /// The flags that are as they should be; the others are faults.
+    pub fn parse(words: &[Word], known: &[(&'static str, FlagKind)], faults: &mut Faults) -> Self {
+        let mut flags = Self { given: Vec::new() };
         for word in words {
-            let (name, value) = match split_word(word, '=') {
-                Some((name, value)) => (name.text, Some(value)),
-                None => (word.text.clone(), None),
-            };
-            let name = name.strip_prefix("--").map(str::to_owned).unwrap_or(name);
-            let Some((known_name, kind)) = known.iter().find(|(known, _)| *known == name) else {
-                let suggestion = nearest(&name, known.iter().map(|(known, _)| *known)).map(|known| format!("--{known}"));
-                return Err(SyntaxError::new(SyntaxErrorKind::UnknownFlag { name, suggestion }, word.span));
-            };
-            if *kind != FlagKind::List && given.iter().any(|(given, _)| given == known_name) {
-                return Err(SyntaxError::new(SyntaxErrorKind::DuplicateFlag { name }, word.span));
-            }
-            let value = match (kind, value) {
-                (FlagKind::Boolean, None) => Word { text: "true".into(), span: word.span },
-                (FlagKind::Boolean, Some(value)) => {
-                    let lower = value.text.to_lowercase();
-                    if value.text.is_empty() {
-                        return Err(SyntaxError::new(SyntaxErrorKind::FlagWithoutValue { name }, word.span));
-                    }
-                    if lower != "true" && lower != "false" {
-                        return Err(SyntaxError::new(SyntaxErrorKind::FlagNotBoolean { name, value: value.text }, value.span));
-                    }
-                    Word { text: lower, span: value.span }
-                }
-                (FlagKind::Text | FlagKind::List, Some(value)) => value,
-                (FlagKind::Text | FlagKind::List, None) => {
-                    return Err(SyntaxError::new(SyntaxErrorKind::FlagWithoutValue { name }, word.span));
-                }
-            };
-            given.push((known_name, value));
+            flags.given.extend(faults.keep(flags.read(word, known)));
         }
-        Ok(Self { given })
+        flags
+    }
+
+    fn read(&self, word: &Word, known: &[(&'static str, FlagKind)]) -> Result<(&'static str, Word), SyntaxError> {
+        let (name, value) = match split_word(word, '=') {
+            Some((name, value)) => (name.text, Some(value)),
+            None => (word.text.clone(), None),
+        };
+        let name = name.strip_prefix("--").map(str::to_owned).unwrap_or(name);
+        let Some((known_name, kind)) = known.iter().find(|(known, _)| *known == name) else {
+            let suggestion = nearest(&name, known.iter().map(|(known, _)| *known)).map(|known| format!("--{known}"));
+            return Err(SyntaxError::new(SyntaxErrorKind::UnknownFlag { name, suggestion }, word.span));
+        };
+        if *kind != FlagKind::List && self.first(known_name).is_some() {
+            return Err(SyntaxError::new(SyntaxErrorKind::DuplicateFlag { name }, word.span));
+        }
+        let value = match (kind, value) {
+            (FlagKind::Boolean, None) => Word { text: "true".into(), span: word.span },
+            (FlagKind::Boolean, Some(value)) if !value.text.is_empty() => {
+                let lower = value.text.to_lowercase();
+                if lower != "true" && lower != "false" {
+                    return Err(SyntaxError::new(SyntaxErrorKind::FlagNotBoolean { name, value: value.text }, value.span));
+                }
+                Word { text: lower, span: value.span }
+            }
+            (FlagKind::Text | FlagKind::List, Some(value)) => value,
+            _ => return Err(SyntaxError::new(SyntaxErrorKind::FlagWithoutValue { name }, word.span)),
+        };
+        Ok((known_name, value))
     }
 
     /// The value of a text flag. An empty value counts as absent, as in BuildKit.

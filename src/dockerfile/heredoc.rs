@@ -1,5 +1,7 @@
 //! Here-documents: which words of an instruction announce one, and its body.
 
+use std::ops::Range;
+
 use super::Span;
 use super::lexer::{split_raw, split_unexpanded};
 use super::word::WordError;
@@ -57,13 +59,21 @@ pub(super) fn announcement(word: &str) -> Result<Option<Announcement>, HeredocEr
     Ok(Some(Announcement { name: name.clone(), expand: quotes(name) == quotes(raw), chomp }))
 }
 
-/// The here-documents that the words of a line announce, in order. A line whose quoting is broken announces none.
-pub(super) fn announcements(line: &str) -> Result<Vec<Announcement>, HeredocError> {
-    if !line.contains("<<") {
-        return Ok(Vec::new());
+/// The here-documents that the words of a line announce, in order, and the bytes of the line that do. A line whose quoting is broken
+/// announces none.
+pub(super) fn announcements(line: &str) -> Result<Vec<(Announcement, Range<usize>)>, (HeredocError, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut after = 0;
+    for word in split_raw(line).unwrap_or_default() {
+        // Raw words are pieces of the line.
+        let start = line[after..].find(&word).map_or(after, |at| after + at);
+        after = line.len().min(start + word.len());
+        match announcement(&word) {
+            Ok(announced) => found.extend(announced.map(|announced| (announced, start..after))),
+            Err(error) => return Err((error, start..after)),
+        }
     }
-    let words = split_raw(line).unwrap_or_default();
-    words.iter().filter_map(|word| announcement(word).transpose()).collect()
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -106,7 +116,7 @@ mod tests {
             ("COPY <<'one two' /x", &["one two"]),
         ];
         for (line, names) in cases {
-            let found: Vec<String> = announcements(line).unwrap().into_iter().map(|found| found.name).collect();
+            let found: Vec<String> = announcements(line).unwrap().into_iter().map(|(found, _)| found.name).collect();
             assert_eq!(found, *names, "{line}");
         }
     }

@@ -1,12 +1,13 @@
 //! From an instruction's parts to its meaning: who reads which instruction.
 
+use super::SyntaxErrorKind;
 use super::ast::{InstructionKind, Statement};
+use super::error::Faults;
 use super::request::Request;
-use super::{SyntaxError, SyntaxErrorKind};
 use super::{copy, healthcheck, onbuild, run, settings};
 
-/// What a name other than FROM stands for.
-pub(super) fn parse_kind(request: &Request<'_>, statement: &Statement) -> Result<InstructionKind, SyntaxError> {
+/// What a name other than FROM stands for; nothing if it cannot be read for its faults.
+pub(super) fn parse_kind(request: &Request<'_>, statement: &Statement, faults: &mut Faults) -> Option<InstructionKind> {
     let parse = match request.name {
         "ADD" => copy::parse_add,
         "ARG" => settings::parse_arg,
@@ -18,16 +19,19 @@ pub(super) fn parse_kind(request: &Request<'_>, statement: &Statement) -> Result
         "HEALTHCHECK" => healthcheck::parse_healthcheck,
         "LABEL" => settings::parse_label,
         "MAINTAINER" => settings::parse_maintainer,
-        "ONBUILD" => return onbuild::parse_onbuild(request, statement),
+        "ONBUILD" => return onbuild::parse_onbuild(request, statement, faults),
         "RUN" => run::parse_run,
         "SHELL" => settings::parse_shell,
         "STOPSIGNAL" => settings::parse_stopsignal,
         "USER" => settings::parse_user,
         "VOLUME" => settings::parse_volume,
         "WORKDIR" => settings::parse_workdir,
-        name => return Err(request.error(SyntaxErrorKind::UnknownInstruction { name: name.to_owned(), suggestion: None })),
+        name => {
+            faults.add(SyntaxErrorKind::UnknownInstruction { name: name.to_owned(), suggestion: None }, request.span);
+            return None;
+        }
     };
-    parse(request)
+    parse(request, faults)
 }
 
 #[cfg(test)]

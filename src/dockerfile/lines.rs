@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::ast::Comment;
 use super::directives::Directives;
+use super::error::Faults;
 use super::heredoc::{Announcement, Heredoc};
-use super::{Span, SyntaxError, SyntaxErrorKind};
+use super::{Span, SyntaxErrorKind};
 
 /// BuildKit's limit for a physical line, in bytes without the line feed.
 const MAX_LINE: usize = 65_535;
@@ -64,7 +65,7 @@ pub(super) struct Lines<'a> {
     may_be_directive: bool,
     pub directives: Directives,
     comments: Vec<Comment>,
-    pub errors: Vec<SyntaxError>,
+    pub faults: Faults,
 }
 
 impl<'a> Lines<'a> {
@@ -78,7 +79,7 @@ impl<'a> Lines<'a> {
             may_be_directive: true,
             directives: Directives::default(),
             comments: Vec::new(),
-            errors: Vec::new(),
+            faults: Faults::default(),
         }
     }
 
@@ -123,14 +124,14 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The body that follows. The file's end without a terminator is an error at `instruction`.
-    pub fn heredoc(&mut self, announced: Announcement, instruction: Span) -> Option<Heredoc> {
+    /// The body that follows. The file's end without a terminator is a fault of the announcement.
+    pub fn heredoc(&mut self, announced: Announcement, announced_at: Span) -> Option<Heredoc> {
         let Announcement { name, expand, chomp } = announced;
         let start = self.position;
         loop {
             let end = self.position;
             let Some(line) = self.physical() else {
-                self.errors.push(SyntaxError::new(SyntaxErrorKind::UnterminatedHeredoc { name }, instruction));
+                self.faults.add(SyntaxErrorKind::UnterminatedHeredoc { name }, announced_at);
                 return None;
             };
             let text = if chomp { line.text.trim_start_matches('\t') } else { line.text };
@@ -160,7 +161,7 @@ impl<'a> Lines<'a> {
         let length = rest.find('\n').unwrap_or(rest.len());
         let span = Span::new(self.position, self.position + length);
         if length > MAX_LINE {
-            self.errors.push(SyntaxError::new(SyntaxErrorKind::LineTooLong { limit: MAX_LINE }, span));
+            self.faults.add(SyntaxErrorKind::LineTooLong { limit: MAX_LINE }, span);
         }
         self.position = (span.end + 1).min(self.text.len());
         self.number += 1;
@@ -169,10 +170,10 @@ impl<'a> Lines<'a> {
 
     fn comment(&mut self, text: &str, start: usize) {
         if self.may_be_directive {
-            match self.directives.read(text, start) {
-                Ok(true) => return,
-                Ok(false) => self.may_be_directive = false,
-                Err(error) => self.errors.push(error),
+            match self.faults.keep(self.directives.read(text, start)) {
+                Some(true) => return,
+                Some(false) => self.may_be_directive = false,
+                None => {}
             }
         }
         let comment = text[1..].trim();
@@ -186,7 +187,7 @@ impl<'a> Lines<'a> {
     fn require_utf8(&mut self, line: Span) {
         let first = self.not_utf8.partition_point(|bad| bad.end <= line.start);
         if let Some(bad) = self.not_utf8.get(first).filter(|bad| bad.start < line.end) {
-            self.errors.push(SyntaxError::new(SyntaxErrorKind::NotUtf8, *bad));
+            self.faults.add(SyntaxErrorKind::NotUtf8, *bad);
         }
     }
 }
@@ -246,7 +247,7 @@ mod tests {
         for file in ["# escape=`\n# escape=`\n", "# syntax=a\n# SYNTAX=b", "# escape=x"] {
             let mut lines = Lines::new(file, Vec::new());
             assert!(lines.next_line().is_none());
-            assert_eq!(lines.errors.len(), 1, "{file:?}");
+            assert_eq!(lines.faults.into_sorted().len(), 1, "{file:?}");
         }
     }
 
@@ -256,7 +257,7 @@ mod tests {
             let file = "a".repeat(length) + "\nb";
             let mut lines = Lines::new(&file, Vec::new());
             while lines.next_line().is_some() {}
-            lines.errors.len()
+            lines.faults.into_sorted().len()
         };
         assert_eq!((errors(65_535), errors(65_536)), (0, 1));
     }

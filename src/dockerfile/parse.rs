@@ -1,8 +1,7 @@
 //! From text to stages.
 
 use super::ast::{Dockerfile, Instruction, InstructionKind, MetaArg, Stage};
-use super::lines::Lines;
-use super::reader::{Fault, Item, Reader, decode};
+use super::reader::{Item, Reader, decode};
 use super::{Span, SyntaxError, SyntaxErrorKind};
 
 /// Reads a Dockerfile. All faults that can be told apart are reported, in the order of the file.
@@ -14,72 +13,69 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Vec<SyntaxError>> {
     let (mut any, mut from_seen, mut stray_seen) = (false, false, false);
     while let Some(item) = reader.next_item() {
         any = true;
-        match item {
-            Ok(Item::From(stage)) => {
+        let instruction = match item {
+            Item::From(stage) => {
                 from_seen = true;
                 stages.push(*stage);
+                continue;
             }
-            Ok(Item::Instruction(instruction)) => match (stages.last_mut(), *instruction) {
-                (Some(stage), instruction) => {
-                    stage.span.end = instruction.statement.span.end;
-                    stage.instructions.push(instruction);
-                }
-                // The stage's FROM is at fault, and reported.
-                (None, _) if from_seen => {}
-                (None, Instruction { kind: InstructionKind::Arg(args), statement }) => meta_args.push(MetaArg { args, statement }),
-                (None, Instruction { kind, statement }) => {
-                    if !stray_seen {
-                        let kind = SyntaxErrorKind::InstructionBeforeFrom { instruction: kind.name() };
-                        reader.lines.errors.push(SyntaxError::new(kind, statement.keyword.span));
-                    }
-                    stray_seen = true;
-                }
-            },
-            Err(Fault { error, in_from }) => {
+            Item::Unreadable { in_from } => {
                 from_seen |= in_from;
-                reader.lines.errors.push(error);
+                continue;
+            }
+            Item::Instruction(instruction) => *instruction,
+        };
+        match (stages.last_mut(), instruction) {
+            (Some(stage), instruction) => {
+                stage.span.end = instruction.statement.span.end;
+                stage.instructions.push(instruction);
+            }
+            // The stage's FROM is at fault, and reported.
+            (None, _) if from_seen => {}
+            (None, Instruction { kind: InstructionKind::Arg(args), statement }) => meta_args.push(MetaArg { args, statement }),
+            (None, Instruction { kind, statement }) => {
+                if !stray_seen {
+                    let kind = SyntaxErrorKind::InstructionBeforeFrom { instruction: kind.name() };
+                    reader.faults().add(kind, statement.keyword.span);
+                }
+                stray_seen = true;
             }
         }
     }
-    let Lines { mut errors, directives, .. } = reader.lines;
-    if errors.is_empty() && stages.is_empty() {
+    let (directives, mut faults) = reader.finish();
+    if faults.is_empty() && stages.is_empty() {
         let kind = match (text.is_empty(), any) {
             (true, _) => SyntaxErrorKind::EmptyFile,
             (false, false) => SyntaxErrorKind::NoInstructions,
             (false, true) => SyntaxErrorKind::NoStages,
         };
-        errors.push(SyntaxError::new(kind, Span::new(text.len(), text.len())));
+        faults.add(kind, Span::new(text.len(), text.len()));
     }
-    if errors.is_empty() {
-        return Ok(Dockerfile { directives, meta_args, stages });
-    }
-    errors.sort_by_key(|error| error.span);
-    Err(errors)
+    if faults.is_empty() { Ok(Dockerfile { directives, meta_args, stages }) } else { Err(faults.into_sorted()) }
 }
 
 /// Reads the text of an ONBUILD trigger, of a Dockerfile or of a base image. Spans are of `text`.
 pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<SyntaxError>> {
     let (text, not_utf8) = decode(text.as_bytes())?;
     let mut reader = Reader::new(&text, not_utf8);
-    let single = || SyntaxError::new(SyntaxErrorKind::TriggerNotSingle, Span::new(0, text.len()));
-    let found = match reader.next_item() {
-        Some(Ok(Item::Instruction(instruction))) => Ok(*instruction),
-        Some(Ok(Item::From(stage))) => {
-            let kind = SyntaxErrorKind::OnbuildTrigger { instruction: "FROM".into() };
-            Err(SyntaxError::new(kind, stage.statement.keyword.span))
+    let first = reader.next_item();
+    let single = first.is_some() && reader.next_item().is_none();
+    let mut instruction = None;
+    match first {
+        Some(Item::Instruction(found)) => instruction = Some(*found),
+        Some(Item::From(stage)) => {
+            reader.faults().add(SyntaxErrorKind::OnbuildTrigger { instruction: "FROM".into() }, stage.statement.keyword.span);
         }
-        Some(Err(fault)) => Err(fault.error),
-        None => Err(single()),
-    };
-    let found = found.and_then(|instruction| if reader.next_item().is_some() { Err(single()) } else { Ok(instruction) });
-    let mut errors = reader.lines.errors;
-    match found {
-        Ok(instruction) if errors.is_empty() => return Ok(instruction),
-        Ok(_) => {}
-        Err(error) => errors.push(error),
+        Some(Item::Unreadable { .. }) | None => {}
     }
-    errors.sort_by_key(|error| error.span);
-    Err(errors)
+    let (_, mut faults) = reader.finish();
+    if !single {
+        faults.add(SyntaxErrorKind::TriggerNotSingle, Span::new(0, text.len()));
+    }
+    match instruction {
+        Some(instruction) if faults.is_empty() => Ok(instruction),
+        _ => Err(faults.into_sorted()),
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +216,8 @@ mod tests {
         let onbuilds = "FROM a\n".to_owned() + &"ONBUILD \\\n".repeat(100_000);
         assert_eq!(messages(onbuilds).len(), 1);
         let heredocs = "FROM a\nRUN".to_owned() + &" <<E\\\n".repeat(50_000) + "\n";
-        assert_eq!(messages(heredocs).len(), 50_000);
+        assert_eq!(messages(heredocs).len(), 100);
+        let faulty = "FROM a\n".to_owned() + &"RNU --x a\n".repeat(100_000);
+        assert_eq!(messages(faulty).len(), 100);
     }
 }

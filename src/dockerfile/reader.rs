@@ -1,9 +1,11 @@
 //! One instruction after the other: lines, bodies of here-documents and what they say.
 
 use std::borrow::Cow;
+use std::mem::take;
 
 use super::arguments::Fragment;
-use super::ast::{Heredoc, Instruction, Stage, Statement};
+use super::ast::{Directives, Heredoc, Instruction, Stage, Statement};
+use super::error::Faults;
 use super::heredoc::announcements;
 use super::instruction::parse_kind;
 use super::lines::{Lines, LogicalLine};
@@ -17,16 +19,14 @@ pub(super) const MAX_FILE: usize = 16 << 20;
 pub(super) enum Item {
     From(Box<Stage>),
     Instruction(Box<Instruction>),
-}
-
-pub(super) struct Fault {
-    pub error: SyntaxError,
-    /// Whether the instruction is a FROM.
-    pub in_from: bool,
+    /// An instruction that cannot be read, as the faults tell.
+    Unreadable {
+        in_from: bool,
+    },
 }
 
 pub(super) struct Reader<'a> {
-    pub lines: Lines<'a>,
+    lines: Lines<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -34,13 +34,24 @@ impl<'a> Reader<'a> {
         Self { lines: Lines::new(text, not_utf8) }
     }
 
-    pub fn next_item(&mut self) -> Option<Result<Item, Fault>> {
-        let line = self.lines.next_line()?;
-        let heredocs = match self.heredocs(&line) {
-            Ok(heredocs) => heredocs,
-            Err(error) => return Some(Err(Fault { error, in_from: false })),
-        };
+    /// The directives, once an instruction was read or there is none; and what was wrong so far.
+    pub fn finish(self) -> (Directives, Faults) {
+        (self.lines.directives, self.lines.faults)
+    }
+
+    pub fn faults(&mut self) -> &mut Faults {
+        &mut self.lines.faults
+    }
+
+    /// The next instruction. There is none either where so much is wrong that the rest is not looked at.
+    pub fn next_item(&mut self) -> Option<Item> {
+        if self.lines.faults.are_too_many() {
+            return None;
+        }
+        let mut line = self.lines.next_line()?;
+        let (comments, empty_continuations) = (take(&mut line.comments), take(&mut line.empty_continuations));
         let parts = Parts::of(Fragment::whole(&line));
+        let heredocs = self.heredocs(&line, &parts);
         let keyword = parts.keyword.word();
         let span = Span::new(keyword.span.start, self.lines.end().max(keyword.span.end));
         let statement = Statement {
@@ -48,28 +59,29 @@ impl<'a> Reader<'a> {
             text: line.text.trim().to_owned(),
             span,
             lines: (line.first_line, self.lines.number()),
-            comments: line.comments.clone(),
-            empty_continuations: line.empty_continuations.clone(),
+            comments,
+            empty_continuations,
         };
-        let in_from = parts.name().is_ok_and(|name| name == "FROM");
-        let item = Request::new(parts, &heredocs, self.lines.directives.escape_char()).and_then(|request| {
+        let in_from = parts.name == Some("FROM");
+        let faults = &mut self.lines.faults;
+        let item = faults.keep(Request::new(parts, &heredocs, self.lines.directives.escape_char())).and_then(|request| {
             if in_from {
-                parse_from(&request, statement).map(|stage| Item::From(Box::new(stage)))
+                parse_from(&request, statement, faults).map(|stage| Item::From(Box::new(stage)))
             } else {
-                parse_kind(&request, &statement).map(|kind| Item::Instruction(Box::new(Instruction { kind, statement })))
+                parse_kind(&request, &statement, faults).map(|kind| Item::Instruction(Box::new(Instruction { kind, statement })))
             }
         });
-        Some(item.map_err(|error| Fault { error, in_from }))
+        Some(item.unwrap_or(Item::Unreadable { in_from }))
     }
 
     /// The bodies that follow the line. They are read even if the instruction turns out to be wrong.
-    fn heredocs(&mut self, line: &LogicalLine) -> Result<Vec<Heredoc>, SyntaxError> {
-        let whole = Fragment::whole(line);
-        if !line.text.contains("<<") || !Parts::of(whole).may_have_heredocs() {
-            return Ok(Vec::new());
+    fn heredocs(&mut self, line: &LogicalLine, parts: &Parts<'_>) -> Vec<Heredoc> {
+        if !line.text.contains("<<") || !parts.may_have_heredocs() {
+            return Vec::new();
         }
-        let announced = announcements(&line.text).map_err(|error| whole.error(error.into()))?;
-        Ok(announced.into_iter().filter_map(|announced| self.lines.heredoc(announced, whole.span())).collect())
+        let announced = announcements(&line.text).map_err(|(error, range)| SyntaxError::new(error.into(), line.span(range)));
+        let announced = self.lines.faults.keep(announced).unwrap_or_default();
+        announced.into_iter().filter_map(|(announced, range)| self.lines.heredoc(announced, line.span(range))).collect()
     }
 }
 

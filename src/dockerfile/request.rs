@@ -30,6 +30,8 @@ pub(super) const NAMES: [&str; 18] = [
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     pub keyword: Fragment<'a>,
+    /// The instruction's name in capitals, if there is such an instruction.
+    pub name: Option<&'static str>,
     pub flags: Vec<Word>,
     pub arguments: Fragment<'a>,
 }
@@ -39,27 +41,24 @@ impl<'a> Parts<'a> {
         let (keyword, rest) = line.trim().split_first();
         let rest = rest.unwrap_or_else(|| keyword.slice(keyword.text().len()..keyword.text().len()));
         let (flags, arguments) = take_flags(rest);
-        Self { keyword, flags, arguments }
+        let name = NAMES.into_iter().find(|name| name.eq_ignore_ascii_case(keyword.text()));
+        Self { keyword, name, flags, arguments }
     }
 
-    /// The instruction's name in capitals.
-    pub fn name(&self) -> Result<&'static str, SyntaxError> {
+    fn unknown(&self) -> SyntaxError {
         let written = self.keyword.text();
-        if let Some(name) = NAMES.iter().find(|name| name.eq_ignore_ascii_case(written)) {
-            return Ok(name);
-        }
         let suggestion = nearest(&written.to_uppercase(), NAMES)
             .map(|name| if written.chars().any(char::is_lowercase) { name.to_ascii_lowercase() } else { name.to_owned() });
-        Err(self.keyword.error(SyntaxErrorKind::UnknownInstruction { name: written.to_owned(), suggestion }))
+        self.keyword.error(SyntaxErrorKind::UnknownInstruction { name: written.to_owned(), suggestion })
     }
 
     /// Whether here-documents may belong to this instruction: only to these three, and not in JSON form.
     pub fn may_have_heredocs(&self) -> bool {
-        match self.name() {
-            Ok("ADD" | "COPY" | "RUN") => self.arguments.json().is_ok_and(|words| words.is_none()),
-            Ok("ONBUILD") => {
+        match self.name {
+            Some("ADD" | "COPY" | "RUN") => self.arguments.json().is_ok_and(|words| words.is_none()),
+            Some("ONBUILD") => {
                 let inner = Self::of(self.arguments);
-                inner.name().is_ok_and(|name| name != "ONBUILD") && inner.may_have_heredocs()
+                inner.name != Some("ONBUILD") && inner.may_have_heredocs()
             }
             _ => false,
         }
@@ -79,7 +78,7 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub fn new(parts: Parts<'a>, heredocs: &'a [Heredoc], escape: char) -> Result<Self, SyntaxError> {
-        let name = parts.name()?;
+        let name = parts.name.ok_or_else(|| parts.unknown())?;
         Ok(Self { name, flags: parts.flags, arguments: parts.arguments, heredocs, escape, span: parts.keyword.span() })
     }
 

@@ -1,6 +1,7 @@
 //! RUN, and the other instructions that take a command line.
 
 use super::ast::{CommandLine, InstructionKind, Network, RunCommand, Script, Security, Word};
+use super::error::Faults;
 use super::flags::{FlagKind, Flags};
 use super::heredoc::announcement;
 use super::mount;
@@ -10,31 +11,31 @@ use super::{SyntaxError, SyntaxErrorKind};
 const RUN_FLAGS: [(&str, FlagKind); 4] =
     [("device", FlagKind::List), ("mount", FlagKind::List), ("network", FlagKind::Text), ("security", FlagKind::Text)];
 
-pub(super) fn parse_run(request: &Request<'_>) -> Result<InstructionKind, SyntaxError> {
-    let command = request.command_line()?;
-    let flags = Flags::parse(&request.flags, &RUN_FLAGS)?;
+pub(super) fn parse_run(request: &Request<'_>, faults: &mut Faults) -> Option<InstructionKind> {
+    let flags = Flags::parse(&request.flags, &RUN_FLAGS, faults);
     let mounts = flags.list("mount");
-    mounts.iter().try_for_each(mount::check)?;
-    let network = flag(&flags, "network", |value| match value {
+    for mount in &mounts {
+        faults.keep(mount::check(mount));
+    }
+    let network = choice(&flags, "network", faults, |value| match value {
         "default" => Ok(Network::Default),
         "none" => Ok(Network::None),
         "host" => Ok(Network::Host),
         other => Err(SyntaxErrorKind::InvalidNetwork { value: other.to_owned() }),
-    })?;
-    let security = flag(&flags, "security", |value| match value {
+    });
+    let security = choice(&flags, "security", faults, |value| match value {
         "sandbox" => Ok(Security::Sandbox),
         "insecure" => Ok(Security::Insecure),
         other => Err(SyntaxErrorKind::InvalidSecurity { value: other.to_owned() }),
-    })?;
+    });
+    let command = faults.keep(request.command_line())?;
     let heredocs = request.heredocs.to_vec();
-    Ok(InstructionKind::Run(RunCommand { command, heredocs, mounts, network, security, devices: flags.list("device") }))
+    Some(InstructionKind::Run(RunCommand { command, heredocs, mounts, network, security, devices: flags.list("device") }))
 }
 
-fn flag<T: Default>(flags: &Flags, name: &str, read: impl Fn(&str) -> Result<T, SyntaxErrorKind>) -> Result<T, SyntaxError> {
-    match flags.first(name) {
-        None => Ok(T::default()),
-        Some(Word { text, span }) => read(text).map_err(|kind| SyntaxError::new(kind, *span)),
-    }
+fn choice<T: Default>(flags: &Flags, name: &str, faults: &mut Faults, read: impl Fn(&str) -> Result<T, SyntaxErrorKind>) -> T {
+    let Some(Word { text, span }) = flags.first(name) else { return T::default() };
+    faults.keep(read(text).map_err(|kind| SyntaxError::new(kind, *span))).unwrap_or_default()
 }
 
 impl RunCommand {

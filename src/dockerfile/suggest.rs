@@ -1,4 +1,6 @@
-//! Did-you-mean, with BuildKit's measure: the nearest option less than three edits away.
+//! Did-you-mean, with BuildKit's measure: the nearest option less than three edits away. Two letters that changed places are one edit.
+
+use strsim::osa_distance;
 
 const MAX_DISTANCE: usize = 3;
 
@@ -10,11 +12,11 @@ pub(super) fn nearest<'a>(value: &str, options: impl IntoIterator<Item = &'a str
         if option == value {
             return None;
         }
-        // The length alone rules out long values, so that the table below stays small.
+        // The length alone rules out long values, so that measuring takes no time to speak of.
         if value.chars().take(option.len() + MAX_DISTANCE).count() >= option.len() + MAX_DISTANCE {
             continue;
         }
-        let distance = edit_distance(value, option);
+        let distance = osa_distance(value, option);
         if distance < best_distance {
             best_distance = distance;
             best = Some(option);
@@ -23,33 +25,23 @@ pub(super) fn nearest<'a>(value: &str, options: impl IntoIterator<Item = &'a str
     best
 }
 
-/// Levenshtein's distance in characters.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above, left_char) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = above + 1;
-        for (column, right_char) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(left_char != *right_char);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_nearest_option_within_two_edits_is_suggested() {
-        let options = ["entrypoint", "run", "env"];
-        assert_eq!(nearest("fntrypoint", options), Some("entrypoint"));
-        assert_eq!(nearest("rum", options), Some("run"));
-        assert_eq!(nearest("badcmd", options), None);
-        assert_eq!(nearest("env", options), None);
+        let options = ["entrypoint", "env", "run"];
+        for (value, expected) in [
+            ("fntrypoint", Some("entrypoint")),
+            ("rum", Some("run")),
+            ("rnu", Some("run")),
+            ("etnrypiont", Some("entrypoint")),
+            ("badcmd", None),
+            ("env", None),
+        ] {
+            assert_eq!(nearest(value, options), expected, "{value}");
+        }
         assert_eq!(nearest(&"x".repeat(100_000), options), None);
     }
 }

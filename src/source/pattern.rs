@@ -177,7 +177,7 @@ fn tokens(pattern: &[u8], dialect: Dialect) -> Result<Vec<Token>, &'static str> 
                 let slash = rest.first() == Some(&b'/');
                 rest = &rest[usize::from(slash)..];
                 // moby matches a leading `**name` by suffix where nothing else is special: `**file` takes `myfile`, too.
-                let suffix_only = at_start && !slash && !rest.iter().any(|b| b"*?[\\".contains(b));
+                let suffix_only = at_start && !slash && !rest.iter().any(|b| b"*?[]\\".contains(b));
                 if rest.is_empty() || suffix_only { out.push(Token::Rest) } else { out.extend([Token::Maybe, Token::Through]) }
             }
             b'*' => out.push(Token::Star),
