@@ -50,6 +50,7 @@ impl<'a> Reader<'a> {
             lines: (line.first_line, self.lines.number()),
             comments: line.comments.clone(),
             empty_continuations: line.empty_continuations.clone(),
+            last_line: line.last_line,
         };
         let in_from = parts.name().is_ok_and(|name| name == "FROM");
         let item = Request::new(parts, &heredocs, self.lines.directives.escape_char()).and_then(|request| {
