@@ -7,7 +7,9 @@ use super::warning::Warnings;
 /// Who sets a SHELL means it. That the image has none is taken for granted where it is not known: hardly any has.
 pub(super) fn check(reading: &Reading, warnings: &mut Warnings) {
     for step in reading.stages.iter().flatten().filter(|step| !step.shell) {
-        if let InstructionKind::Cmd(CommandLine::Shell(line)) | InstructionKind::Entrypoint(CommandLine::Shell(line)) = &step.instruction.kind {
+        if let InstructionKind::Cmd(CommandLine::Shell(line)) | InstructionKind::Entrypoint(CommandLine::Shell(line)) =
+            &step.instruction.kind
+        {
             let keyword = &step.statement().keyword;
             let span = if line.text.is_empty() { keyword.span } else { line.span };
             let message = format!("JSON arguments recommended for {} to prevent unintended behavior related to OS signals", keyword.text);

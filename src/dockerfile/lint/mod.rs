@@ -216,7 +216,10 @@ mod tests {
     #[test]
     fn rules_are_found_by_name_whatever_the_case() {
         assert_eq!(Rule::by_name("jsonargsrecommended").map(|rule| rule.name), Some("JSONArgsRecommended"));
-        assert_eq!(Rule::by_name("UndefinedVar").map(Rule::url).as_deref(), Some("https://docs.docker.com/go/dockerfile/rule/undefined-var/"));
+        assert_eq!(
+            Rule::by_name("UndefinedVar").map(Rule::url).as_deref(),
+            Some("https://docs.docker.com/go/dockerfile/rule/undefined-var/")
+        );
         assert!(Rule::by_name("Undefined").is_none());
     }
 }

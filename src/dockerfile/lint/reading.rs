@@ -106,7 +106,10 @@ impl<'a> Reading<'a> {
         let mut scope = match base.and_then(|base| Some((base, ends.get(&base)?))) {
             Some((base, end)) => {
                 let kinds = self.file.stages[base].instructions.iter().map(|instruction| &instruction.kind);
-                triggers.extend(kinds.filter_map(|kind| if let InstructionKind::Onbuild(onbuild) = kind { Some(onbuild.trigger.clone()) } else { None }));
+                triggers
+                    .extend(kinds.filter_map(|kind| {
+                        if let InstructionKind::Onbuild(onbuild) = kind { Some(onbuild.trigger.clone()) } else { None }
+                    }));
                 end.continued()
             }
             None if base.is_none() && name == "scratch" => Scope::of_image(Some(&ImageConfig::scratch(&Platform::host()))),
@@ -165,7 +168,10 @@ impl StageReader<'_> {
         match kind {
             InstructionKind::Arg(args) => args.iter().filter_map(|arg| self.arg(arg)).collect(),
             InstructionKind::Env(pairs) => {
-                let pairs: Vec<_> = pairs.iter().filter_map(|pair| Some((self.word(Role::Key, &pair.key)?, self.word(Role::Other, &pair.value)?))).collect();
+                let pairs: Vec<_> = pairs
+                    .iter()
+                    .filter_map(|pair| Some((self.word(Role::Key, &pair.key)?, self.word(Role::Other, &pair.value)?)))
+                    .collect();
                 for (key, value) in &pairs {
                     let certain = key.expanded.certain && value.expanded.certain;
                     self.scope.set_env(&key.expanded.text, &value.expanded.text, certain);
@@ -242,7 +248,8 @@ impl StageReader<'_> {
     fn ports(&self, word: &Word) -> Vec<ReadWord> {
         let Some(whole) = self.word(Role::Port, word) else { return Vec::new() };
         let ports = self.expander.words(&word.text, &|name| self.scope.get(name).map(str::to_owned)).unwrap_or_default();
-        let port = |text: String| Expanded { text, matched: Vec::new(), unmatched: false, undefined: Vec::new(), certain: whole.expanded.certain };
+        let port =
+            |text: String| Expanded { text, matched: Vec::new(), unmatched: false, undefined: Vec::new(), certain: whole.expanded.certain };
         ports.into_iter().map(|text| ReadWord { role: Role::Port, span: word.span, expanded: port(text) }).collect()
     }
 }

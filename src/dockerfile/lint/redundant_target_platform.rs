@@ -20,8 +20,7 @@ mod tests {
 
     #[test]
     fn the_default_need_not_be_written() {
-        let message =
-            |word: &str| format!("Setting platform to predefined {word} in FROM is redundant as this is the default behavior");
+        let message = |word: &str| format!("Setting platform to predefined {word} in FROM is redundant as this is the default behavior");
         expect(
             "RedundantTargetPlatform",
             &bare(),

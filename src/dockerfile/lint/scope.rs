@@ -122,7 +122,8 @@ impl Scope {
         let found = how(&|name| self.get(name).map(str::to_owned))?;
         let unknown = |name: &String| !self.declared.contains(name) && !is_steering(name);
         let missing: Vec<&String> = found.unmatched.iter().filter(|name| unknown(name)).collect();
-        let certain = found.matched.iter().all(|name| self.find(name).is_some_and(|value| value.certain)) && (!self.open || missing.is_empty());
+        let certain =
+            found.matched.iter().all(|name| self.find(name).is_some_and(|value| value.certain)) && (!self.open || missing.is_empty());
         let undefined = |name: &&String| Undefined {
             name: (*name).clone(),
             span: place_of(word, name),

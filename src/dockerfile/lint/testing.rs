@@ -36,7 +36,8 @@ pub(super) fn warn_with(text: &str, given: &Given, build_arg: Option<&str>) -> V
         Some(Arc::new(config))
     };
     let args: BTreeMap<String, String> = given.args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let stages: BTreeSet<usize> = if given.stages.is_empty() { (0..file.stages.len()).collect() } else { given.stages.iter().copied().collect() };
+    let stages: BTreeSet<usize> =
+        if given.stages.is_empty() { (0..file.stages.len()).collect() } else { given.stages.iter().copied().collect() };
     let platforms = [("BUILDPLATFORM", "linux/amd64"), ("TARGETPLATFORM", "linux/amd64")];
     let surroundings = Surroundings {
         args: &args,

@@ -40,7 +40,10 @@ mod tests {
                 ("ARG foo=1\nFROM alpine\nARG foo\nCOPY $foo .\n", &[]),
                 ("FROM a\nENV foo=1 bar=$foo\n", &[(2, FOO)]),
                 ("FROM a\nARG foo=1 bar=$foo\n", &[]),
-                ("FROM a\nLABEL a=$foo\nUSER $foo\nWORKDIR /$foo\nVOLUME $foo\nSTOPSIGNAL ${foo:-9}\n", &[2, 3, 4, 5, 6].map(|line| (line, FOO))),
+                (
+                    "FROM a\nLABEL a=$foo\nUSER $foo\nWORKDIR /$foo\nVOLUME $foo\nSTOPSIGNAL ${foo:-9}\n",
+                    &[2, 3, 4, 5, 6].map(|line| (line, FOO)),
+                ),
                 ("FROM a\nRUN --mount=type=cache,target=/$foo true\n", &[(2, FOO)]),
                 ("FROM a\nCOPY --chown=$foo a /b\nADD --chmod=$foo a /b\n", &[(2, FOO), (3, FOO)]),
                 ("FROM a\nCOPY <<E /x\n  $foo\nE\nCOPY <<'E' /x\n$foo\nE\n", &[(3, FOO)]),
@@ -68,7 +71,11 @@ mod tests {
         expect(RULE, &Given { base: Some(vec!["foo=1"]), ..bare() }, &[(text, &[])]);
         expect(RULE, &Given { base: None, ..bare() }, &[(text, &[]), ("FROM scratch\nUSER $foo\n", &[(2, FOO)])]);
         let given = Given { args: vec![("a", "1")], ..bare() };
-        expect(RULE, &given, &[("FROM base\nARG a=$foo\nUSER $a\n", &[]), ("FROM base\nUSER $a\n", &[(2, "Usage of undefined variable '$a'")])]);
+        expect(
+            RULE,
+            &given,
+            &[("FROM base\nARG a=$foo\nUSER $a\n", &[]), ("FROM base\nUSER $a\n", &[(2, "Usage of undefined variable '$a'")])],
+        );
     }
 
     #[test]

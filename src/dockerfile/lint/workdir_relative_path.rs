@@ -30,7 +30,8 @@ mod tests {
         ];
         expect("WorkdirRelativePath", &bare(), cases);
         // What a variable of an unknown base image says decides nothing.
-        let unknown: &[(&str, &[(usize, &str)])] = &[("FROM base\nENV A=$B\nWORKDIR $A\n", &[]), ("FROM base\nWORKDIR app/\n", &[(2, app)])];
+        let unknown: &[(&str, &[(usize, &str)])] =
+            &[("FROM base\nENV A=$B\nWORKDIR $A\n", &[]), ("FROM base\nWORKDIR app/\n", &[(2, app)])];
         expect("WorkdirRelativePath", &Given::default(), unknown);
     }
 }
