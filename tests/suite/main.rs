@@ -12,6 +12,7 @@ mod confinement;
 mod copy;
 mod errors;
 mod house;
+mod lint;
 mod monorepo;
 mod options;
 mod output;

@@ -103,22 +103,22 @@ impl<'a> Reading<'a> {
         let name = self.froms[index].image.as_ref().map_or("", |image| image.text.as_str());
         let base = self.file.stage_before(name, index);
         let mut triggers: Vec<String> = Vec::new();
-        let mut scope = match base.and_then(|base| Some((base, ends.get(&base)?))) {
-            Some((base, end)) => {
-                let kinds = self.file.stages[base].instructions.iter().map(|instruction| &instruction.kind);
-                triggers
-                    .extend(kinds.filter_map(|kind| {
+        let mut scope =
+            match base.and_then(|base| Some((base, ends.get(&base)?))) {
+                Some((base, end)) => {
+                    let kinds = self.file.stages[base].instructions.iter().map(|instruction| &instruction.kind);
+                    triggers.extend(kinds.filter_map(|kind| {
                         if let InstructionKind::Onbuild(onbuild) = kind { Some(onbuild.trigger.clone()) } else { None }
                     }));
-                end.continued()
-            }
-            None if base.is_none() && name == "scratch" => Scope::of_image(Some(&ImageConfig::scratch(&Platform::host()))),
-            None => {
-                let image = (self.surroundings.base)(index);
-                triggers.extend(image.iter().flat_map(|image| image.config.on_build.iter().cloned()));
-                Scope::of_image(image.as_deref())
-            }
-        };
+                    end.continued()
+                }
+                None if base.is_none() && name == "scratch" => Scope::of_image(Some(&ImageConfig::scratch(&Platform::host()))),
+                None => {
+                    let image = (self.surroundings.base)(index);
+                    triggers.extend(image.iter().flat_map(|image| image.config.on_build.iter().cloned()));
+                    Scope::of_image(image.as_deref())
+                }
+            };
         let mut reader = StageReader { expander, global, args: self.surroundings.args, scope: &mut scope };
         // One that cannot be read fails the build, which says so.
         let triggers = triggers.iter().filter_map(|text| parse_trigger(text).ok());
