@@ -34,5 +34,5 @@ pub use finish::{Built, base_of, document};
 pub use layers::Layers;
 pub use lookup::{ImageRecord, Lookup, look_up};
 pub use push::{PushCounts, Pusher};
-pub use remote::RemoteSources;
+pub use remote::{RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};

@@ -58,12 +58,13 @@ impl<'a> RemoteSources<'a> {
         let text = |error: crate::registry::Error| error.to_string();
         // An image that is named by its own digest never changes.
         if let Some(digest) = &reference.digest
-            && let Some(known) = self.known(reference, digest)
+            && let Some(known) = known(self.store, reference, digest)
         {
             return Ok(known);
         }
         let resolved = self.client.resolve(reference, platform).map_err(text)?;
-        if let Some(known) = self.known(reference, &resolved.digest) {
+        remember(self.store, reference, platform, &resolved.digest);
+        if let Some(known) = known(self.store, reference, &resolved.digest) {
             return Ok(known);
         }
         let config = self.client.read_blob(reference, &resolved.manifest.config, MAX_CONFIG).map_err(text)?;
@@ -75,11 +76,6 @@ impl<'a> RemoteSources<'a> {
         let record = BaseRecord { manifest: resolved.manifest, config };
         self.store.put_record(RecordKind::Base, &resolved.digest, &record).map_err(|error| error.to_string())?;
         Ok(Arc::new(BaseImage { reference: reference.clone(), digest: resolved.digest, manifest: record.manifest, config: record.config }))
-    }
-
-    fn known(&self, reference: &Reference, digest: &Digest) -> Option<Arc<BaseImage>> {
-        let record: BaseRecord = self.store.record(RecordKind::Base, digest)?;
-        Some(Arc::new(BaseImage { reference: reference.clone(), digest: *digest, manifest: record.manifest, config: record.config }))
     }
 
     /// What lies at `url` now. With the checksum of what was fetched before, nobody is asked.
@@ -127,6 +123,29 @@ impl Remote for RemoteSources<'_> {
             None => Ok(found),
         }
     }
+}
+
+/// The base image that a name led to when it was last asked for on this machine. Nobody is asked.
+pub fn last_seen(store: &Store, reference: &Reference, platform: &Platform) -> Option<Arc<BaseImage>> {
+    let digest = store.record(RecordKind::Name, &name_key(reference, platform)).or(reference.digest)?;
+    known(store, reference, &digest)
+}
+
+/// A record that cannot be written costs only that `brik check` knows less.
+fn remember(store: &Store, reference: &Reference, platform: &Platform, digest: &Digest) {
+    let key = name_key(reference, platform);
+    if store.record::<Digest>(RecordKind::Name, &key).as_ref() != Some(digest) {
+        let _ = store.put_record(RecordKind::Name, &key, digest);
+    }
+}
+
+fn name_key(reference: &Reference, platform: &Platform) -> Digest {
+    Digest::of(format!("{reference} {platform}").as_bytes())
+}
+
+fn known(store: &Store, reference: &Reference, digest: &Digest) -> Option<Arc<BaseImage>> {
+    let record: BaseRecord = store.record(RecordKind::Base, digest)?;
+    Some(Arc::new(BaseImage { reference: reference.clone(), digest: *digest, manifest: record.manifest, config: record.config }))
 }
 
 fn download(record: &DownloadRecord) -> Download {

@@ -157,6 +157,9 @@ pub struct CheckArgs {
     pub services: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Say what a build check is about; without a name, list them
+    #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["services", "format"])]
+    pub explain: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

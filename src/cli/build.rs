@@ -8,15 +8,16 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
+use super::lint::{Bases, Reach, lint_all, one_line};
 use super::request::Request;
 use super::secrets::Given;
 use super::session::Session;
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::sandbox::{self, CancelFlag, Rung};
 use crate::build::{Layers, Pusher, RemoteSources, Supplies, look_up};
-use crate::config::{Finding, Findings};
-use crate::oci::{Digest, Platform};
-use crate::plan::{self, Options, Target};
+use crate::config::{Finding, Findings, Severity};
+use crate::oci::{Digest, Platform, Reference};
+use crate::plan::{self, Options, Plan, Remote, Target};
 use crate::registry::{Client, ClientOptions, Credentials, RegistryOptions};
 use crate::report::{Event, Mode, Redactor, Reporter, Terminal};
 use crate::source::{GitFacts, StatCache};
@@ -67,7 +68,12 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         stat_cache: stat_cache.clone(),
         remote: &remote,
     };
-    let plan = plan::plan(&targets, &options).map_err(|error| plan_failure(&workspace, &targets, &error, &redactor))?;
+    let planned = plan::plan(&targets, &options);
+    let lints = lint(&workspace, &remote, planned.as_ref().ok());
+    let plan = planned.map_err(|error| plan_failure(&workspace, &targets, &error, &lints, &redactor))?;
+    if Findings(lints.clone()).has_errors() {
+        return Err(Failure::findings(Code::Findings, &lints, Some(&redactor)));
+    }
     // A stat cache that cannot be written costs only time.
     let _ = stat_cache.save();
     let single_uid = || inside.map_or_else(|| sandbox::probe().is_ok_and(|rung| rung == Rung::SingleUid), |rung| rung == Rung::SingleUid);
@@ -85,6 +91,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     for finding in findings.iter().chain(&request.config.warnings) {
         reporter.warning(finding.one_line());
     }
+    lints.iter().for_each(|finding| reporter.warning(one_line(finding)));
     client.credentials().take_warnings().into_iter().for_each(|warning| reporter.warning(warning.to_string()));
     let rung = inside.unwrap_or(Rung::Root);
     if !lookup.run.is_empty() {
@@ -163,13 +170,25 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
     workspace.services.iter().map(target).collect()
 }
 
-fn plan_failure(workspace: &Workspace, targets: &[Target], error: &plan::Error, redactor: &Redactor) -> Failure {
+/// BuildKit's build checks of the stages that are built.
+fn lint(workspace: &Workspace, remote: &RemoteSources, plan: Option<&Plan>) -> Vec<Finding> {
+    let image = |reference: &Reference, platform: &Platform| remote.base(reference, platform).ok().map(|base| base.config.clone());
+    let service = |name: &str, platform: &Platform| {
+        let image = plan?.images.iter().find(|image| image.service == name && image.platform == *platform)?;
+        Some(image.config.clone())
+    };
+    lint_all(workspace, Reach::Needed, &Bases { image: &image, service: &service })
+}
+
+/// What is wrong, after the warnings that may say why.
+fn plan_failure(workspace: &Workspace, targets: &[Target], error: &plan::Error, lints: &[Finding], redactor: &Redactor) -> Failure {
     let dockerfile = targets.iter().map(|target| &target.dockerfile).find(|dockerfile| dockerfile.path == error.dockerfile);
     let finding = match dockerfile {
         Some(dockerfile) => plan_finding(workspace.config, dockerfile, error),
         None => Finding::error("brik::plan::invalid", error.to_string()),
     };
-    Failure::findings(Code::Failed, &[finding], Some(redactor))
+    let lints = lints.iter().filter(|lint| lint.severity == Severity::Warning).cloned();
+    Failure::findings(Code::Failed, &lints.chain([finding]).collect::<Vec<_>>(), Some(redactor))
 }
 
 fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {

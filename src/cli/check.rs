@@ -1,19 +1,24 @@
 //! `brik check`: everything that can be known to be wrong without building and without the network.
 
+use std::cell::LazyCell;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::args::{CheckArgs, Format, Global};
-use super::environment;
 use super::failure::{Code, Failure, render};
+use super::lint::{Bases, Reach, lint_all};
 use super::print;
 use super::workspace::{Loaded, Workspace, source_of, within};
+use super::{environment, explain};
+use crate::build::last_seen;
 use crate::config::{Finding, Findings, LoadOptions, Severity, load};
 use crate::dockerfile::InstructionKind;
 use crate::dockerfile::ast::Transfer;
+use crate::oci::{Platform, Reference};
 use crate::plan::Edge;
 use crate::source::{GitFacts, IgnoreFile};
+use crate::store::Store;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -24,6 +29,9 @@ struct Report<'a> {
 }
 
 pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
+    if let Some(rule) = &args.explain {
+        return explain::run(rule);
+    }
     let env = environment();
     let options = LoadOptions {
         cwd: global.cwd()?,
@@ -52,6 +60,10 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     for service in &workspace.services {
         findings.extend(missing_sources(&workspace, service));
     }
+    // What earlier builds have seen of base images; a project that was never built has no store, and gets none here.
+    let store = LazyCell::new(|| global.store_path(&env).ok().filter(|path| path.is_dir()).and_then(|path| Store::open(&path).ok()));
+    let image = |reference: &Reference, platform: &Platform| Some(last_seen(store.as_ref()?, reference, platform)?.config.clone());
+    findings.extend(lint_all(&workspace, Reach::Everything, &Bases { image: &image, service: &|_, _| None }));
     tell(args.format, workspace.services.len(), &workspace.edges, &findings)?;
     let found = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if found { ExitCode::from(Code::Findings as u8) } else { ExitCode::SUCCESS })
@@ -62,10 +74,9 @@ fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
     let dockerfile = &loaded.dockerfile;
     let source = source_of(workspace.config, dockerfile);
     let context = &loaded.service.context;
-    let ignore = match IgnoreFile::load(Some(&dockerfile.path), context) {
-        Ok(ignore) => ignore,
-        Err(error) => return vec![Finding::error("brik::dockerignore::invalid", error.to_string())],
-    };
+    if let Err(error) = IgnoreFile::load(Some(&dockerfile.path), context) {
+        return vec![Finding::error("brik::dockerignore::invalid", error.to_string())];
+    }
     let needed = loaded.surveys.iter().flat_map(|(_, survey)| &survey.needed).collect::<std::collections::BTreeSet<_>>();
     let mut findings = Vec::new();
     for stage in needed {
@@ -82,13 +93,11 @@ fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
                 }
                 let path = crate::plan::normalize("/", text);
                 let path = path.trim_start_matches('/');
-                let location = || within(&source, word.span.range());
                 if std::fs::symlink_metadata(context.join(path)).is_err() {
                     let finding = Finding::error("brik::copy::missing", format!("{text:?} is not in the context {}", context.display()));
-                    findings.push(finding.help("paths of COPY and ADD are relative to the service's context").at(location()));
-                } else if ignore.excludes(path.as_bytes()) {
-                    let finding = Finding::warning("brik::copy::ignored", format!("{text:?} is excluded by the ignore file"));
-                    findings.push(finding.help("take the pattern out of .dockerignore, or add `!` and the path to it").at(location()));
+                    findings.push(
+                        finding.help("paths of COPY and ADD are relative to the service's context").at(within(&source, word.span.range())),
+                    );
                 }
             }
         }

@@ -59,6 +59,8 @@ pub struct Statement {
     pub comments: Vec<Comment>,
     /// Empty lines after a line that is continued; BuildKit warns about them.
     pub empty_continuations: Vec<Span>,
+    /// The last of the joined lines, before the bodies of here-documents.
+    pub last_line: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

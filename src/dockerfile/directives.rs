@@ -43,9 +43,18 @@ impl Directives {
     }
 }
 
+/// The value, if a comment (without its `#`) reads like a check directive: above an instruction it speaks about that one.
+pub(super) fn check_of_comment(text: &str) -> Option<&str> {
+    pair(text).filter(|(key, _)| key.eq_ignore_ascii_case("check")).map(|(_, value)| value)
+}
+
 /// `# key = value`, where the key starts with a letter and goes on with letters and digits.
 fn key_value(comment: &str) -> Option<(&str, &str)> {
-    let (key, value) = comment.strip_prefix('#')?.split_once('=')?;
+    pair(comment.strip_prefix('#')?)
+}
+
+fn pair(text: &str) -> Option<(&str, &str)> {
+    let (key, value) = text.split_once('=')?;
     let key = key.trim_start().trim_end_matches(SPACE);
     let mut bytes = key.bytes();
     let valid = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic()) && bytes.all(|byte| byte.is_ascii_alphanumeric());

@@ -19,6 +19,8 @@ pub(super) struct LogicalLine {
     pieces: Vec<(usize, usize)>,
     pub first_line: usize,
     pub empty_continuations: Vec<Span>,
+    /// The last physical line, empty or a comment as it may be.
+    pub last_line: Span,
     /// The comments above.
     pub comments: Vec<Comment>,
 }
@@ -102,12 +104,14 @@ impl<'a> Lines<'a> {
                 pieces: Vec::new(),
                 first_line: self.number,
                 empty_continuations: Vec::new(),
+                last_line: line.span,
                 comments: std::mem::take(&mut self.comments),
             };
             let mut continued = continuation(text, self.directives.escape_char());
             logical.push(continued.unwrap_or(text), start);
             while continued.is_some() {
                 let Some(line) = self.physical() else { break };
+                logical.last_line = line.span;
                 let (trimmed, _) = line.trimmed();
                 if trimmed.starts_with('#') {
                     continue;

@@ -9,6 +9,7 @@
 //! | `request`, `arguments`, `flags`, `json` | the parts of an instruction |
 //! | `instruction`, `stage`, `copy`, `run`, `mount`, `healthcheck`, `onbuild`, `settings` | the instructions |
 //! | `word`, `lexer`, `pattern` | expansion of variables |
+//! | `lint` | BuildKit's build checks |
 //! | `duration`, `port`, `size`, `csv`, `suggest` | the small notations |
 //! | `error` | what can be wrong |
 
@@ -26,6 +27,7 @@ mod instruction;
 mod json;
 mod lexer;
 mod lines;
+pub mod lint;
 mod mount;
 mod onbuild;
 mod parse;

@@ -61,6 +61,7 @@ impl<'a> Reader<'a> {
             lines: (line.first_line, self.lines.number()),
             comments,
             empty_continuations,
+            last_line: line.last_line,
         };
         let in_from = parts.name == Some("FROM");
         let faults = &mut self.lines.faults;

@@ -73,6 +73,11 @@ impl IgnoreFile {
         !path.is_empty() && self.patterns.matches(path)
     }
 
+    /// Whether nothing that a source of COPY names can be in the context: see [`PatternList::leaves_nothing_of`].
+    pub fn leaves_nothing_of(&self, source: &str) -> bool {
+        self.patterns.leaves_nothing_of(&clean(source.as_bytes()))
+    }
+
     pub(super) fn judge(&self, path: &[u8], parent: &Verdict) -> Verdict {
         self.patterns.judge(path, parent)
     }

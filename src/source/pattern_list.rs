@@ -12,6 +12,8 @@ pub struct PatternList {
 #[derive(Debug, Clone)]
 struct Rule {
     pattern: Pattern,
+    /// As written, clean and without the `!`.
+    text: Vec<u8>,
     exception: bool,
 }
 
@@ -42,7 +44,7 @@ impl PatternList {
         if body.is_empty() {
             return Err(PatternError { pattern: "!".to_owned(), reason: "nothing follows the `!`" });
         }
-        self.rules.push(Rule { pattern: Pattern::moby(body)?, exception });
+        self.rules.push(Rule { pattern: Pattern::moby(body)?, text: body.to_owned(), exception });
         self.has_exceptions |= exception;
         Ok(())
     }
@@ -55,6 +57,25 @@ impl PatternList {
     pub fn matches(&self, path: &[u8]) -> bool {
         let ends = path.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at).chain([path.len()]);
         ends.fold(Verdict::default(), |parent, end| self.judge(&path[..end], &parent)).matched
+    }
+
+    /// Whether nothing at or below `path` can be left, as far as the patterns alone tell: the judgement of BuildKit's check
+    /// CopyIgnoredFile. `path` is clean, or `.` or `/` for the root, and may hold wildcards, which stand for themselves.
+    pub fn leaves_nothing_of(&self, path: &[u8]) -> bool {
+        let whole = |rule: &Rule| !rule.exception && matches!(&rule.text[..], b"*" | b"**" | b"**/*");
+        if matches!(path, b"." | b"/") && !self.rules.iter().any(whole) {
+            return false;
+        }
+        let from_root = path.strip_prefix(b"/").unwrap_or(path);
+        let (base, _) = literal_prefix(if from_root == b"." { b"" } else { from_root });
+        if self.rules.iter().any(|rule| rule.exception && may_bring_back(&rule.text, &base)) {
+            return false;
+        }
+        let parents = path.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| &path[..at]);
+        let paths: Vec<&[u8]> = parents.chain([path]).collect();
+        // The last word counts, whether it is about the path or about a directory above.
+        let last = self.rules.iter().rfind(|rule| paths.iter().any(|path| rule.pattern.matches(path)));
+        last.is_some_and(|rule| !rule.exception)
     }
 
     /// Judges `path`, whose parent directory was judged before.
@@ -76,6 +97,31 @@ impl PatternList {
         (self.has_exceptions || !verdict.matched)
             && self.rules.iter().any(|rule| rule.exception == verdict.matched && rule.pattern.may_match_below(directory))
     }
+}
+
+/// Whether an exception could be about something at or below `base` (the empty path is the root). Wildcards may mean anything
+/// below what stands before them.
+fn may_bring_back(exception: &[u8], base: &[u8]) -> bool {
+    let within =
+        |path: &[u8], base: &[u8]| base.is_empty() || path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+    let (prefix, wildcards) = literal_prefix(exception);
+    within(&prefix, base) || (wildcards && within(base, &prefix))
+}
+
+/// The components before the first that has a wildcard, without escapes; and whether there is one.
+fn literal_prefix(pattern: &[u8]) -> (Vec<u8>, bool) {
+    let mut prefix = Vec::new();
+    for (index, part) in pattern.split(|&b| b == b'/').enumerate() {
+        if part.iter().any(|b| b"*?[".contains(b)) {
+            return (prefix, true);
+        }
+        prefix.extend((index > 0).then_some(b'/'));
+        let mut bytes = part.iter();
+        while let Some(&byte) = bytes.next() {
+            prefix.extend(if byte == b'\\' { bytes.next().copied() } else { Some(byte) });
+        }
+    }
+    (prefix, false)
 }
 
 #[cfg(test)]
@@ -109,6 +155,36 @@ mod tests {
             for path in *no {
                 assert!(!list.matches(path.as_bytes()), "{patterns:?} should leave {path}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_list_leaves_nothing_of_is_judged_as_buildkits_check_judges_it() {
+        // From BuildKit's testCopyIgnoredFiles, testCopyIgnoredFileContextRoot and testCopyIgnoredFileNegation.
+        let cases: &[(&[&str], &str, bool)] = &[
+            (&["Dockerfile"], "Dockerfile", true),
+            (&["foobar"], "Dockerfile", false),
+            (&["**", "!Dockerfile"], "Dockerfile", false),
+            (&["**", "!Dockerfile"], ".", false),
+            (&[".*"], ".", false),
+            (&["*"], ".", true),
+            (&["**"], "/", true),
+            (&["sub", "!sub/b.txt"], "sub/a.txt", true),
+            (&["sub", "!other.txt"], "sub/a.txt", true),
+            (&["!sub/b.txt", "sub"], "sub/a.txt", true),
+            (&["sub", "!sub/a.txt"], "sub", false),
+            (&["sub", "!sub/a.txt"], ".", false),
+            (&["sub", "!sub/a.txt"], "sub/a.txt", false),
+            (&["sub", "!sub/a.txt"], "sub/*.txt", false),
+            (&["sub", "!other/a.txt"], "sub/*.txt", true),
+            (&["sub", "!*/keep.txt"], "sub", false),
+            (&["su.b", "!su\\.b/keep.txt"], "su.b", false),
+            (&["a", "!a"], "a/b", false),
+            (&["subway", "!sub"], "subway", true),
+            (&[], "a", false),
+        ];
+        for (patterns, path, expected) in cases {
+            assert_eq!(PatternList::new(*patterns).unwrap().leaves_nothing_of(path.as_bytes()), *expected, "{patterns:?} {path}");
         }
     }
 

@@ -20,10 +20,12 @@ pub enum RecordKind {
     Base,
     /// A URL -> what was fetched from it.
     Download,
+    /// The name and platform of a base image -> the manifest digest that they last led to.
+    Name,
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 4] = [Self::Step, Self::Image, Self::Base, Self::Download];
+    pub const ALL: [Self; 5] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name];
 
     fn dir(self) -> &'static str {
         match self {
@@ -31,6 +33,7 @@ impl RecordKind {
             Self::Image => "image",
             Self::Base => "base",
             Self::Download => "download",
+            Self::Name => "name",
         }
     }
 }

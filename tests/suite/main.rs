@@ -14,6 +14,7 @@ mod differential;
 mod corpus;
 mod errors;
 mod house;
+mod lint;
 mod monorepo;
 mod options;
 mod output;
