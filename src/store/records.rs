@@ -20,10 +20,12 @@ pub enum RecordKind {
     Base,
     /// A URL -> what was fetched from it.
     Download,
+    /// A commit, and what is wanted of it -> its files.
+    Checkout,
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 4] = [Self::Step, Self::Image, Self::Base, Self::Download];
+    pub const ALL: [Self; 5] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Checkout];
 
     fn dir(self) -> &'static str {
         match self {
@@ -31,6 +33,7 @@ impl RecordKind {
             Self::Image => "image",
             Self::Base => "base",
             Self::Download => "download",
+            Self::Checkout => "checkout",
         }
     }
 }

@@ -11,6 +11,7 @@ mod config;
 mod confinement;
 mod copy;
 mod errors;
+mod git;
 mod house;
 mod monorepo;
 mod options;
