@@ -173,7 +173,7 @@ fn a_private_repository_is_fetched_with_a_secret_that_shows_nowhere() {
     let server = GitServer::with_authorization("Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0LXRva2Vu");
     server.repository("app.git").write("file", "private").commit(1);
     let text = format!("FROM scratch\nADD {} /x\n", server.url("app.git"));
-    Project::dockerfile(&text).build::<&str>([]).exits(1).says(&["Authentication failed"]);
+    Project::dockerfile(&text).build::<&str>([]).exits(1).says(&["gives it out to nobody without credentials", "GIT_AUTH_TOKEN"]);
     for id in ["GIT_AUTH_TOKEN".to_owned(), format!("GIT_AUTH_TOKEN.{}", server.host())] {
         let project = Project::dockerfile(&text);
         let run = project.build(["--secret", &format!("id={id},env=TOKEN")]).env("TOKEN", "s3cret-token").succeeds();
@@ -196,11 +196,8 @@ fn credentials_of_a_url_reach_the_server_and_nothing_else() {
     assert!(!image.text("/x/.git/config").contains("s3cret"));
     assert!(!grep(&project.store(), b"s3cret-pass"));
     let wrong = fails(&format!("ADD {}#nowhere /x", url.replace("pass", "word")));
-    assert!(
-        wrong.stderr.contains("Authentication failed") && !wrong.stderr.split("ADD").next().unwrap().contains("s3cret"),
-        "{}",
-        wrong.stderr
-    );
+    wrong.says(&["not with these"]);
+    assert!(!wrong.stderr.split("ADD").next().unwrap().contains("s3cret"), "{}", wrong.stderr);
 }
 
 /// Whether a file below `directory` has these bytes in it.

@@ -51,10 +51,12 @@ impl RemoteSources<'_> {
             git.hide(login);
         }
         let found = match source.commit() {
-            Some(commit) => Found { id: commit.to_owned(), name: None },
+            Some(commit) => {
+                check(source.checksum.as_deref(), &[commit])?;
+                Found { id: commit.to_owned(), name: None }
+            }
             None => resolve(&git, &remote, source.reference.as_deref(), source.checksum.as_deref())?,
         };
-        check(source.checksum.as_deref(), &[&found.id])?;
         // Like BuildKit, which has no use for `.git` without the rest of the tree.
         let keep = keep_git_dir && source.subdir.is_none();
         let id = identity(&remote, &found, source, keep);

@@ -41,6 +41,11 @@ pub(super) enum GitError {
     Run(#[from] io::Error),
     #[error("git {command} took more than {} minutes", LONGEST.as_secs() / 60)]
     Slow { command: String },
+    #[error(
+        "the server gives it out to nobody without credentials, or not with these ({message}); give the service the secret GIT_AUTH_TOKEN or \
+         GIT_AUTH_HEADER, or an ssh agent for git@…"
+    )]
+    Unauthorised { message: String },
     #[error("git {command}: {message}")]
     Failed { command: String, message: String },
 }
@@ -67,7 +72,6 @@ impl Git {
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_ATTR_NOSYSTEM", "1"),
             ("GIT_TERMINAL_PROMPT", "0"),
-            ("GIT_ASKPASS", "/bin/false"),
             ("GIT_NO_REPLACE_OBJECTS", "1"),
             // file:// and ext:: would read this machine's files and run its programs, also for submodules.
             ("GIT_ALLOW_PROTOCOL", "http:https:ssh:git"),
@@ -149,7 +153,15 @@ impl Git {
         match status? {
             None => Err(GitError::Slow { command: name }),
             Some(true) => Ok(stdout),
-            Some(false) => Err(GitError::Failed { command: name, message: self.told(&stderr) }),
+            Some(false) => {
+                let message = self.told(&stderr);
+                let refused =
+                    ["could not read Username", "could not read Password", "Authentication failed", "Permission denied (publickey"];
+                match refused.iter().any(|part| message.contains(part)) {
+                    true => Err(GitError::Unauthorised { message }),
+                    false => Err(GitError::Failed { command: name, message }),
+                }
+            }
         }
     }
 
@@ -235,10 +247,8 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_in_no_message() {
-        let (_directory, mut git) = git(&[("PATH", &path())]);
-        git.run(&["init", "--quiet"]).unwrap();
+        let (_directory, mut git) = git(&[]);
         git.hide("me:secret");
-        let error = git.run(&["rev-parse", "me:secret"]).unwrap_err().to_string();
-        assert!(error.contains("***") && !error.contains("secret"), "{error}");
+        assert_eq!(git.told("hint: try\nfatal: unable to access 'https://me:secret@h/x':\n  no\n"), "fatal: unable to access 'https://***@h/x':; no");
     }
 }

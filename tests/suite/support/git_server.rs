@@ -151,7 +151,7 @@ fn answer(stream: TcpStream, root: &Path, log: &Mutex<Vec<String>>, wanted: Opti
     for (name, variable) in
         [("content-type", "CONTENT_TYPE"), ("git-protocol", "GIT_PROTOCOL"), ("content-encoding", "HTTP_CONTENT_ENCODING")]
     {
-        header(name).into_iter().for_each(|value| drop(backend.env(variable, value)));
+        backend.envs(header(name).map(|value| (variable, value)));
     }
     backend.env("CONTENT_LENGTH", body.len().to_string());
     let mut backend = backend.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
