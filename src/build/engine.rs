@@ -153,9 +153,11 @@ impl<'a> Engine<'a> {
             // Pulls overlap; unpacking then finds its blobs.
             let absent = |layer: &&Layer| self.layers.store.snapshot(self.layers.ids(), &layer.diff_id.0).is_none();
             let missing: Vec<&Layer> = layers.iter().filter(absent).collect();
-            fan_out(&missing, PULLS_AT_ONCE, |layer| self.layers.pull(&layer.descriptor, &base.reference))?;
+            if let Some(reference) = &base.reference {
+                fan_out(&missing, PULLS_AT_ONCE, |layer| self.layers.pull(&layer.descriptor, reference))?;
+            }
             for layer in &layers {
-                lowers.push(self.layers.snapshot(layer, Some(&base.reference), &lowers)?);
+                lowers.push(self.layers.snapshot(layer, base.reference.as_ref(), &lowers)?);
             }
         }
         for step in steps {

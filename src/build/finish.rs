@@ -46,7 +46,7 @@ pub fn document(layers: &Layers, built: &[Built]) -> Result<(Descriptor, Vec<u8>
     Ok((Descriptor::new(media_type::OCI_INDEX, digest, size), bytes))
 }
 
-/// The base whose layers an image starts with.
+/// Where the layers that an image starts with come from, if they come from a registry.
 pub fn base_of<'p>(plan: &'p Plan, image: &ImagePlan) -> Option<&'p Reference> {
-    plan.chain(image.root).0.map(|base| &plan.bases[base].reference)
+    plan.chain(image.root).0.and_then(|base| plan.bases[base].reference.as_ref())
 }

@@ -119,8 +119,9 @@ mod tests {
     use super::*;
     use crate::config::ImageFormat;
     use crate::oci::{Digest, Platform, Reference};
-    use crate::plan::{self, BaseImage, Dockerfile, Download, Options, Remote, ServiceNames, Target};
-    use crate::source::StatCache;
+    use crate::plan::{self, BaseImage, Checkout, Dockerfile, Download, Options, Remote, ServiceNames, Target};
+    use crate::source::{GitRef, StatCache};
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
@@ -131,7 +132,23 @@ mod tests {
             Err("no network".to_owned())
         }
 
-        fn download(&self, _: &str, _: Option<&Digest>) -> Result<Download, String> {
+        fn download(&self, _: &str, _: &str, _: Option<&Digest>) -> Result<Download, String> {
+            Err("no network".to_owned())
+        }
+
+        fn layout(&self, _: &Path, _: Option<&str>, _: &Platform) -> Result<Arc<BaseImage>, String> {
+            Err("no network".to_owned())
+        }
+
+        fn as_directory(&self, _: &Download) -> Result<PathBuf, String> {
+            Err("no network".to_owned())
+        }
+
+        fn newest_member(&self, _: &Download) -> Result<Option<i64>, String> {
+            Err("no network".to_owned())
+        }
+
+        fn checkout(&self, _: &str, _: &GitRef, _: bool) -> Result<Checkout, String> {
             Err("no network".to_owned())
         }
     }
@@ -154,6 +171,7 @@ mod tests {
         let target = Target {
             service: "app".to_owned(),
             context: directory.path().to_owned(),
+            context_time: None,
             dockerfile: Arc::new(Dockerfile::parse(&directory.path().join("Dockerfile"), TEXT.as_bytes()).unwrap()),
             target: None,
             args: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! Executes what was planned: the only room with a sandbox, and the one that makes layers.
 //!
 //! ```text
-//! remote      base images and downloads that planning asks for
+//! remote      base images, downloads and repositories that planning asks for
 //! lookup      keys and records -> what is known, what has to run
 //! schedule    tasks on threads, each after what it needs
 //! engine      one Step: mount, operate, make a layer     (run_step, copy_step, copy, sandbox)
@@ -34,5 +34,5 @@ pub use finish::{Built, base_of, document};
 pub use layers::Layers;
 pub use lookup::{ImageRecord, Lookup, look_up};
 pub use push::{PushCounts, Pusher};
-pub use remote::{RemoteSources, last_seen};
+pub use remote::{Access, ReadSecret, RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};

@@ -10,7 +10,7 @@ use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::lint::{Bases, Reach, lint_all, one_line};
 use super::request::Request;
-use super::secrets::Given;
+use super::secrets::{self, Given};
 use super::session::Session;
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::sandbox::{self, CancelFlag, Rung};
@@ -55,7 +55,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         )));
     }
     let stat_cache = Arc::new(StatCache::load(&store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex())));
-    let remote = RemoteSources::new(&client, &store);
+    let remote = RemoteSources::new(&client, &store, secrets::access(&workspace.services, &request.env, &redactor));
     let targets = targets(&request, &workspace)?;
     remote.prefetch(&workspace.images(&targets));
     let options = Options {
@@ -74,6 +74,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     if Findings(lints.clone()).has_errors() {
         return Err(Failure::findings(Code::Findings, &lints, Some(&redactor)));
     }
+    // It borrows the store, which another process is to have.
+    drop(remote);
     // A stat cache that cannot be written costs only time.
     let _ = stat_cache.save();
     let single_uid = || inside.map_or_else(|| sandbox::probe().is_ok_and(|rung| rung == Rung::SingleUid), |rung| rung == Rung::SingleUid);
@@ -156,6 +158,7 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
         Ok(Target {
             service: loaded.service.name.clone(),
             context: loaded.service.context.clone(),
+            context_time: None,
             dockerfile: loaded.dockerfile.clone(),
             target: loaded.service.target.clone(),
             args: loaded.service.args.clone(),
@@ -163,7 +166,7 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
             contexts: loaded.contexts.clone(),
             platforms: loaded.service.platforms.clone(),
             implicit_platform: loaded.service.implicit_platform,
-            epoch: request.epoch(loaded.service)?,
+            epoch: request.epoch(),
             created: request.created()?,
         })
     };

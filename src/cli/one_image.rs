@@ -7,6 +7,7 @@ use super::args::{BuildArgs, ImageArgs};
 use super::failure::Failure;
 use crate::config::{BuildOptions, Config, NamedContext, Policy, Secret, SecretSource, Service, Source, SshAgent};
 use crate::oci::{Platform, Reference};
+use crate::source::GitRef;
 
 /// The configuration, and the tags in force.
 pub fn config(args: &BuildArgs, name: &str, cwd: &Path, env: &BTreeMap<String, String>) -> Result<(Config, Vec<String>), Failure> {
@@ -130,9 +131,20 @@ fn contexts(options: &ImageArgs, cwd: &Path) -> Result<BTreeMap<String, NamedCon
         let Some((name, source)) = text.split_once('=').filter(|(name, source)| !name.is_empty() && !source.is_empty()) else {
             return Err(Failure::usage(format!("--build-context {text:?}: expected NAME=SOURCE")));
         };
-        let context = match source.strip_prefix("docker-image://") {
-            Some(image) => NamedContext::Image(image.parse().map_err(|error| Failure::usage(format!("--build-context {text}: {error}")))?),
-            None if source.contains("://") => NamedContext::Url(source.to_owned()),
+        let refuse = |why: String| Failure::usage(format!("--build-context {text}: {why}"));
+        let context = match source.split_once("://") {
+            Some(("docker-image", image)) => {
+                NamedContext::Image(image.parse().map_err(|error: crate::oci::ReferenceError| refuse(error.to_string()))?)
+            }
+            Some(("oci-layout", layout)) => {
+                let (path, reference) = NamedContext::split_layout(layout);
+                NamedContext::OciLayout {
+                    path: directory(cwd, Path::new(path), "--build-context")?,
+                    reference: reference.map(str::to_owned),
+                }
+            }
+            Some(_) => NamedContext::Url(source.to_owned()),
+            None if GitRef::parse(source, false).is_some() => NamedContext::Url(source.to_owned()),
             None => NamedContext::Directory(directory(cwd, Path::new(source), "--build-context")?),
         };
         contexts.insert(name.to_ascii_lowercase(), context);

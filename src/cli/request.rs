@@ -7,7 +7,7 @@ use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::output::Destination;
 use super::{environment, one_image, size};
-use crate::config::{Config, Findings, LoadOptions, Service, Timestamps, load};
+use crate::config::{Config, Findings, LoadOptions, Timestamps, load};
 use crate::plan;
 
 /// 1980-01-02: the earliest day that every archive format and time zone can hold.
@@ -74,28 +74,24 @@ impl Request {
 }
 
 impl Request {
-    /// The times of a service's files: seconds since 1970, or `None` to keep them. Only a build argument is heard: a variable that CI sets
-    /// to the time of each commit would make every Step run again.
-    pub fn epoch(&self, service: &Service) -> Result<Option<i64>, Failure> {
+    /// The time of files where no `SOURCE_DATE_EPOCH` of their service says otherwise: seconds since 1970, or `None` to keep their own. A
+    /// variable of that name is not heard here: CI sets it to the time of each commit, which would make every Step run again.
+    pub fn epoch(&self) -> Option<i64> {
         match self.config.build.timestamps {
-            Timestamps::Preserve => Ok(None),
-            Timestamps::Normalized => Ok(Some(epoch(service.args.get("SOURCE_DATE_EPOCH"))?.unwrap_or(DEFAULT_EPOCH))),
+            Timestamps::Preserve => None,
+            Timestamps::Normalized => Some(DEFAULT_EPOCH),
         }
     }
 
-    /// The time that images say they were made at, where `SOURCE_DATE_EPOCH` says one.
+    /// The time that images say they were made at, where the variable `SOURCE_DATE_EPOCH` says one. Names of stages and `context` are for
+    /// build arguments.
     pub fn created(&self) -> Result<Option<i64>, Failure> {
-        epoch(self.env.get("SOURCE_DATE_EPOCH"))
-    }
-}
-
-/// Seconds since 1970. BuildKit also takes `context` and names of stages here; those say nothing to brik.
-fn epoch(text: Option<&String>) -> Result<Option<i64>, Failure> {
-    match text.map(String::as_str) {
-        None | Some("") => Ok(None),
-        Some(text) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(None),
-        Some(text) => {
-            text.parse().map(Some).map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))
+        match self.env.get("SOURCE_DATE_EPOCH").map(String::as_str) {
+            None | Some("") => Ok(None),
+            Some(text) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(None),
+            Some(text) => {
+                text.parse().map(Some).map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))
+            }
         }
     }
 }

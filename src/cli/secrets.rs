@@ -1,11 +1,13 @@
-//! Values of secrets and sockets of agents, read once. Every value is made known to the redactor before anything is told.
+//! Values of secrets and sockets of agents. Every value is made known to the redactor before anything is told.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use crate::config::{SecretSource, Service};
+use super::workspace::Loaded;
+use crate::build::Access;
+use crate::config::{Secret, SecretSource, Service};
 use crate::report::Redactor;
 
 #[derive(Default)]
@@ -29,13 +31,7 @@ impl Given {
         let mut given = Self::default();
         for service in services {
             for secret in &service.secrets {
-                let value = match &secret.source {
-                    SecretSource::Variable(name) => env.get(name).map(|value| value.clone().into_bytes()),
-                    SecretSource::File(path) => {
-                        let refuse = |error| Failure::usage(format!("secret {:?}: cannot read {}: {error}", secret.id, path.display()));
-                        Some(read_bounded(path).map_err(refuse)?)
-                    }
-                };
+                let value = value_of(secret, env).map_err(Failure::usage)?;
                 if let (None, SecretSource::Variable(name)) = (&value, &secret.source) {
                     given.missing.push((service.name.clone(), format!("secret {:?} of {}: ${name} is not set", secret.id, service.name)));
                 }
@@ -50,6 +46,36 @@ impl Given {
             }
         }
         Ok(given)
+    }
+}
+
+/// What planning may show to the servers that sources come from. Secrets are read when a server asks, agents are only named.
+pub fn access<'s>(services: &'s [Loaded<'s>], env: &'s BTreeMap<String, String>, redactor: &'s Redactor) -> Access<'s> {
+    let secret = move |service: &str, id: &str| {
+        let loaded = services.iter().find(|loaded| loaded.service.name == service);
+        let Some(secret) = loaded.and_then(|loaded| loaded.service.secrets.iter().find(|secret| secret.id == id)) else { return Ok(None) };
+        let value = value_of(secret, env)?;
+        if let Some(value) = &value {
+            redactor.add(value).map_err(|error| format!("secret {id:?}: {error}"))?;
+        }
+        Ok(value)
+    };
+    let agent = |loaded: &Loaded| {
+        let agent = loaded.service.ssh.iter().find(|agent| agent.id == "default")?;
+        let socket = agent.socket.clone().or_else(|| env.get("SSH_AUTH_SOCK").map(PathBuf::from))?;
+        Some((loaded.service.name.clone(), socket))
+    };
+    Access { secret: Box::new(secret), agents: services.iter().filter_map(agent).collect(), env }
+}
+
+/// `None` where it comes from a variable that is not set.
+fn value_of(secret: &Secret, env: &BTreeMap<String, String>) -> Result<Option<Vec<u8>>, String> {
+    match &secret.source {
+        SecretSource::Variable(name) => Ok(env.get(name).map(|value| value.clone().into_bytes())),
+        SecretSource::File(path) => {
+            let refuse = |error| format!("secret {:?}: cannot read {}: {error}", secret.id, path.display());
+            read_bounded(path).map(Some).map_err(refuse)
+        }
     }
 }
 

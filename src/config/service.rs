@@ -227,11 +227,8 @@ impl Resolver<'_> {
             return Ok(NamedContext::Service(service.to_owned()));
         }
         if let Some(layout) = text.strip_prefix("oci-layout://") {
-            let (path, reference) = match layout.split_once('@').or(layout.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))) {
-                Some((path, reference)) => (path, Some(reference.to_owned())),
-                None => (layout, None),
-            };
-            return Ok(NamedContext::OciLayout { path: directory(path)?, reference });
+            let (path, reference) = NamedContext::split_layout(layout);
+            return Ok(NamedContext::OciLayout { path: directory(path)?, reference: reference.map(str::to_owned) });
         }
         if text.contains("://") || text.starts_with("git@") {
             return Ok(NamedContext::Url(text.to_owned()));

@@ -98,7 +98,16 @@ pub enum NamedContext {
         path: PathBuf,
         reference: Option<String>,
     },
+    /// A git repository, or a file behind http(s).
     Url(String),
+}
+
+impl NamedContext {
+    /// The path of `oci-layout://PATH[:TAG|@DIGEST]`, and the tag or digest.
+    pub fn split_layout(text: &str) -> (&str, Option<&str>) {
+        let tagged = || text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+        text.split_once('@').or_else(tagged).map_or((text, None), |(path, reference)| (path, Some(reference)))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::decompress::{Peek, decoder};
 use super::extract::{Extractor, Policy};
 use super::stream::decode;
-use super::tar_reader::TarReader;
+use super::tar_reader::{MemberKind, TarReader};
 use super::{Error, Extracted, Limits};
 
 #[derive(Debug, Clone, Default)]
@@ -33,4 +33,18 @@ pub fn extract_archive(reader: impl Read + Send, root: &Path, subdir: &[u8], opt
     let policy = Policy { layer: false, single_uid: options.single_uid, owner: options.owner, lowers: Some(&[]) };
     let (extracted, _) = decode(reader, options.limits, |decoded| Extractor::new(root, subdir, policy)?.run(decoded, &options.limits))?;
     Ok(extracted)
+}
+
+/// The newest modification time of the regular files of an archive, seconds since 1970; `None` where it is none, or holds no such file.
+pub fn newest_member(reader: impl Read + Send) -> Option<i64> {
+    let newest = decode(reader, Limits::default(), |decoded| {
+        let (mut archive, mut newest) = (TarReader::new(decoded), None);
+        while let Some(member) = archive.next()? {
+            if matches!(member.kind, MemberKind::File | MemberKind::Hardlink) {
+                newest = newest.max(Some(member.mtime.0));
+            }
+        }
+        Ok(newest)
+    });
+    newest.ok().and_then(|(newest, _)| newest)
 }

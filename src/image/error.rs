@@ -1,6 +1,6 @@
 use std::io;
 
-use crate::oci::{DiffId, Digest};
+use crate::oci::{DiffId, Digest, Platform};
 
 /// What goes wrong when layers and images are written or read. Names of members are as they stand in the archive.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,12 @@ pub enum Error {
     BlobDamaged { digest: Digest, actual: Digest, size: u64 },
     #[error("{path:?} is not an OCI layout's index: {source}")]
     Index { path: String, source: serde_json::Error },
+    #[error("the OCI layout {path} has no image {wanted:?}; there is {}", if names.is_empty() { "none at all".to_owned() } else { names.join(", ") })]
+    NotInLayout { path: String, wanted: String, names: Vec<String> },
+    #[error("the OCI layout {path} has no image for {wanted}; there is {available}")]
+    LayoutPlatform { path: String, wanted: Platform, available: String },
+    #[error("the OCI layout {path} has an index within an index: {digest}")]
+    LayoutNested { path: String, digest: Digest },
     #[error("a docker archive holds one platform an image, and {name} has {count}: choose one platform, or write an OCI layout")]
     NotOnePlatform { name: String, count: usize },
     #[error("cannot encode or read an image document: {0}")]

@@ -3,7 +3,7 @@
 //! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob with its two digests.
 //! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them below a `root` that no
 //! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
-//! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files.
+//! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files, `oci_layout_reader` reads them.
 
 mod archive;
 mod assemble;
@@ -16,6 +16,7 @@ mod extract;
 mod member_path;
 mod merged;
 mod oci_layout;
+mod oci_layout_reader;
 mod root;
 mod sparse;
 mod stream;
@@ -24,7 +25,7 @@ mod tar_writer;
 mod unpack;
 mod xattr;
 
-pub use archive::{ArchiveOptions, extract_archive, is_archive};
+pub use archive::{ArchiveOptions, extract_archive, is_archive, newest_member};
 pub use assemble::{Assembled, Format, Layer, assemble};
 pub use changes::normalise_mtimes;
 pub use compress::{Codec, LayerBlob, LayerWriter};
@@ -33,6 +34,7 @@ pub use docker_archive::export_docker_archive;
 pub use error::Error;
 pub use extract::Extracted;
 pub use oci_layout::{ExportImage, OpenBlob, export_oci_layout};
+pub use oci_layout_reader::OciLayout;
 pub use stream::Limits;
 pub use tar_writer::{LayerOptions, LayerSummary, Mtime, write_layer};
 pub use unpack::{UnpackOptions, Unpacked, unpack_layer};

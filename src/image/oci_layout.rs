@@ -12,8 +12,8 @@ use super::Error;
 use crate::oci::{Descriptor, Digest, Hasher, Reference, media_type};
 
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// Opens a stored blob.
 pub type OpenBlob<'a> = &'a dyn Fn(&Digest) -> io::Result<File>;

@@ -1,17 +1,15 @@
 //! COPY and ADD: sources, their content in the key, and history as BuildKit's `dispatchCopy`.
 
-use std::path::Path;
-
+use super::add::{Checksum, SourceKind};
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
 use super::planner::{Outside, Selector};
 use super::stage::{Current, StagePlanner};
 use super::state::normalize_destination;
-use super::step::{CopyOp, CopySource, Op, Root};
+use super::step::{ContextId, CopyOp, CopySource, Op, Root};
 use crate::dockerfile::ast::{AddFiles, CopyFiles, Transfer};
 use crate::dockerfile::{Instruction, Span, Word};
-use crate::oci::Digest;
-use crate::source::PatternList;
+use crate::source::{PatternList, shown_source};
 
 /// What COPY and ADD differ in.
 #[derive(Default)]
@@ -20,6 +18,7 @@ struct Flags<'i> {
     from: Option<&'i Word>,
     parents: bool,
     checksum: Option<&'i Word>,
+    keep_git_dir: Option<bool>,
     unpack: Option<bool>,
 }
 
@@ -29,7 +28,8 @@ impl StagePlanner<'_, '_> {
     }
 
     pub fn add(&mut self, current: &mut Current, instruction: &Instruction, add: &AddFiles) -> Result<(), Error> {
-        let flags = Flags { add: true, checksum: add.checksum.as_ref(), unpack: add.unpack, ..Flags::default() };
+        let flags =
+            Flags { add: true, checksum: add.checksum.as_ref(), keep_git_dir: add.keep_git_dir, unpack: add.unpack, ..Flags::default() };
         self.transfer(current, instruction, &add.transfer, &flags)
     }
 
@@ -42,7 +42,18 @@ impl StagePlanner<'_, '_> {
         let destination = normalize_destination(&current.state.working_dir(), &written_destination);
         let (chown, chmod) = (optional(&transfer.chown)?.filter(|o| !o.is_empty()), optional(&transfer.chmod)?.filter(|m| !m.is_empty()));
         let sources = transfer.sources.iter().map(|word| Ok((expand(word)?, word.span))).collect::<Result<Vec<_>, Error>>()?;
-        let checksum = self.checksum(flags, &sources, &env)?;
+        let kind = |(source, span): &(String, Span)| self.source_kind(flags.add, source, flags.keep_git_dir, *span);
+        // With --from every source is a path.
+        let kinds = if flags.from.is_some() { Vec::new() } else { sources.iter().map(kind).collect::<Result<Vec<_>, _>>()? };
+        let checksum = match flags.checksum {
+            Some(word) => Some(self.checksum(&expand(word)?, word.span, &kinds)?),
+            None => None,
+        };
+        let (content, commit) = match &checksum {
+            Some(Checksum::Content(digest)) => (Some(*digest), None),
+            Some(Checksum::Commit(commit)) => (None, Some(commit.as_str())),
+            None => (None, None),
+        };
         let exclude: Vec<String> = transfer.exclude.iter().map(|word| word.text.clone()).collect();
         PatternList::new(&exclude).map_err(|error| dockerfile.error(transfer.destination.span, ErrorKind::Source(error.into())))?;
         let selector =
@@ -71,17 +82,23 @@ impl StagePlanner<'_, '_> {
             None => None,
         };
         let mut planned = Vec::new();
+        let mut kinds = kinds.into_iter();
         for (source, span) in &sources {
-            history += &format!(" {source}");
+            history += &format!(" {}", shown_source(source));
             planned.push(match &from {
                 Some(Outside::State(state)) => {
                     inputs.add(format!("from {source}"), self.planner.root_key(state.root));
                     CopySource::Root { root: state.root, pattern: source.clone() }
                 }
-                Some(Outside::Directory(path)) => self.context_source(path, None, selector(source), &mut inputs, *span)?,
-                None if is_git(source) => return Err(self.refuse_git(flags.add, source, *span)),
-                None if is_http(source) => self.url_source(flags.add, source, checksum.as_ref(), &mut inputs, *span)?,
-                None => self.context_source(&self.target.context, Some(&dockerfile.path), selector(source), &mut inputs, *span)?,
+                Some(Outside::Files(context)) => self.context_source(*context, selector(source), &mut inputs, *span)?,
+                None => match kinds.next().unwrap_or(SourceKind::File) {
+                    SourceKind::Git(git) => self.git_source(git, (commit, flags.keep_git_dir), &exclude, &mut inputs, *span)?,
+                    SourceKind::Url => self.url_source(source, content.as_ref(), &mut inputs, *span)?,
+                    SourceKind::File => {
+                        let context = self.planner.main_context(self.target).map_err(|kind| dockerfile.error(*span, kind))?;
+                        self.context_source(context, selector(source), &mut inputs, *span)?
+                    }
+                },
             });
         }
         for heredoc in &transfer.heredocs {
@@ -108,7 +125,7 @@ impl StagePlanner<'_, '_> {
             parents: flags.parents,
             exclude,
             unpack: flags.unpack,
-            checksum,
+            checksum: content,
         };
         // As in BuildKit, --chmod takes the independence away.
         let independent = transfer.link && op.chmod.is_none();
@@ -123,65 +140,19 @@ impl StagePlanner<'_, '_> {
         Ok(())
     }
 
-    /// What is selected in a directory, with the digest of it in the key. `ruled_by` is the Dockerfile that the directory is the
-    /// context of, `None` for a named context.
+    /// What is selected in a context, with the digest of it in the key.
     pub fn context_source(
         &mut self,
-        path: &Path,
-        ruled_by: Option<&Path>,
+        context: ContextId,
         selector: Selector,
         inputs: &mut KeyInputs,
         span: Span,
     ) -> Result<CopySource, Error> {
         let dockerfile = self.dockerfile;
-        let at = |kind: ErrorKind| dockerfile.error(span, kind);
-        let context = self.planner.context(path, ruled_by).map_err(at)?;
         let name = format!("files {}", selector.source);
-        let (matches, digest) = self.planner.select(context, selector).map_err(at)?;
+        let (matches, digest) = self.planner.select(context, selector).map_err(|kind| dockerfile.error(span, kind))?;
         inputs.add(name, digest.to_string());
         Ok(CopySource::Context { context, matches })
-    }
-
-    fn url_source(
-        &mut self,
-        add: bool,
-        url: &str,
-        checksum: Option<&Digest>,
-        inputs: &mut KeyInputs,
-        span: Span,
-    ) -> Result<CopySource, Error> {
-        if !add {
-            return Err(self.dockerfile.error(span, ErrorKind::Instruction("source can't be a URL for COPY".to_owned())));
-        }
-        let download = self.planner.options.remote.download(url, checksum);
-        let download = download.map_err(|reason| self.dockerfile.error(span, ErrorKind::Download { name: url.to_owned(), reason }))?;
-        let name = url_file_name(url);
-        inputs.add(format!("url {url}"), download.digest.to_string());
-        inputs.add(format!("name {url}"), &name);
-        Ok(CopySource::Url { digest: download.digest, name, modified: download.modified })
-    }
-
-    fn refuse_git(&self, add: bool, source: &str, span: Span) -> Error {
-        let kind = match add {
-            true => ErrorKind::Unsupported {
-                what: format!("ADD of the git repository {source}"),
-                instead: "check it out into the context and COPY it",
-            },
-            false => ErrorKind::Instruction("source can't be a git ref for COPY".to_owned()),
-        };
-        self.dockerfile.error(span, kind)
-    }
-
-    fn checksum(&self, flags: &Flags, sources: &[(String, Span)], env: &super::environment::Environment) -> Result<Option<Digest>, Error> {
-        let Some(word) = flags.checksum else { return Ok(None) };
-        let text = self.dockerfile.expand(word, env)?;
-        let refuse = |text: String| self.dockerfile.error(word.span, ErrorKind::Instruction(text));
-        match sources {
-            [(source, _)] if is_git(source) => Ok(None),
-            [(source, _)] if is_http(source) => text.parse().map(Some).map_err(|e: crate::oci::DigestError| refuse(e.to_string())),
-            [_] => Err(refuse("checksum requires HTTP(S) or Git sources".to_owned())),
-            _ => Err(refuse("checksum can't be specified for multiple sources".to_owned())),
-        }
     }
 }
 
@@ -194,59 +165,11 @@ pub fn check_owner(owner: &str, place: &'static str) -> Result<(), ErrorKind> {
     Err(ErrorKind::NamedOwner { owner: owner.to_owned(), place })
 }
 
-fn is_http(source: &str) -> bool {
-    source.starts_with("http://") || source.starts_with("https://")
-}
-
-/// As BuildKit's `dfgitutil.ParseGitRef` tells git from files and URLs.
-fn is_git(source: &str) -> bool {
-    let path = source.split(['#', '?']).next().unwrap_or(source);
-    let scheme = source.starts_with("git://") || source.starts_with("ssh://");
-    let scp = source.split_once(':').is_some_and(|(host, path)| host.starts_with("git@") && !path.is_empty() && !host.contains('/'));
-    scheme || scp || (is_http(source) && path.ends_with(".git"))
-}
-
-/// The last component of a URL's path (BuildKit: `__unnamed__` where there is none).
-fn url_file_name(url: &str) -> String {
-    let after_host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = after_host.split(['?', '#']).next().unwrap_or("").split_once('/').map_or("", |(_, path)| path);
-    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or("");
-    if name.is_empty() || name == "." { "__unnamed__".to_owned() } else { name.to_owned() }
-}
-
 /// An instruction on one line, cut where it is long.
 pub fn shown(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(200) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn git_sources_are_told_from_files_and_urls() {
-        for (source, git) in [
-            ("https://github.com/a/b.git#main", true),
-            ("git@github.com:a/b", true),
-            ("git://host/x", true),
-            ("https://host/x.tar.gz", false),
-            ("file.git", false),
-            ("a:b", false),
-        ] {
-            assert_eq!(is_git(source), git, "{source}");
-        }
-    }
-
-    #[test]
-    fn a_download_is_named_by_its_url() {
-        for (url, name) in
-            [("http://h/a/b.txt?q=/x", "b.txt"), ("http://h", "__unnamed__"), ("http://h/", "__unnamed__"), ("http://h/d/", "d")]
-        {
-            assert_eq!(url_file_name(url), name, "{url}");
-        }
     }
 }

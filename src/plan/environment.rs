@@ -27,6 +27,10 @@ impl Environment {
         self.0.push((name.to_owned(), value.to_owned()));
     }
 
+    pub fn unset(&mut self, name: &str) {
+        self.0.retain(|(key, _)| key != name);
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &(String, String)> {
         self.0.iter()
     }

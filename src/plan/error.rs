@@ -39,6 +39,10 @@ pub enum ErrorKind {
     #[error("{name}: {reason}")]
     Download { name: String, reason: String },
     #[error("{0}")]
+    Git(#[from] crate::source::GitRefError),
+    #[error("unsupported context source {scheme}")]
+    ContextScheme { scheme: String },
+    #[error("{0}")]
     Source(#[from] crate::source::Error),
     #[error("cannot look up {owner:?}: {place} has no /etc/passwd")]
     NamedOwner { owner: String, place: &'static str },
@@ -58,6 +62,9 @@ impl Error {
             ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
             ErrorKind::NamedOwner { .. } => Some("name the owner by numbers, as in 1000:1000".to_owned()),
             ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),
+            ErrorKind::ContextScheme { .. } => {
+                Some("a context is a directory, docker-image://, oci-layout://, service:, a git repository or an http(s) URL".to_owned())
+            }
             ErrorKind::Source(crate::source::Error::NotFound(_)) => {
                 Some("the path is relative to the context; .dockerignore may exclude it".to_owned())
             }

@@ -1,5 +1,5 @@
 //! Services, contexts and Dockerfiles in; Steps with CacheKeys out. Nothing here runs, writes or prints; what has to be asked of a
-//! registry is asked through [`Remote`].
+//! registry or another server is asked through [`Remote`].
 //!
 //! ```text
 //! survey    one Dockerfile for one service: global ARGs, base names, target, what it refers to
@@ -7,18 +7,23 @@
 //! graph     edges between services, and their order
 //! planner   all services in that order -> Plan
 //!   stage       one stage: instructions -> Steps and image configuration   (state, environment)
-//!   copy, run   the two kinds of instructions that make Steps
+//!   copy, run   the two kinds of instructions that make Steps; add: what ADD takes from elsewhere
+//!   epoch       SOURCE_DATE_EPOCH
+//! remote        what planning asks of servers
 //! key, step     what a Step is and what identifies it
 //! tags          tag templates and git facts -> tags
 //! ```
 
+mod add;
 mod contexts;
 mod copy;
 mod environment;
+mod epoch;
 mod error;
 mod graph;
 pub mod key;
 mod planner;
+mod remote;
 mod run;
 mod stage;
 mod state;
@@ -37,11 +42,12 @@ pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
 pub use planner::{Options, Target, images_of, plan};
+pub use remote::{BaseImage, Checkout, Download, Remote};
 pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
 pub use survey::{BaseName, Dockerfile, Survey};
 
-use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
+use crate::oci::{ImageConfig, Platform};
 use crate::source::Context;
 use crate::source::tree::Match;
 
@@ -57,17 +63,6 @@ pub struct Plan {
     pub images: Vec<ImagePlan>,
 }
 
-/// An image that comes from a registry.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BaseImage {
-    /// As the Dockerfile names it, fully qualified.
-    pub reference: Reference,
-    /// Of the manifest for the platform.
-    pub digest: Digest,
-    pub manifest: Manifest,
-    pub config: ImageConfig,
-}
-
 /// The image of one service for one platform.
 #[derive(Debug)]
 pub struct ImagePlan {
@@ -78,21 +73,6 @@ pub struct ImagePlan {
     pub config: ImageConfig,
     /// Identifies the finished image: its root and its configuration.
     pub key: CacheKey,
-}
-
-/// A file that `ADD https://…` fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Download {
-    /// Of its content, which is a blob of the store.
-    pub digest: Digest,
-    /// `Last-Modified`, seconds since 1970.
-    pub modified: Option<i64>,
-}
-
-/// What planning has to ask the network. Implementations remember answers; planning asks again and again.
-pub trait Remote: Sync {
-    fn base(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String>;
-    fn download(&self, url: &str, checksum: Option<&Digest>) -> Result<Download, String>;
 }
 
 impl Plan {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::contexts::NamedContexts;
+use super::epoch;
 use super::error::{Error, ErrorKind};
 use super::graph::ServiceNames;
 use super::key::{CacheKey, KeyInputs};
@@ -16,7 +17,9 @@ use super::survey::Survey;
 use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
 use crate::config::{ImageFormat, NamedContext};
 use crate::oci::{Digest, Platform, Reference};
-use crate::source::{Context, IgnoreFile, PatternList, SelectOptions, StatCache, digest_matches, select};
+use crate::source::{
+    Context, GitRef, IgnoreFile, PatternList, SelectOptions, StatCache, digest_matches, is_http, scheme_of, select, shown_source,
+};
 
 /// What holds for all services.
 pub struct Options<'a> {
@@ -35,13 +38,15 @@ pub struct Options<'a> {
 pub struct Target {
     pub service: String,
     pub context: PathBuf,
+    /// Where `context` was fetched: seconds since 1970 that its source is dated with, if that is known.
+    pub context_time: Option<i64>,
     pub dockerfile: Arc<super::Dockerfile>,
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
-    /// Seconds since 1970 that files are dated with; `None` keeps their times.
+    /// Seconds since 1970 that files are dated with where no SOURCE_DATE_EPOCH says otherwise; `None` keeps their times in any case.
     pub epoch: Option<i64>,
-    /// Seconds since 1970 that the configuration and its history are dated with, if not the same as files.
+    /// Seconds since 1970 that the configuration and its history are dated with, whatever the Dockerfile says.
     pub created: Option<i64>,
     pub contexts: NamedContexts,
     pub platforms: Vec<Platform>,
@@ -89,9 +94,10 @@ impl<'a> Planner<'a> {
     fn target(&mut self, target: &Target, platform: &Platform) -> Result<(), Error> {
         let dockerfile = &target.dockerfile;
         let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &target.contexts)?;
-        let mut state = StagePlanner::new(self, target, platform, &survey).run()?;
+        let source_date = epoch::resolve(self, target, &survey)?;
+        let mut state = StagePlanner::new(self, target, platform, &survey, source_date).run()?;
         state.image.config.labels.extend(target.labels.clone());
-        if let Some(epoch) = target.created.or(target.epoch) {
+        if let Some(epoch) = target.created.or(source_date.and_then(|date| date.0)).or(target.epoch) {
             let created = rfc3339(epoch);
             state.image.created = Some(created.clone());
             state.image.history.iter_mut().filter(|entry| entry.created.is_none()).for_each(|entry| entry.created = Some(created.clone()));
@@ -175,10 +181,35 @@ impl<'a> Planner<'a> {
             return Ok(known);
         }
         let ignore = IgnoreFile::load(dockerfile, path)?;
-        let context = Context::walk(path, &ignore, &self.options.stat_cache)?;
+        self.walk(place, &ignore)
+    }
+
+    /// The build context of a service.
+    pub fn main_context(&mut self, target: &Target) -> Result<ContextId, ErrorKind> {
+        self.context(&target.context, Some(&target.dockerfile.path))
+    }
+
+    /// The context in a directory that was fetched: it is as its author wants it, nothing of it is ignored (BuildKit).
+    pub fn fetched(&mut self, path: &Path) -> Result<ContextId, ErrorKind> {
+        let place = (path.to_owned(), None);
+        match self.contexts.get(&place) {
+            Some(&known) => Ok(known),
+            None => self.walk(place, &IgnoreFile::default()),
+        }
+    }
+
+    fn walk(&mut self, place: (PathBuf, Option<PathBuf>), ignore: &IgnoreFile) -> Result<ContextId, ErrorKind> {
+        let context = Context::walk(&place.0, ignore, &self.options.stat_cache)?;
         self.plan.contexts.push(context);
         self.contexts.insert(place, self.plan.contexts.len() - 1);
         Ok(self.plan.contexts.len() - 1)
+    }
+
+    /// The files of a git repository.
+    pub fn checkout(&mut self, service: &str, git: &GitRef, keep_git_dir: bool) -> Result<ContextId, ErrorKind> {
+        let checkout = self.options.remote.checkout(service, git, keep_git_dir);
+        let checkout = checkout.map_err(|reason| ErrorKind::Download { name: git.shown(), reason })?;
+        self.fetched(&checkout.path)
     }
 
     /// What a source stands for in a context, and the digest of it; found out once, however many services ask.
@@ -196,7 +227,12 @@ impl<'a> Planner<'a> {
     }
 
     pub fn base(&mut self, image: Arc<BaseImage>) -> BaseId {
-        let known = self.plan.bases.iter().position(|base| base.digest == image.digest && base.reference.same_repository(&image.reference));
+        let same_place = |one: &Option<Reference>, other: &Option<Reference>| match (one, other) {
+            (Some(one), Some(other)) => one.same_repository(other),
+            (one, other) => one == other,
+        };
+        let same = |base: &Arc<BaseImage>| base.digest == image.digest && same_place(&base.reference, &image.reference);
+        let known = self.plan.bases.iter().position(same);
         known.unwrap_or_else(|| {
             self.plan.bases.push(image);
             self.plan.bases.len() - 1
@@ -206,18 +242,14 @@ impl<'a> Planner<'a> {
     /// The state behind a name that is no stage: a named context, a service of this run, or an image.
     pub fn outside(&mut self, target: &Target, name: &str, platform: &Platform) -> Result<Outside, ErrorKind> {
         match target.contexts.for_outside(name) {
-            Some(NamedContext::Directory(path)) => return Ok(Outside::Directory(path.clone())),
+            Some(NamedContext::Directory(path)) => return self.context(path, None).map(Outside::Files),
             Some(NamedContext::Service(service)) => return self.service(service, platform, name),
             Some(NamedContext::Image(reference)) => return self.image(&reference.clone(), platform, name),
-            Some(NamedContext::OciLayout { .. }) => {
-                return Err(ErrorKind::Unsupported {
-                    what: "an OCI layout as a context".to_owned(),
-                    instead: "push it to a registry and use docker-image://",
-                });
+            Some(NamedContext::OciLayout { path, reference }) => {
+                let image = self.options.remote.layout(path, reference.as_deref(), platform);
+                return self.on_image(image, platform, name);
             }
-            Some(NamedContext::Url(_)) => {
-                return Err(ErrorKind::Unsupported { what: "a URL as a context".to_owned(), instead: "fetch it into a directory first" });
-            }
+            Some(NamedContext::Url(url)) => return self.url_context(target, url).map(Outside::Files),
             None => {}
         }
         if let Some(service) = self.options.names.service_of(name, &target.service).map(str::to_owned) {
@@ -237,7 +269,10 @@ impl<'a> Planner<'a> {
     }
 
     fn image(&mut self, reference: &Reference, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
-        let image = self.options.remote.base(reference, platform);
+        self.on_image(self.options.remote.base(reference, platform), platform, name)
+    }
+
+    fn on_image(&mut self, image: Result<Arc<BaseImage>, String>, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
         let image = image.map_err(|reason| ErrorKind::Base { name: name.to_owned(), reason })?;
         let mut config = image.config.clone();
         // Its own layers are listed again when the image that is built on it is put together.
@@ -247,10 +282,31 @@ impl<'a> Planner<'a> {
     }
 }
 
+impl Planner<'_> {
+    /// A named context by its URL: the files of a git repository, or what was downloaded as the file `context`, archive or not
+    /// (BuildKit's `NamedContext.Load`).
+    fn url_context(&mut self, target: &Target, url: &str) -> Result<ContextId, ErrorKind> {
+        match GitRef::parse(url, false) {
+            Some(git) => {
+                let git = git?;
+                self.checkout(&target.service, &git, git.keep_git_dir.unwrap_or(false))
+            }
+            None if is_http(url) => {
+                let remote = self.options.remote;
+                let fetched = remote.download(&target.service, url, None).and_then(|download| remote.as_directory(&download));
+                let path = fetched.map_err(|reason| ErrorKind::Download { name: shown_source(url), reason })?;
+                self.fetched(&path)
+            }
+            None => Err(ErrorKind::ContextScheme { scheme: scheme_of(url).unwrap_or(url).to_owned() }),
+        }
+    }
+}
+
 /// What a name from outside means.
 pub(super) enum Outside {
     State(Box<StageState>),
-    Directory(PathBuf),
+    /// Files without a configuration.
+    Files(ContextId),
 }
 
 /// The names from outside that are images, over all surveys: what can be asked of registries before planning, in parallel.

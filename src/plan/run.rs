@@ -110,7 +110,7 @@ impl StagePlanner<'_, '_> {
                 let seed = match &mount.from {
                     Some(from) => match self.source_state(current, from, word.span)? {
                         Outside::State(state) => Some((state.root, normalize("/", mount.source.as_deref().unwrap_or("/")))),
-                        Outside::Directory(_) => return Err(refuse("a cache mount cannot start from a directory".to_owned())),
+                        Outside::Files(_) => return Err(refuse("a cache mount cannot start from files without an image".to_owned())),
                     },
                     None => None,
                 };
@@ -165,19 +165,18 @@ impl StagePlanner<'_, '_> {
 
     fn bind_source(&mut self, current: &Current, mount: &Mount, span: Span, inputs: &mut KeyInputs) -> Result<MountSource, Error> {
         let path = normalize("/", mount.source.as_deref().unwrap_or("/"));
-        let (directory, ruled_by) = match &mount.from {
+        let dockerfile = self.dockerfile;
+        let at = |kind: ErrorKind| dockerfile.error(span, kind);
+        let context = match &mount.from {
             Some(from) => match self.source_state(current, from, span)? {
                 Outside::State(state) => {
                     inputs.add("mount from", self.planner.root_key(state.root));
                     return Ok(MountSource::Root { root: state.root, path });
                 }
-                Outside::Directory(directory) => (directory, None),
+                Outside::Files(context) => context,
             },
-            None => (self.target.context.clone(), Some(self.dockerfile.path.as_path())),
+            None => self.planner.main_context(self.target).map_err(at)?,
         };
-        let dockerfile = self.dockerfile;
-        let at = |kind: ErrorKind| dockerfile.error(span, kind);
-        let context = self.planner.context(&directory, ruled_by).map_err(at)?;
         let (matches, digest) = self.planner.select(context, Selector { source: path, ..Selector::default() }).map_err(at)?;
         inputs.add("mount files", digest.to_string());
         Ok(MountSource::Context { context, matches })

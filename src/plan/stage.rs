@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::copy::check_owner;
+use super::epoch::{SOURCE_DATE_EPOCH, SourceDate};
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
 use super::planner::{Outside, Planner, Selector, Target};
 use super::state::{StageState, normalize};
-use super::step::{CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
+use super::step::{ContextId, CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
 use super::survey::{BaseName, Dockerfile, Survey};
 use crate::dockerfile::ast::{CommandLine, KeyValue};
 use crate::dockerfile::{Instruction, InstructionKind, Span, Word, parse_ports, parse_trigger};
@@ -19,6 +20,8 @@ pub(super) struct StagePlanner<'p, 'a> {
     pub platform: &'p Platform,
     pub survey: &'p Survey,
     pub dockerfile: &'p Dockerfile,
+    /// What SOURCE_DATE_EPOCH means, where it is set.
+    pub source_date: Option<SourceDate>,
     /// Stages that have been read.
     pub done: BTreeMap<usize, StageState>,
 }
@@ -35,8 +38,27 @@ pub(super) struct Current {
 }
 
 impl<'p, 'a> StagePlanner<'p, 'a> {
-    pub fn new(planner: &'p mut Planner<'a>, target: &'p Target, platform: &'p Platform, survey: &'p Survey) -> Self {
-        Self { planner, target, platform, survey, dockerfile: &target.dockerfile, done: BTreeMap::new() }
+    pub fn new(
+        planner: &'p mut Planner<'a>,
+        target: &'p Target,
+        platform: &'p Platform,
+        survey: &'p Survey,
+        source_date: Option<SourceDate>,
+    ) -> Self {
+        Self { planner, target, platform, survey, dockerfile: &target.dockerfile, source_date, done: BTreeMap::new() }
+    }
+
+    /// Seconds since 1970 that files are dated with; `None` keeps their times.
+    pub fn file_epoch(&self) -> Option<i64> {
+        self.target.epoch.map(|default| self.source_date.and_then(|date| date.0).unwrap_or(default))
+    }
+
+    /// What a build argument or a global ARG gives to an ARG of a stage.
+    fn given(&self, name: &str) -> Option<String> {
+        match self.source_date.filter(|_| name == SOURCE_DATE_EPOCH) {
+            Some(date) => Some(date.to_string()),
+            None => self.target.args.get(name).cloned(),
+        }
     }
 
     /// Reads the target stage and those it needs: the state that the image is made of.
@@ -81,7 +103,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                     triggers.clone_from(&state.image.config.on_build);
                     state.continued()
                 }
-                Outside::Directory(path) => self.directory_as_base(&path, &platform, index)?,
+                Outside::Files(context) => self.files_as_base(context, &platform, index)?,
             },
         };
         if self.dockerfile.is_replaced(index, &self.target.contexts) {
@@ -122,8 +144,8 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 let mut text = "ARG".to_owned();
                 for arg in args {
                     let name = &arg.name.text;
-                    let value = match (self.target.args.get(name), &arg.default) {
-                        (Some(given), _) => Some(given.clone()),
+                    let value = match (self.given(name), &arg.default) {
+                        (Some(given), _) => Some(given),
                         (None, Some(default)) => Some(self.dockerfile.expand(default, &current.state.env)?),
                         (None, None) => self.survey.global.get(name).map(str::to_owned),
                     };
@@ -227,7 +249,8 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         if !independent {
             inputs.add("parent", self.planner.root_key(parent));
         }
-        inputs.add("timestamps", self.target.epoch.map_or_else(|| "preserved".to_owned(), |epoch| epoch.to_string()));
+        let epoch = self.file_epoch();
+        inputs.add("timestamps", epoch.map_or_else(|| "preserved".to_owned(), |epoch| epoch.to_string()));
         let span = current.trigger_at.unwrap_or(instruction.statement.span);
         let step = Step {
             key: inputs.key(),
@@ -240,21 +263,21 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             position: format!("{} {}/{}", current.label, current.position.0, current.position.1),
             services: vec![self.target.service.clone()],
             location: Location { dockerfile: self.dockerfile.path.clone(), span: span.range() },
-            epoch: self.target.epoch,
+            epoch,
             no_cache: self.planner.options.no_cache,
         };
         current.state.root = Root::Step(self.planner.add_step(&self.target.service, step));
     }
 
-    /// A named context that is a directory, where an image was expected: its files on an empty root.
-    fn directory_as_base(&mut self, path: &std::path::Path, platform: &Platform, index: usize) -> Result<StageState, Error> {
+    /// A named context without a configuration, where an image was expected: its files on an empty root.
+    fn files_as_base(&mut self, context: ContextId, platform: &Platform, index: usize) -> Result<StageState, Error> {
         let stage = &self.dockerfile.syntax.stages[index];
         let state = StageState::on(Root::Scratch, ImageConfig::scratch(platform), platform.clone());
         let mut current =
             Current { index, label: self.dockerfile.stage_label(index), state, position: (0, 1), trigger_at: Some(stage.statement.span) };
         let mut inputs = KeyInputs::new("copy");
         let source: CopySource =
-            self.context_source(path, None, Selector { source: "/".to_owned(), ..Selector::default() }, &mut inputs, stage.from.span)?;
+            self.context_source(context, Selector { source: "/".to_owned(), ..Selector::default() }, &mut inputs, stage.from.span)?;
         let op = CopyOp {
             add: false,
             sources: vec![source],

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
 use crate::config::{ImageFormat, NamedContext};
-use crate::oci::{ContainerConfig, Descriptor, DiffId, HistoryEntry, RootFs, media_type};
-use crate::source::StatCache;
+use crate::oci::{ContainerConfig, Descriptor, DiffId, Digest, HistoryEntry, Manifest, Reference, RootFs, media_type};
+use crate::source::{GitRef, StatCache};
 
 /// Every image has one layer, named after its repository. That of `onbuild` has a trigger; `recompressed` is `alpine` under another
 /// layer digest.
@@ -34,11 +34,31 @@ impl Remote for Registry {
             ..ImageConfig::scratch(platform)
         };
         let digest = Digest::of(format!("manifest of {name}").as_bytes());
-        Ok(Arc::new(BaseImage { reference: reference.clone(), digest, manifest: Manifest::oci(layer.clone(), vec![layer]), config }))
+        Ok(Arc::new(BaseImage { reference: Some(reference.clone()), digest, manifest: Manifest::oci(layer.clone(), vec![layer]), config }))
     }
 
-    fn download(&self, url: &str, _: Option<&Digest>) -> Result<Download, String> {
-        Ok(Download { digest: Digest::of(url.as_bytes()), modified: None })
+    fn download(&self, _: &str, url: &str, _: Option<&Digest>) -> Result<Download, String> {
+        Ok(Download { digest: Digest::of(url.as_bytes()), modified: url.strip_prefix("http://dated/").and_then(|date| date.parse().ok()) })
+    }
+
+    fn layout(&self, path: &Path, tag_or_digest: Option<&str>, platform: &Platform) -> Result<Arc<BaseImage>, String> {
+        let name = format!("{}:{}", path.display(), tag_or_digest.unwrap_or("latest"));
+        let base = self.base(&"layout".parse().unwrap(), platform)?;
+        Ok(Arc::new(BaseImage { reference: None, digest: Digest::of(name.as_bytes()), ..(*base).clone() }))
+    }
+
+    fn as_directory(&self, _: &Download) -> Result<PathBuf, String> {
+        Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan"))
+    }
+
+    fn newest_member(&self, _: &Download) -> Result<Option<i64>, String> {
+        Ok(Some(1234))
+    }
+
+    /// The directory of these tests is every repository; its commits are as old as their ref is long.
+    fn checkout(&self, _: &str, source: &GitRef, _: bool) -> Result<Checkout, String> {
+        let time = source.reference.as_ref().map_or(0, |reference| reference.len() as i64);
+        Ok(Checkout { path: Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan"), time })
     }
 }
 
@@ -109,6 +129,7 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
     Target {
         service: name.to_owned(),
         context: directory.to_owned(),
+        context_time: None,
         dockerfile: Arc::new(dockerfile),
         target: None,
         args: BTreeMap::new(),

@@ -100,7 +100,7 @@ fn remote_url(repository: &Repository) -> Option<String> {
 }
 
 /// `https://user:token@host/x` as `https://host/x`; what ssh needs to log in (`git@`) stays, a password does not.
-fn without_credentials(url: &str) -> String {
+pub(super) fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let Some((user, host)) = authority.rsplit_once('@') else { return url.to_owned() };

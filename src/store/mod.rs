@@ -5,7 +5,8 @@
 //! lock                 flock: shared by every running brik, exclusive for pruning
 //! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold
 //! records/<kind>/<hex> small JSON documents: CacheKey -> result; written only after the blobs that they name are durable
-//! snapshots/<ids>/<hex>/fs   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single);
+//! snapshots/<ids>/<hex>/fs   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single), or that
+//!                      these are no layers but files that were fetched, as from git (fetched);
 //!                      boot beside it says since when they are here
 //! mounts/<ids>/<hex>   RUN --mount=type=cache directories
 //! stat/                stat caches of build contexts

@@ -22,10 +22,12 @@ pub enum RecordKind {
     Download,
     /// The name and platform of a base image -> the manifest digest that they last led to.
     Name,
+    /// A commit, and what is wanted of it -> its files.
+    Checkout,
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 5] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name];
+    pub const ALL: [Self; 6] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Checkout];
 
     fn dir(self) -> &'static str {
         match self {
@@ -34,6 +36,7 @@ impl RecordKind {
             Self::Base => "base",
             Self::Download => "download",
             Self::Name => "name",
+            Self::Checkout => "checkout",
         }
     }
 }

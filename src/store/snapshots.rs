@@ -15,6 +15,8 @@ pub enum IdMapping {
     UserNamespace,
     /// One id for all: owners are recorded in the xattr `user.brik.owner`.
     SingleUid,
+    /// None: files that were fetched, which belong to whoever fetched them. Their owners mean nothing.
+    Fetched,
 }
 
 impl IdMapping {
@@ -23,6 +25,7 @@ impl IdMapping {
             Self::Root => "root",
             Self::UserNamespace => "userns",
             Self::SingleUid => "single",
+            Self::Fetched => "fetched",
         }
     }
 }

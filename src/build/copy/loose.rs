@@ -114,59 +114,11 @@ impl Tree for LooseFiles {
     }
 }
 
-/// The name of what a URL downloads: the last component of its decoded path, or BuildKit's `__unnamed__`.
-pub fn url_file_name(url: &str) -> String {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = after_scheme.split(['?', '#']).next().and_then(|rest| rest.split_once('/')).map_or("", |(_, path)| path);
-    let decoded = String::from_utf8_lossy(&percent_decoded(path.as_bytes())).into_owned();
-    match decoded.trim_end_matches('/').rsplit('/').next() {
-        None | Some("" | "." | "..") => "__unnamed__".to_owned(),
-        Some(name) => name.to_owned(),
-    }
-}
-
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| text.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        match (text[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high << 4 | low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
 
     use super::*;
-
-    #[test]
-    fn a_url_names_its_download() {
-        for (url, name) in [
-            ("https://example.org/a/tool.tar.gz", "tool.tar.gz"),
-            ("https://example.org/a/tool?x=/y#/z", "tool"),
-            ("http://example.org/a%20b", "a b"),
-            ("http://example.org/dir/", "dir"),
-            ("http://example.org/a%2Fb", "b"),
-            ("http://example.org/50%", "50%"),
-            ("http://example.org", "__unnamed__"),
-            ("http://example.org/?file=x", "__unnamed__"),
-            ("http://example.org/..", "__unnamed__"),
-            ("http://example.org/x%2F..", "__unnamed__"),
-        ] {
-            assert_eq!(url_file_name(url), name, "{url}");
-        }
-    }
 
     #[test]
     fn heredocs_of_one_name_keep_their_content() {

@@ -34,7 +34,7 @@ mod workdir;
 pub use checksum::{parse_checksum, verify_checksum};
 pub use error::{CopyError, ImagePath};
 pub use job::{CopyJob, CopyStats, Unpacker, write_matches};
-pub use loose::{LooseFiles, url_file_name};
+pub use loose::LooseFiles;
 pub use metadata::OWNER_XATTR;
 pub use mode::ModeChange;
 pub use owner::{Owner, resolve_owner};

@@ -10,7 +10,18 @@ use crate::support::{Image, Kind};
 const LEFTOVERS: [&str; 8] = ["/dev", "/proc", "/sys", "/run", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/"];
 
 const CONFIG: [&str; 12] = [
-    "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "Labels", "OnBuild", "Shell", "StopSignal", "User", "Volumes", "WorkingDir",
+    "Cmd",
+    "Entrypoint",
+    "Env",
+    "ExposedPorts",
+    "Healthcheck",
+    "Labels",
+    "OnBuild",
+    "Shell",
+    "StopSignal",
+    "User",
+    "Volumes",
+    "WorkingDir",
 ];
 
 /// One line a difference: what it is of, brik's side, buildah's side.
@@ -62,7 +73,10 @@ fn files(image: &Image) -> BTreeMap<String, String> {
     let judged = image.files.iter().filter(|(path, _)| !LEFTOVERS.contains(&path.as_str()));
     let described = judged.map(|(path, entry)| {
         let kind = match &entry.kind {
-            Kind::File(content) => format!("file {} {:?}", content.len(), String::from_utf8_lossy(&content[..content.len().min(60)])) + &crate::support::server::digest(content),
+            Kind::File(content) => {
+                format!("file {} {:?}", content.len(), String::from_utf8_lossy(&content[..content.len().min(60)]))
+                    + &crate::support::server::digest(content)
+            }
             Kind::Symlink(target) => format!("link to {target:?}"),
             other => format!("{other:?}"),
         };

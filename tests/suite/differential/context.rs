@@ -17,8 +17,13 @@ pub struct Node {
 
 #[derive(Debug)]
 pub enum NodeKind {
-    Directory { mode: u32 },
-    File { mode: u32, content: Vec<u8> },
+    Directory {
+        mode: u32,
+    },
+    File {
+        mode: u32,
+        content: Vec<u8>,
+    },
     Symlink(String),
     /// Of a file with this path.
     Link(String),
@@ -112,7 +117,9 @@ impl Context {
 
     /// Regular files whose names need no quotes.
     pub fn files(&self) -> Vec<String> {
-        self.paths(|kind| matches!(kind, NodeKind::File { .. })).filter(|path| !path.contains("tar") && path != ".dockerignore" && !is_odd(path)).collect()
+        self.paths(|kind| matches!(kind, NodeKind::File { .. }))
+            .filter(|path| !path.contains("tar") && path != ".dockerignore" && !is_odd(path))
+            .collect()
     }
 
     pub fn directories(&self) -> Vec<String> {

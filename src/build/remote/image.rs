@@ -1,0 +1,95 @@
+//! Base images: their documents, by name from registries and by path from OCI layouts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::RemoteSources;
+use crate::image::OciLayout;
+use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
+use crate::plan::BaseImage;
+use crate::store::{RecordKind, Store};
+
+/// A config larger than this is refused (bytes).
+const MAX_CONFIG: u64 = 8 << 20;
+
+/// The documents of an image, by the digest of its manifest.
+#[derive(Serialize, Deserialize)]
+struct BaseRecord {
+    manifest: Manifest,
+    config: ImageConfig,
+}
+
+impl RemoteSources<'_> {
+    pub(super) fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
+        let text = |error: crate::registry::Error| error.to_string();
+        // An image that is named by its own digest never changes.
+        if let Some(digest) = &reference.digest
+            && let Some(known) = known(self.store, Some(reference), digest)
+        {
+            return Ok(known);
+        }
+        let resolved = self.client.resolve(reference, platform).map_err(text)?;
+        remember(self.store, reference, platform, &resolved.digest);
+        if let Some(known) = known(self.store, Some(reference), &resolved.digest) {
+            return Ok(known);
+        }
+        let config = self.client.read_blob(reference, &resolved.manifest.config, MAX_CONFIG).map_err(text)?;
+        self.learn(Some(reference), resolved.digest, resolved.manifest, &config)
+    }
+
+    /// The image of a layout, whose layers are then in the store: no registry has to be asked for them.
+    pub(super) fn import(&self, path: &Path, tag_or_digest: Option<&str>, platform: &Platform) -> Result<Arc<BaseImage>, String> {
+        let layout = OciLayout::open(path).map_err(|error| error.to_string())?;
+        let (digest, manifest) = layout.resolve(tag_or_digest, platform).map_err(|error| error.to_string())?;
+        let store_error = |error: crate::store::Error| error.to_string();
+        for layer in &manifest.layers {
+            if self.store.blob_size(&layer.digest) == Some(layer.size) {
+                continue;
+            }
+            let mut writer = self.store.blob_writer().map_err(store_error)?;
+            layout.copy_blob(layer, &mut writer).map_err(|error| error.to_string())?;
+            writer.commit().map_err(store_error)?;
+        }
+        if let Some(known) = known(self.store, None, &digest) {
+            return Ok(known);
+        }
+        let config = layout.read_blob(&manifest.config, MAX_CONFIG).map_err(|error| error.to_string())?;
+        self.learn(None, digest, manifest, &config)
+    }
+
+    fn learn(&self, reference: Option<&Reference>, digest: Digest, manifest: Manifest, config: &[u8]) -> Result<Arc<BaseImage>, String> {
+        let config: ImageConfig = serde_json::from_slice(config).map_err(|error| format!("its config cannot be read: {error}"))?;
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            let (ids, layers) = (config.rootfs.diff_ids.len(), manifest.layers.len());
+            return Err(format!("its config names {ids} layers, its manifest {layers}: the image is broken"));
+        }
+        let record = BaseRecord { manifest, config };
+        self.store.put_record(RecordKind::Base, &digest, &record).map_err(|error| error.to_string())?;
+        Ok(Arc::new(BaseImage { reference: reference.cloned(), digest, manifest: record.manifest, config: record.config }))
+    }
+}
+
+/// The base image that a name led to when it was last asked for on this machine. Nobody is asked.
+pub fn last_seen(store: &Store, reference: &Reference, platform: &Platform) -> Option<Arc<BaseImage>> {
+    let digest = store.record(RecordKind::Name, &name_key(reference, platform)).or(reference.digest)?;
+    known(store, Some(reference), &digest)
+}
+
+/// A record that cannot be written costs only that `brik check` knows less.
+fn remember(store: &Store, reference: &Reference, platform: &Platform, digest: &Digest) {
+    let key = name_key(reference, platform);
+    if store.record::<Digest>(RecordKind::Name, &key).as_ref() != Some(digest) {
+        let _ = store.put_record(RecordKind::Name, &key, digest);
+    }
+}
+
+fn name_key(reference: &Reference, platform: &Platform) -> Digest {
+    Digest::of(format!("{reference} {platform}").as_bytes())
+}
+
+fn known(store: &Store, reference: Option<&Reference>, digest: &Digest) -> Option<Arc<BaseImage>> {
+    let record: BaseRecord = store.record(RecordKind::Base, digest)?;
+    Some(Arc::new(BaseImage { reference: reference.cloned(), digest: *digest, manifest: record.manifest, config: record.config }))
+}
