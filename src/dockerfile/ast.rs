@@ -16,6 +16,8 @@
 //!
 //! `--from`, `--exclude`, `--network`, `--security` and `--device` are never expanded.
 
+use std::collections::HashMap;
+
 pub use super::directives::Directives;
 pub use super::heredoc::Heredoc;
 use super::{Span, SyntaxError};
@@ -42,6 +44,21 @@ pub struct Dockerfile {
     pub meta_args: Vec<MetaArg>,
     /// At least one.
     pub stages: Vec<Stage>,
+    pub names: StageNames,
+}
+
+/// The stages of each name, without case, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StageNames(HashMap<String, Vec<usize>>);
+
+impl StageNames {
+    pub fn of(stages: &[Stage]) -> Self {
+        let mut names: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, name) in stages.iter().enumerate().filter_map(|(index, stage)| Some((index, stage.name.as_ref()?))) {
+            names.entry(name.text.to_ascii_lowercase()).or_default().push(index);
+        }
+        Self(names)
+    }
 }
 
 /// What every instruction has.
@@ -248,8 +265,8 @@ impl Dockerfile {
 
     /// The stage that a name means to the FROM of stage `index`: the nearest earlier one of that name.
     pub fn stage_before(&self, name: &str, index: usize) -> Option<usize> {
-        let named = |stage: &Stage| stage.name.as_ref().is_some_and(|found| found.text.eq_ignore_ascii_case(name));
-        self.stages.iter().take(index).rposition(named)
+        let named = self.names.0.get(&name.to_ascii_lowercase())?;
+        named[..named.partition_point(|stage| *stage < index)].last().copied()
     }
 
     /// The stage that `COPY --from` means by a name or by an index, counted from 0.

@@ -10,7 +10,7 @@
 //! | `instruction`, `stage`, `copy`, `run`, `mount`, `healthcheck`, `onbuild`, `settings` | the instructions |
 //! | `word`, `lexer`, `pattern` | expansion of variables |
 //! | `duration`, `port`, `size`, `csv`, `suggest` | the small notations |
-//! | `error` | what can be wrong |
+//! | `error`, `usage` | what can be wrong, and what is right |
 
 mod arguments;
 pub mod ast;
@@ -39,6 +39,7 @@ mod size;
 mod span;
 mod stage;
 mod suggest;
+mod usage;
 mod word;
 
 pub use ast::{Dockerfile, Instruction, InstructionKind, Stage, Word};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
+use super::mode::ModeChange;
 use super::planner::{Outside, Selector};
 use super::stage::{Current, StagePlanner};
 use super::state::normalize_destination;
@@ -43,6 +44,8 @@ impl StagePlanner<'_, '_> {
         let (chown, chmod) = (optional(&transfer.chown)?.filter(|o| !o.is_empty()), optional(&transfer.chmod)?.filter(|m| !m.is_empty()));
         let sources = transfer.sources.iter().map(|word| Ok((expand(word)?, word.span))).collect::<Result<Vec<_>, Error>>()?;
         let checksum = self.checksum(flags, &sources, &env)?;
+        let mode = chmod.as_deref().map(ModeChange::parse).transpose();
+        let mode = mode.map_err(|error| dockerfile.error(transfer.chmod.as_ref().unwrap_or(&transfer.destination).span, error))?;
         let exclude: Vec<String> = transfer.exclude.iter().map(|word| word.text.clone()).collect();
         PatternList::new(&exclude).map_err(|error| dockerfile.error(transfer.destination.span, ErrorKind::Source(error.into())))?;
         let selector =
@@ -104,7 +107,7 @@ impl StagePlanner<'_, '_> {
             sources: planned,
             destination,
             chown,
-            chmod,
+            chmod: mode,
             parents: flags.parents,
             exclude,
             unpack: flags.unpack,
@@ -170,13 +173,8 @@ impl StagePlanner<'_, '_> {
     fn checksum(&self, flags: &Flags, sources: &[(String, Span)], env: &super::environment::Environment) -> Result<Option<Digest>, Error> {
         let Some(word) = flags.checksum else { return Ok(None) };
         let text = self.dockerfile.expand(word, env)?;
-        let refuse = |text: String| self.dockerfile.error(word.span, ErrorKind::Instruction(text));
-        match sources {
-            [(source, _)] if is_git(source) => Ok(None),
-            [(source, _)] if is_http(source) => text.parse().map(Some).map_err(|e: crate::oci::DigestError| refuse(e.to_string())),
-            [_] => Err(refuse("checksum requires HTTP(S) or Git sources".to_owned())),
-            _ => Err(refuse("checksum can't be specified for multiple sources".to_owned())),
-        }
+        let sources: Vec<&str> = sources.iter().map(|(source, _)| source.as_str()).collect();
+        checksum(&text, &sources).map_err(|error| self.dockerfile.error(word.span, error))
     }
 }
 
@@ -190,6 +188,16 @@ fn is_git(source: &str) -> bool {
     let scheme = source.starts_with("git://") || source.starts_with("ssh://");
     let scp = source.split_once(':').is_some_and(|(host, path)| host.starts_with("git@") && !path.is_empty() && !host.contains('/'));
     scheme || scp || (is_http(source) && path.ends_with(".git"))
+}
+
+/// The `--checksum` of an ADD of these sources; that of a repository is not looked at.
+pub(super) fn checksum(text: &str, sources: &[&str]) -> Result<Option<Digest>, ErrorKind> {
+    match sources {
+        [source] if is_git(source) => Ok(None),
+        [source] if is_http(source) => text.parse().map(Some).map_err(|e: crate::oci::DigestError| ErrorKind::Instruction(e.to_string())),
+        [_] => Err(ErrorKind::Instruction("checksum requires HTTP(S) or Git sources".to_owned())),
+        _ => Err(ErrorKind::Instruction("checksum can't be specified for multiple sources".to_owned())),
+    }
 }
 
 /// The last component of a URL's path (BuildKit: `__unnamed__` where there is none).

@@ -38,6 +38,14 @@ pub enum ErrorKind {
     Download { name: String, reason: String },
     #[error("{0}")]
     Source(#[from] crate::source::Error),
+    #[error("{0}")]
+    Mode(#[from] super::mode::ModeError),
+    #[error("{0}")]
+    Mount(#[from] crate::dockerfile::MountError),
+    #[error("{0}")]
+    Port(#[from] crate::dockerfile::PortError),
+    #[error("invalid signal: {0}")]
+    Signal(String),
     #[error("ONBUILD {trigger}: {}", .errors.first().map(ToString::to_string).unwrap_or_default())]
     Trigger { trigger: String, errors: Vec<crate::dockerfile::SyntaxError> },
     #[error("{0}")]
@@ -52,6 +60,9 @@ impl Error {
         match &*self.kind {
             ErrorKind::UnknownTarget { stages, .. } if !stages.is_empty() => Some(format!("the stages are: {}", stages.join(", "))),
             ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
+            ErrorKind::Mount(error) => error.help(),
+            ErrorKind::Port(_) => Some("write a port, as in 8080 or 53/udp, or a range, as in 8000-8010".to_owned()),
+            ErrorKind::Signal(_) => Some("write a number or a name, as in 9, SIGKILL or RTMIN+3".to_owned()),
             ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),
             ErrorKind::Source(crate::source::Error::NotFound(_)) => {
                 Some("the path is relative to the context; .dockerignore may exclude it".to_owned())

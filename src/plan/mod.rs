@@ -8,6 +8,8 @@
 //! planner   all services in that order -> Plan
 //!   stage       one stage: instructions -> Steps and image configuration   (state, environment)
 //!   copy, run   the two kinds of instructions that make Steps
+//!   mode, signal  what `--chmod` and STOPSIGNAL may say
+//! verify    what planning would refuse, all at once and without any image
 //! key, step     what a Step is and what identifies it
 //! tags          tag templates and git facts -> tags
 //! ```
@@ -18,8 +20,10 @@ mod environment;
 mod error;
 mod graph;
 pub mod key;
+mod mode;
 mod planner;
 mod run;
+mod signal;
 mod stage;
 mod state;
 pub mod step;
@@ -27,6 +31,7 @@ mod survey;
 pub mod tags;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::sync::Arc;
 
@@ -35,6 +40,7 @@ pub use copy::shown;
 pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
+pub use mode::{ModeChange, ModeError};
 pub use planner::{Options, Target, images_of, plan};
 pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
