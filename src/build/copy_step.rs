@@ -5,7 +5,7 @@ use std::io::{self, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
-use super::copy::{CopyJob, LooseFiles, ModeChange, Unpacker, make_directory, resolve_owner, verify_checksum, write_matches};
+use super::copy::{CopyJob, LooseFiles, Unpacker, make_directory, resolve_owner, verify_checksum, write_matches};
 use super::engine::Engine;
 use super::error::Error;
 use super::run_step::open_dir;
@@ -32,7 +32,6 @@ impl Engine<'_> {
             }
             None => None,
         };
-        let mode = op.chmod.as_deref().map(ModeChange::parse).transpose()?;
         let archives = Archives { owner, single_uid: self.record_owner() };
         let write = |tree: &dyn Tree, matches: &[Match], unpack: bool| {
             let unpack = unpack.then_some(&archives as &dyn Unpacker);
@@ -43,7 +42,7 @@ impl Engine<'_> {
                 root: root.as_fd(),
                 destination,
                 owner,
-                mode: mode.as_ref(),
+                mode: op.chmod.as_ref(),
                 unpack,
                 record_owner: self.record_owner(),
             })

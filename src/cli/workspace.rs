@@ -65,7 +65,14 @@ impl<'c> Workspace<'c> {
             for platform in &one.service.platforms {
                 let target = one.service.target.as_deref();
                 match one.dockerfile.survey(&one.service.args, target, platform, &Platform::host(), &one.contexts) {
-                    Ok(survey) => one.surveys.push((platform.clone(), survey)),
+                    Ok(survey) => {
+                        // The first platform tells what is wrong for all of them.
+                        if one.surveys.is_empty() {
+                            let errors = one.dockerfile.verify(&survey, &one.contexts);
+                            findings.extend(errors.iter().map(|error| plan_finding(config, &one.dockerfile, error)));
+                        }
+                        one.surveys.push((platform.clone(), survey));
+                    }
                     Err(error) => {
                         findings.push(plan_finding(config, &one.dockerfile, &error));
                         break;

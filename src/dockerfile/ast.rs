@@ -16,6 +16,8 @@
 //!
 //! `--from`, `--exclude`, `--network`, `--security` and `--device` are never expanded.
 
+use std::collections::HashMap;
+
 pub use super::directives::Directives;
 pub use super::heredoc::Heredoc;
 use super::{Span, SyntaxError};
@@ -42,6 +44,21 @@ pub struct Dockerfile {
     pub meta_args: Vec<MetaArg>,
     /// At least one.
     pub stages: Vec<Stage>,
+    pub names: StageNames,
+}
+
+/// The stages of each name, without case, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StageNames(HashMap<String, Vec<usize>>);
+
+impl StageNames {
+    pub fn of(stages: &[Stage]) -> Self {
+        let mut names: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, name) in stages.iter().enumerate().filter_map(|(index, stage)| Some((index, stage.name.as_ref()?))) {
+            names.entry(name.text.to_ascii_lowercase()).or_default().push(index);
+        }
+        Self(names)
+    }
 }
 
 /// What every instruction has.
@@ -255,8 +272,8 @@ impl Dockerfile {
     }
 
     fn last_named(&self, lower_case: &str, before: usize) -> Option<usize> {
-        let named = |stage: &Stage| stage.name.as_ref().is_some_and(|found| found.text.to_ascii_lowercase() == lower_case);
-        self.stages.iter().take(before).rposition(named)
+        let named = self.names.0.get(lower_case)?;
+        named[..named.partition_point(|stage| *stage < before)].last().copied()
     }
 
     /// The stage that `COPY --from` means by a name or by an index, counted from 0.

@@ -4,6 +4,8 @@ use super::Span;
 use super::duration::DurationError;
 use super::heredoc::HeredocError;
 use super::mount::MountError;
+use super::request::NAMES;
+use super::usage::usage;
 
 /// One fault of a Dockerfile and the bytes that it is about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,21 +20,43 @@ impl SyntaxError {
         Self { kind, span }
     }
 
-    /// What to do about it, where that can be said.
+    /// What was expected, or what to do about it, where that can be said.
     pub fn help(&self) -> Option<String> {
         use SyntaxErrorKind as Kind;
-        match &self.kind {
-            Kind::UnknownInstruction { suggestion, .. } | Kind::UnknownFlag { suggestion, .. } => {
-                suggestion.as_ref().map(|name| format!("did you mean {name}?"))
+        let text = match &self.kind {
+            Kind::UnknownInstruction { suggestion: Some(name), .. } | Kind::UnknownFlag { suggestion: Some(name), .. } => {
+                format!("did you mean {name}?")
             }
-            Kind::InstructionBeforeFrom { .. } => Some("only ARG may stand before the first FROM".into()),
-            Kind::NotUtf8 => Some("save the file as UTF-8".into()),
-            Kind::UnterminatedHeredoc { name } => Some(format!("end it with a line that holds nothing but {name:?}")),
-            Kind::FromVariable => Some("define a stage with `FROM $NAME AS alias` and copy from the alias".into()),
-            Kind::NotJson { instruction } => Some(format!("write {instruction} [\"executable\", \"parameter\"]")),
-            Kind::Mount(error) => error.help(),
-            _ => None,
-        }
+            Kind::UnknownInstruction { .. } => format!("a line begins with one of {}", NAMES.join(", ")),
+            Kind::UnknownFlag { known, .. } if known.is_empty() => "this instruction takes no flags".into(),
+            Kind::UnknownFlag { known, .. } => format!("this instruction takes --{}", known.join(", --")),
+            Kind::FlagWithoutValue { name } => format!("write --{name}=value"),
+            Kind::FlagNotBoolean { .. } => "write true or false".into(),
+            Kind::InstructionBeforeFrom { .. } => "only ARG may stand before the first FROM".into(),
+            Kind::EmptyFile | Kind::NoInstructions | Kind::NoStages => format!("begin a stage with {}", usage("FROM")),
+            Kind::NotUtf8 => "save the file as UTF-8".into(),
+            Kind::UnterminatedHeredoc { name } => format!("end it with a line that holds nothing but {name:?}"),
+            Kind::FromArguments => format!("write {}", usage("FROM")),
+            Kind::InvalidStageName { .. } => "begin it with a letter, and go on with letters, digits, `-`, `_` and `.`".into(),
+            Kind::FromVariable => "define a stage with `FROM $NAME AS alias` and copy from the alias".into(),
+            Kind::AtLeastOneArgument { instruction }
+            | Kind::ExactlyOneArgument { instruction }
+            | Kind::NoDestination { instruction }
+            | Kind::TwoArguments { instruction }
+            | Kind::BlankName { instruction }
+            | Kind::NotJson { instruction } => format!("write {}", usage(instruction)),
+            Kind::NoEqualsSign { .. } => "put a value with spaces in quotes, as in name=\"two words\"".into(),
+            Kind::NotStringArray => "put every element in double quotes".into(),
+            Kind::HealthcheckNoneArguments | Kind::HealthcheckWithoutCommand | Kind::HealthcheckType { .. } => {
+                format!("write {}", usage("HEALTHCHECK"))
+            }
+            Kind::Duration { .. } | Kind::IntervalTooShort { .. } => "write numbers with units, as in 30s, 1m30s or 500ms".into(),
+            Kind::InvalidNetwork { .. } => "write default, none or host".into(),
+            Kind::InvalidSecurity { .. } => "write sandbox or insecure".into(),
+            Kind::Mount(error) => return error.help(),
+            _ => return None,
+        };
+        Some(text)
     }
 }
 
@@ -96,7 +120,7 @@ pub enum SyntaxErrorKind {
     #[error("unknown instruction: {name}")]
     UnknownInstruction { name: String, suggestion: Option<String> },
     #[error("unknown flag: --{name}")]
-    UnknownFlag { name: String, suggestion: Option<String> },
+    UnknownFlag { name: String, suggestion: Option<String>, known: Vec<&'static str> },
     #[error("duplicate flag specified: --{name}")]
     DuplicateFlag { name: String },
     #[error("missing a value on flag: --{name}")]
@@ -111,7 +135,7 @@ pub enum SyntaxErrorKind {
     NoDestination { instruction: &'static str },
     #[error("{instruction} must have two arguments")]
     TwoArguments { instruction: &'static str },
-    #[error("can't find = in {word:?}: must be of the form name=value")]
+    #[error("syntax error - can't find = in {word:?}. must be of the form: name=value")]
     NoEqualsSign { word: String },
     #[error("{instruction} names can not be blank")]
     BlankName { instruction: &'static str },

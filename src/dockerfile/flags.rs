@@ -38,7 +38,8 @@ impl Flags {
         let name = name.strip_prefix("--").map(str::to_owned).unwrap_or(name);
         let Some((known_name, kind)) = known.iter().find(|(known, _)| *known == name) else {
             let suggestion = nearest(&name, known.iter().map(|(known, _)| *known)).map(|known| format!("--{known}"));
-            return Err(SyntaxError::new(SyntaxErrorKind::UnknownFlag { name, suggestion }, word.span));
+            let known = known.iter().map(|(known, _)| *known).collect();
+            return Err(SyntaxError::new(SyntaxErrorKind::UnknownFlag { name, suggestion, known }, word.span));
         };
         if *kind != FlagKind::List && self.first(known_name).is_some() {
             return Err(SyntaxError::new(SyntaxErrorKind::DuplicateFlag { name }, word.span));

@@ -11,7 +11,7 @@
 //! | `word`, `lexer`, `pattern` | expansion of variables |
 //! | `lint` | BuildKit's build checks |
 //! | `duration`, `port`, `size`, `csv`, `suggest` | the small notations |
-//! | `error` | what can be wrong |
+//! | `error`, `usage` | what can be wrong, and what is right |
 
 mod arguments;
 pub mod ast;
@@ -41,6 +41,7 @@ mod size;
 mod span;
 mod stage;
 mod suggest;
+mod usage;
 mod word;
 
 pub use ast::{Dockerfile, Instruction, InstructionKind, Stage, Word};

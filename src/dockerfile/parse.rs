@@ -1,6 +1,6 @@
 //! From text to stages.
 
-use super::ast::{Dockerfile, Instruction, InstructionKind, MetaArg, Stage};
+use super::ast::{Dockerfile, Instruction, InstructionKind, MetaArg, Stage, StageNames};
 use super::reader::{Item, Reader, decode};
 use super::{Span, SyntaxError, SyntaxErrorKind};
 
@@ -51,7 +51,11 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, Vec<SyntaxError>> {
         };
         faults.add(kind, Span::new(text.len(), text.len()));
     }
-    if faults.is_empty() { Ok(Dockerfile { directives, meta_args, stages }) } else { Err(faults.into_sorted()) }
+    if !faults.is_empty() {
+        return Err(faults.into_sorted());
+    }
+    let names = StageNames::of(&stages);
+    Ok(Dockerfile { directives, meta_args, stages, names })
 }
 
 /// Reads the text of an ONBUILD trigger, of a Dockerfile or of a base image. Spans are of `text`.
@@ -166,7 +170,7 @@ mod tests {
             ("FROM a\nSHELL []", "SHELL requires at least one argument"),
             ("FROM a\nENV", "ENV requires at least one argument"),
             ("FROM a\nENV a", "ENV must have two arguments"),
-            ("FROM a\nENV a=b c", "can't find = in \"c\": must be of the form name=value"),
+            ("FROM a\nENV a=b c", "syntax error - can't find = in \"c\". must be of the form: name=value"),
             ("FROM a\nLABEL =b", "LABEL names can not be blank"),
             ("FROM a\nARG =b", "ARG names can not be blank"),
             ("FROM a\nUSER", "USER requires exactly one argument"),
@@ -191,11 +195,61 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_file_is_reported_at_its_place() {
-        let text = "FROM a AS 1\nRUM x\nCOPY --chmd=1 a b\nCMD [1]\n";
-        let errors = parse(text.as_bytes()).unwrap_err();
-        let found: Vec<_> = errors.iter().map(|error| (&text[error.span.range()], error.help())).collect();
-        let help = |text: &str| Some(text.to_owned());
-        assert_eq!(found, [("1", None), ("RUM", help("did you mean RUN?")), ("--chmd=1", help("did you mean --chmod?")), ("[1]", None)]);
+        let cases: &[(&str, &[(&str, &str)])] = &[
+            (
+                "FROM a AS 1\nRNU x\nCOPY --chmd=1 --form=b c\nCMD [1]\n",
+                &[
+                    ("1", "begin it with a letter, and go on with letters, digits, `-`, `_` and `.`"),
+                    ("RNU", "did you mean RUN?"),
+                    ("COPY", "write COPY [flags] source... destination"),
+                    ("--chmd=1", "did you mean --chmod?"),
+                    ("--form=b", "did you mean --from?"),
+                    ("[1]", "put every element in double quotes"),
+                ],
+            ),
+            (
+                "FROM a b\nfrmo c\nENV a=1 b =2 \\\n  c\nFROM\nUSER\nLABEL x\n",
+                &[
+                    ("FROM", "write FROM [--platform=platform] image [AS name]"),
+                    ("frmo", "did you mean from?"),
+                    ("b", "put a value with spaces in quotes, as in name=\"two words\""),
+                    ("=2", "write ENV name=value..."),
+                    ("c", "put a value with spaces in quotes, as in name=\"two words\""),
+                    ("FROM", "write FROM [--platform=platform] image [AS name]"),
+                    ("USER", "write USER user[:group]"),
+                    ("x", "write LABEL name=value..."),
+                ],
+            ),
+            (
+                "FROM a\nHEALTHCHECK --interval=5 --timeout=1us --retries=x --nope CMD\nRUN --network=lan --security=no --mount=from=$x b\n",
+                &[
+                    ("5", "write numbers with units, as in 30s, 1m30s or 500ms"),
+                    ("1us", "write numbers with units, as in 30s, 1m30s or 500ms"),
+                    ("x", ""),
+                    ("--nope", "this instruction takes --interval, --timeout, --start-period, --start-interval, --retries"),
+                    ("CMD", "write HEALTHCHECK [flags] CMD command, or HEALTHCHECK NONE"),
+                    ("lan", "write default, none or host"),
+                    ("no", "write sandbox or insecure"),
+                    ("from=$x", "define a stage with `FROM $NAME AS alias` and mount from the alias"),
+                ],
+            ),
+            (
+                "FROM a\nWORKDIR --x /\nONBUILD COPY [1]\nVOLUME [\" \", \"\"]\nCOPY <<A <<B /d\nx\nA\n",
+                &[
+                    ("--x", "this instruction takes no flags"),
+                    ("[1]", "put every element in double quotes"),
+                    ("\" \"", ""),
+                    ("\"\"", ""),
+                    ("<<B", "end it with a line that holds nothing but \"B\""),
+                ],
+            ),
+        ];
+        for (text, expected) in cases {
+            let errors = parse(text.as_bytes()).unwrap_err();
+            let found: Vec<_> = errors.iter().map(|error| (&text[error.span.range()], error.help().unwrap_or_default())).collect();
+            let found: Vec<_> = found.iter().map(|(bytes, help)| (*bytes, help.as_str())).collect();
+            assert_eq!(found, *expected, "{text}");
+        }
     }
 
     #[test]

@@ -22,34 +22,33 @@ pub(super) enum Checksum {
     Commit(String),
 }
 
+/// What `source` is. `--keep-git-dir` makes a repository of every URL.
+pub(super) fn source_kind(add: bool, source: &str, keep_git_dir: Option<bool>) -> Result<SourceKind, ErrorKind> {
+    let refuse = |text: &str| Err(ErrorKind::Instruction(text.to_owned()));
+    match GitRef::parse(source, keep_git_dir.is_some()) {
+        Some(_) if !add => refuse("source can't be a git ref for COPY"),
+        Some(git) => Ok(SourceKind::Git(git?)),
+        None if !is_http(source) => Ok(SourceKind::File),
+        None if !add => refuse("source can't be a URL for COPY"),
+        None => Ok(SourceKind::Url),
+    }
+}
+
+/// Reads `--checksum` for the sources that it is given with.
+pub(super) fn checksum(text: &str, kinds: &[SourceKind]) -> Result<Checksum, ErrorKind> {
+    let refuse = |text: String| Err(ErrorKind::Instruction(text));
+    match kinds {
+        [SourceKind::Git(_)] => Ok(Checksum::Commit(text.to_owned())),
+        [SourceKind::Url] => match text.split_once(':') {
+            Some((algorithm @ ("sha384" | "sha512"), _)) => refuse(format!("--checksum of a URL is sha256:…, not {algorithm}:…")),
+            _ => text.parse().map(Checksum::Content).or_else(|error: crate::oci::DigestError| refuse(error.to_string())),
+        },
+        [_] => refuse("checksum requires HTTP(S) or Git sources".to_owned()),
+        _ => refuse("checksum can't be specified for multiple sources".to_owned()),
+    }
+}
+
 impl StagePlanner<'_, '_> {
-    /// What `source` is. `--keep-git-dir` makes a repository of every URL.
-    pub(super) fn source_kind(&self, add: bool, source: &str, keep_git_dir: Option<bool>, span: Span) -> Result<SourceKind, Error> {
-        let refuse = |text: &str| Err(self.dockerfile.error(span, ErrorKind::Instruction(text.to_owned())));
-        match GitRef::parse(source, keep_git_dir.is_some()) {
-            Some(_) if !add => refuse("source can't be a git ref for COPY"),
-            Some(Ok(git)) => Ok(SourceKind::Git(git)),
-            Some(Err(error)) => Err(self.dockerfile.error(span, error)),
-            None if !is_http(source) => Ok(SourceKind::File),
-            None if !add => refuse("source can't be a URL for COPY"),
-            None => Ok(SourceKind::Url),
-        }
-    }
-
-    /// Reads `--checksum` for the sources that it is given with.
-    pub(super) fn checksum(&self, text: &str, span: Span, kinds: &[SourceKind]) -> Result<Checksum, Error> {
-        let refuse = |text: String| self.dockerfile.error(span, ErrorKind::Instruction(text));
-        match kinds {
-            [SourceKind::Git(_)] => Ok(Checksum::Commit(text.to_owned())),
-            [SourceKind::Url] => match text.split_once(':') {
-                Some((algorithm @ ("sha384" | "sha512"), _)) => Err(refuse(format!("--checksum of a URL is sha256:…, not {algorithm}:…"))),
-                _ => text.parse().map(Checksum::Content).map_err(|error: crate::oci::DigestError| refuse(error.to_string())),
-            },
-            [_] => Err(refuse("checksum requires HTTP(S) or Git sources".to_owned())),
-            _ => Err(refuse("checksum can't be specified for multiple sources".to_owned())),
-        }
-    }
-
     pub(super) fn url_source(
         &mut self,
         url: &str,

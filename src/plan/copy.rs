@@ -1,8 +1,9 @@
 //! COPY and ADD: sources, their content in the key, and history as BuildKit's `dispatchCopy`.
 
-use super::add::{Checksum, SourceKind};
+use super::add::{Checksum, SourceKind, checksum, source_kind};
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
+use super::mode::ModeChange;
 use super::planner::{Outside, Selector};
 use super::stage::{Current, StagePlanner};
 use super::state::normalize_destination;
@@ -42,11 +43,13 @@ impl StagePlanner<'_, '_> {
         let destination = normalize_destination(&current.state.working_dir(), &written_destination);
         let (chown, chmod) = (optional(&transfer.chown)?.filter(|o| !o.is_empty()), optional(&transfer.chmod)?.filter(|m| !m.is_empty()));
         let sources = transfer.sources.iter().map(|word| Ok((expand(word)?, word.span))).collect::<Result<Vec<_>, Error>>()?;
-        let kind = |(source, span): &(String, Span)| self.source_kind(flags.add, source, flags.keep_git_dir, *span);
+        let kind = |(source, span): &(String, Span)| {
+            source_kind(flags.add, source, flags.keep_git_dir).map_err(|error| dockerfile.error(*span, error))
+        };
         // With --from every source is a path.
         let kinds = if flags.from.is_some() { Vec::new() } else { sources.iter().map(kind).collect::<Result<Vec<_>, _>>()? };
         let checksum = match flags.checksum {
-            Some(word) => Some(self.checksum(&expand(word)?, word.span, &kinds)?),
+            Some(word) => Some(checksum(&expand(word)?, &kinds).map_err(|error| dockerfile.error(word.span, error))?),
             None => None,
         };
         let (content, commit) = match &checksum {
@@ -54,6 +57,8 @@ impl StagePlanner<'_, '_> {
             Some(Checksum::Commit(commit)) => (None, Some(commit.as_str())),
             None => (None, None),
         };
+        let mode = chmod.as_deref().map(ModeChange::parse).transpose();
+        let mode = mode.map_err(|error| dockerfile.error(transfer.chmod.as_ref().unwrap_or(&transfer.destination).span, error))?;
         let exclude: Vec<String> = transfer.exclude.iter().map(|word| word.text.clone()).collect();
         PatternList::new(&exclude).map_err(|error| dockerfile.error(transfer.destination.span, ErrorKind::Source(error.into())))?;
         let selector =
@@ -121,7 +126,7 @@ impl StagePlanner<'_, '_> {
             sources: planned,
             destination,
             chown,
-            chmod,
+            chmod: mode,
             parents: flags.parents,
             exclude,
             unpack: flags.unpack,

@@ -46,6 +46,14 @@ pub enum ErrorKind {
     Source(#[from] crate::source::Error),
     #[error("cannot look up {owner:?}: {place} has no /etc/passwd")]
     NamedOwner { owner: String, place: &'static str },
+    #[error("{0}")]
+    Mode(#[from] super::mode::ModeError),
+    #[error("{0}")]
+    Mount(#[from] crate::dockerfile::MountError),
+    #[error("{0}")]
+    Port(#[from] crate::dockerfile::PortError),
+    #[error("invalid signal: {0}")]
+    Signal(String),
     #[error("ONBUILD {trigger}: {}", .errors.first().map(ToString::to_string).unwrap_or_default())]
     Trigger { trigger: String, errors: Vec<crate::dockerfile::SyntaxError> },
     #[error("{0}")]
@@ -61,6 +69,9 @@ impl Error {
             ErrorKind::UnknownTarget { stages, .. } if !stages.is_empty() => Some(format!("the stages are: {}", stages.join(", "))),
             ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
             ErrorKind::NamedOwner { .. } => Some("name the owner by numbers, as in 1000:1000".to_owned()),
+            ErrorKind::Mount(error) => error.help(),
+            ErrorKind::Port(_) => Some("write a port, as in 8080 or 53/udp, or a range, as in 8000-8010".to_owned()),
+            ErrorKind::Signal(_) => Some("write a number or a name, as in 9, SIGKILL or RTMIN+3".to_owned()),
             ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),
             ErrorKind::ContextScheme { .. } => {
                 Some("a context is a directory, docker-image://, oci-layout://, service:, a git repository or an http(s) URL".to_owned())

@@ -9,6 +9,8 @@
 //!   stage       one stage: instructions -> Steps and image configuration   (state, environment)
 //!   copy, run   the two kinds of instructions that make Steps; add: what ADD takes from elsewhere
 //!   epoch       SOURCE_DATE_EPOCH
+//!   mode, signal  what `--chmod` and STOPSIGNAL may say
+//! verify        what planning would refuse, all at once and without any image
 //! remote        what planning asks of servers
 //! key, step     what a Step is and what identifies it
 //! tags          tag templates and git facts -> tags
@@ -22,9 +24,11 @@ mod epoch;
 mod error;
 mod graph;
 pub mod key;
+mod mode;
 mod planner;
 mod remote;
 mod run;
+mod signal;
 mod stage;
 mod state;
 pub mod step;
@@ -32,6 +36,7 @@ mod survey;
 pub mod tags;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::sync::Arc;
 
@@ -41,6 +46,7 @@ pub use environment::{Environment, platform_args};
 pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
+pub use mode::{ModeChange, ModeError};
 pub use planner::{Options, Target, images_of, plan};
 pub use remote::{BaseImage, Checkout, Download, Remote};
 pub use state::normalize;

@@ -88,7 +88,7 @@ impl StagePlanner<'_, '_> {
         let refuse = |text: String| dockerfile.error(word.span, ErrorKind::Instruction(text));
         let env = current.state.env.clone();
         let mut expand = |value: &str| dockerfile.expander().word(value, &|name| env.get(name).map(str::to_owned)).map(|e| e.text);
-        let mount = Mount::parse(&word.text, &mut expand).map_err(|error| refuse(error.to_string()))?;
+        let mount = Mount::parse(&word.text, &mut expand).map_err(|error| dockerfile.error(word.span, error))?;
         let written = mount.target.as_deref();
         let target = |default: String| written.map_or(default, |path| from_working_dir(&current.state, path));
         // Without a target, BuildKit mounts on the working directory.

@@ -7,6 +7,7 @@ use super::epoch::{SOURCE_DATE_EPOCH, SourceDate};
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
 use super::planner::{Outside, Planner, Selector, Target};
+use super::signal::check_signal;
 use super::state::{StageState, normalize};
 use super::step::{ContextId, CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
 use super::survey::{BaseName, Dockerfile, Survey};
@@ -176,9 +177,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 for word in words {
                     let env = |name: &str| current.state.env.get(name).map(str::to_owned);
                     for port in self.dockerfile.expander().words(&word.text, &env).map_err(|e| self.dockerfile.error(word.span, e))? {
-                        ports.extend(
-                            parse_ports(&port).map_err(|e| self.dockerfile.error(word.span, ErrorKind::Instruction(e.to_string())))?,
-                        );
+                        ports.extend(parse_ports(&port).map_err(|error| self.dockerfile.error(word.span, error))?);
                     }
                 }
                 current.state.expose(&ports);
@@ -189,9 +188,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             InstructionKind::Shell(words) => current.state.set_shell(words.iter().map(|word| word.text.clone()).collect()),
             InstructionKind::Stopsignal(word) => {
                 let signal = self.dockerfile.expand(word, &current.state.env)?;
-                if !is_signal(&signal) {
-                    return Err(self.dockerfile.error(word.span, ErrorKind::Instruction(format!("invalid signal: {signal}"))));
-                }
+                check_signal(&signal).map_err(|error| self.dockerfile.error(word.span, error))?;
                 current.state.set_stop_signal(&signal);
             }
             InstructionKind::User(word) => {
@@ -327,22 +324,6 @@ fn command_words(state: &StageState, command: &CommandLine) -> Vec<String> {
         CommandLine::Shell(line) => state.with_shell(&line.text),
         CommandLine::Exec(words) => words.iter().map(|word| word.text.clone()).collect(),
     }
-}
-
-/// `9`, `KILL` or `SIGKILL`; real-time signals as `RTMIN+3` (moby/sys signal).
-fn is_signal(text: &str) -> bool {
-    const NAMES: &str = " ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU UNUSED URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX ";
-    if let Ok(number) = text.parse::<i32>() {
-        return number != 0;
-    }
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let offset = |rest: &str, sign: char, most: u8| {
-        rest.strip_prefix(sign).and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (1..=most).contains(&n))
-    };
-    NAMES.contains(&format!(" {name} "))
-        || name.strip_prefix("RTMIN").is_some_and(|rest| offset(rest, '+', 15))
-        || name.strip_prefix("RTMAX").is_some_and(|rest| offset(rest, '-', 14))
 }
 
 /// Where a relative path of an instruction points to.

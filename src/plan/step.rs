@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::Selection;
 use super::key::{CacheKey, KeyInputs};
+use super::mode::ModeChange;
 use crate::oci::{Digest, Platform};
 
 /// Index into [`Plan::steps`](super::Plan::steps).
@@ -124,7 +125,7 @@ pub struct CopyOp {
     /// Absolute path in the image; a trailing slash is significant.
     pub destination: String,
     pub chown: Option<String>,
-    pub chmod: Option<String>,
+    pub chmod: Option<ModeChange>,
     pub parents: bool,
     pub exclude: Vec<String>,
     pub unpack: Option<bool>,

@@ -15,7 +15,7 @@ pub fn check(input: &[u8]) {
     match IgnoreFile::parse(file) {
         Ok(ignore) => {
             assert!(!ignore.excludes(b""), "the root is always there");
-            paths.iter().for_each(|path| drop(ignore.excludes(path)));
+            paths.iter().for_each(|path| _ = ignore.excludes(path));
         }
         Err(error) => {
             assert!(error.span.start <= error.span.end && error.span.end <= file.len());
@@ -27,7 +27,7 @@ pub fn check(input: &[u8]) {
     let lines: Vec<&[u8]> = file.split(|byte| *byte == b'\n').collect();
     let list = PatternList::new(&lines);
     for path in &paths {
-        drop(list.as_ref().map(|list| list.matches(path)));
+        _ = list.as_ref().map(|list| list.matches(path));
         if let (Some(patterns), Ok(path)) = (tame(&lines), std::str::from_utf8(path)) {
             agree(&patterns, path);
         }

@@ -160,7 +160,7 @@ impl Printer {
                 let (line, bodies) =
                     onbuild.trigger.split_once('\n').map_or((&onbuild.trigger[..], None), |(line, rest)| (line, Some(rest)));
                 self.line(name, &[], line);
-                for bodies in bodies {
+                if let Some(bodies) = bodies {
                     self.out += bodies;
                     self.end_line();
                 }

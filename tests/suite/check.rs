@@ -53,6 +53,128 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
 }
 
 #[test]
+fn all_that_is_wrong_with_a_dockerfile_is_told_at_once() {
+    let dockerfile =
+        "FROM scratch AS 1st\nRNU make\nCOPY --form=build --chmd=755 /a /b\nENV A=1 B\nHEALTHCHECK --interval=5 CMD x\nRUN <<EOF\nx\n";
+    insta::assert_snapshot!(told(&monorepo().file("services/api/Dockerfile", dockerfile), 3), @r##"
+    brik::dockerfile::syntax
+
+      × invalid name for build stage: "1st", name can't start with a number or contain symbols
+       ╭─[services/api/Dockerfile:1:17]
+     1 │ FROM scratch AS 1st
+       ·                 ───
+     2 │ RNU make
+       ╰────
+      help: begin it with a letter, and go on with letters, digits, `-`, `_` and `.`
+    brik::dockerfile::syntax
+
+      × unknown instruction: RNU
+       ╭─[services/api/Dockerfile:2:1]
+     1 │ FROM scratch AS 1st
+     2 │ RNU make
+       · ───
+     3 │ COPY --form=build --chmd=755 /a /b
+       ╰────
+      help: did you mean RUN?
+    brik::dockerfile::syntax
+
+      × unknown flag: --form
+       ╭─[services/api/Dockerfile:3:6]
+     2 │ RNU make
+     3 │ COPY --form=build --chmd=755 /a /b
+       ·      ────────────
+     4 │ ENV A=1 B
+       ╰────
+      help: did you mean --from?
+    brik::dockerfile::syntax
+
+      × unknown flag: --chmd
+       ╭─[services/api/Dockerfile:3:19]
+     2 │ RNU make
+     3 │ COPY --form=build --chmd=755 /a /b
+       ·                   ──────────
+     4 │ ENV A=1 B
+       ╰────
+      help: did you mean --chmod?
+    brik::dockerfile::syntax
+
+      × syntax error - can't find = in "B". must be of the form: name=value
+       ╭─[services/api/Dockerfile:4:9]
+     3 │ COPY --form=build --chmd=755 /a /b
+     4 │ ENV A=1 B
+       ·         ─
+     5 │ HEALTHCHECK --interval=5 CMD x
+       ╰────
+      help: put a value with spaces in quotes, as in name="two words"
+    brik::dockerfile::syntax
+
+      × --interval: missing unit in duration "5"
+       ╭─[services/api/Dockerfile:5:24]
+     4 │ ENV A=1 B
+     5 │ HEALTHCHECK --interval=5 CMD x
+       ·                        ─
+     6 │ RUN <<EOF
+       ╰────
+      help: write numbers with units, as in 30s, 1m30s or 500ms
+    brik::dockerfile::syntax
+
+      × unterminated heredoc "EOF"
+       ╭─[services/api/Dockerfile:6:5]
+     5 │ HEALTHCHECK --interval=5 CMD x
+     6 │ RUN <<EOF
+       ·     ─────
+     7 │ x
+       ╰────
+      help: end it with a line that holds nothing but "EOF"
+    "##);
+}
+
+#[test]
+fn values_that_cannot_be_right_are_told_before_anything_is_built() {
+    let dockerfile = "FROM scratch\nCOPY --chmod=888 src /src\nEXPOSE http\nSTOPSIGNAL SIGNOPE\nRUN --mount=tpye=cache x\n";
+    insta::assert_snapshot!(told(&monorepo().file("services/api/Dockerfile", dockerfile), 3), @r##"
+    brik::plan::invalid
+
+      × invalid chmod parameter: '888'. it should be octal string and between 0 and 07777
+       ╭─[services/api/Dockerfile:2:14]
+     1 │ FROM scratch
+     2 │ COPY --chmod=888 src /src
+       ·              ───
+     3 │ EXPOSE http
+       ╰────
+    brik::plan::invalid
+
+      × invalid container port: http
+       ╭─[services/api/Dockerfile:3:8]
+     2 │ COPY --chmod=888 src /src
+     3 │ EXPOSE http
+       ·        ────
+     4 │ STOPSIGNAL SIGNOPE
+       ╰────
+      help: write a port, as in 8080 or 53/udp, or a range, as in 8000-8010
+    brik::plan::invalid
+
+      × invalid signal: SIGNOPE
+       ╭─[services/api/Dockerfile:4:12]
+     3 │ EXPOSE http
+     4 │ STOPSIGNAL SIGNOPE
+       ·            ───────
+     5 │ RUN --mount=tpye=cache x
+       ╰────
+      help: write a number or a name, as in 9, SIGKILL or RTMIN+3
+    brik::plan::invalid
+
+      × unexpected key 'tpye' in 'tpye=cache'
+       ╭─[services/api/Dockerfile:5:13]
+     4 │ STOPSIGNAL SIGNOPE
+     5 │ RUN --mount=tpye=cache x
+       ·             ──────────
+       ╰────
+      help: did you mean type?
+    "##);
+}
+
+#[test]
 fn a_source_that_is_not_there_is_pointed_at() {
     let project = monorepo().file("services/api/Dockerfile", "FROM scratch\nCOPY missing.txt /x\n");
     let root = project.path("").canonicalize().unwrap().display().to_string();

@@ -25,6 +25,7 @@ pub fn file() -> impl Strategy<Value = Dockerfile> {
         (vec(meta, 0..3), vec(stage(directives.escape_char()), 1..4)).prop_map(move |(meta_args, stages)| Dockerfile {
             directives: directives.clone(),
             meta_args,
+            names: StageNames::of(&stages),
             stages,
         })
     })

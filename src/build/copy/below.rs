@@ -150,7 +150,8 @@ mod tests {
 
     use super::*;
     use crate::build::copy::testing::{Destination, copy, job, matched};
-    use crate::build::copy::{ModeChange, write_matches};
+    use crate::build::copy::write_matches;
+    use crate::plan::ModeChange;
 
     #[test]
     fn directories_below_merge_and_take_the_sources_metadata() {

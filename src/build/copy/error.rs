@@ -6,11 +6,6 @@ use crate::oci::Digest;
 /// Why a COPY, ADD or WORKDIR could not be written. Paths are those of the image, never of the host.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// BuildKit's words, which people search for.
-    #[error("invalid chmod parameter: '{0}'. it should be octal string and between 0 and 07777")]
-    InvalidMode(String),
-    #[error("invalid chmod parameter: '{0}': neither octal nor symbolic like u=rwX,go=rX")]
-    InvalidSymbolicMode(String),
     #[error("invalid checksum digest format: {0:?}; expected sha256:<64 hexadecimal digits>")]
     InvalidChecksum(String),
     #[error("unsupported digest algorithm: {0:?}; use sha256")]

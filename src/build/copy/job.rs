@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::CopyError;
-use super::ModeChange;
 use super::directory::Directory;
 use super::leaf::FirstLinks;
 use super::metadata::{Metadata, set_mtime};
 use super::resolve::resolve;
+use crate::plan::ModeChange;
 use crate::source::tree::{Match, Node, NodeKind, Tree};
 
 /// What ADD does with archives.

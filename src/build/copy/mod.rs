@@ -24,7 +24,6 @@ mod job;
 mod leaf;
 mod loose;
 mod metadata;
-mod mode;
 mod owner;
 mod resolve;
 #[cfg(test)]
@@ -36,6 +35,5 @@ pub use error::{CopyError, ImagePath};
 pub use job::{CopyJob, CopyStats, Unpacker, write_matches};
 pub use loose::LooseFiles;
 pub use metadata::OWNER_XATTR;
-pub use mode::ModeChange;
 pub use owner::{Owner, resolve_owner};
 pub use workdir::make_directory;

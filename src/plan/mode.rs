@@ -1,11 +1,18 @@
 //! `--chmod`: octal or symbolic.
 
-use super::CopyError;
-
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 const STICKY: u32 = 0o1000;
 const EXECUTE: u32 = 0o111;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModeError {
+    /// BuildKit's words, which people search for.
+    #[error("invalid chmod parameter: '{0}'. it should be octal string and between 0 and 07777")]
+    Octal(String),
+    #[error("invalid chmod parameter: '{0}': neither octal nor symbolic like u=rwX,go=rX")]
+    Symbolic(String),
+}
 
 /// What `--chmod` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,17 +49,17 @@ impl ModeChange {
     /// Reads `755`, `0644`, `u=rwX,go=rX`, `+x`, `g=u-w`: chmod(1) with a umask of 0.
     ///
     /// # Errors
-    /// `InvalidMode` for what begins with a digit and is no octal number up to 07777, `InvalidSymbolicMode` for the rest.
-    pub fn parse(text: &str) -> Result<Self, CopyError> {
+    /// `Octal` for what begins with a digit and is no octal number up to 07777, `Symbolic` for the rest.
+    pub fn parse(text: &str) -> Result<Self, ModeError> {
         if text.starts_with(|c: char| c.is_ascii_digit()) {
             return match u32::from_str_radix(text, 8) {
                 Ok(mode) if mode <= 0o7777 => Ok(Self(Change::Octal(mode))),
-                _ => Err(CopyError::InvalidMode(text.to_owned())),
+                _ => Err(ModeError::Octal(text.to_owned())),
             };
         }
         let mut clauses = Vec::new();
         for part in text.split(',') {
-            symbolic(part.as_bytes(), &mut clauses).ok_or_else(|| CopyError::InvalidSymbolicMode(text.to_owned()))?;
+            symbolic(part.as_bytes(), &mut clauses).ok_or_else(|| ModeError::Symbolic(text.to_owned()))?;
         }
         Ok(Self(Change::Symbolic(clauses)))
     }
@@ -206,7 +213,7 @@ mod tests {
     #[test]
     fn what_is_neither_octal_nor_symbolic_is_refused() {
         for text in ["", "u", "rwx", "u=q", "u=rw,", ",u=rw", "-1", "u+r;g", "=é"] {
-            assert!(matches!(ModeChange::parse(text), Err(CopyError::InvalidSymbolicMode(_))), "{text}");
+            assert!(matches!(ModeChange::parse(text), Err(ModeError::Symbolic(_))), "{text}");
         }
     }
 }
