@@ -2,6 +2,7 @@
 //! the built [`Image`] as an independent reader sees it, and other people's [`tools`].
 
 mod brik;
+mod container;
 mod image;
 mod project;
 mod registry;
