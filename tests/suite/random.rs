@@ -208,7 +208,15 @@ fn statement(name: &'static str) -> impl Strategy<Value = Statement> {
 
 fn blank(name: &str) -> Statement {
     let (text, empty_continuations) = (String::new(), Vec::new());
-    Statement { keyword: word(name), text, span: Span::default(), lines: (0, 0), last_line: 0, comments: Vec::new(), empty_continuations }
+    Statement {
+        keyword: word(name),
+        text,
+        span: Span::default(),
+        lines: (0, 0),
+        last_line: Span::default(),
+        comments: Vec::new(),
+        empty_continuations,
+    }
 }
 
 /// Something that means something to the parser, or could.
