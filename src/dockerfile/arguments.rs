@@ -33,6 +33,11 @@ impl<'a> Fragment<'a> {
         Self { start: self.start + range.start, end: self.start + range.end, ..*self }
     }
 
+    /// From here to the end of the line, white space included.
+    pub fn to_line_end(&self) -> &'a str {
+        &self.line.text[self.start..]
+    }
+
     pub fn trim(&self) -> Self {
         let text = self.text();
         let start = text.len() - text.trim_start().len();

@@ -160,6 +160,8 @@ mod tests {
         let InstructionKind::Run(run) = fired.kind else { panic!("RUN") };
         assert_eq!(run.script(), Script::Shell("a\n".into()));
         assert_eq!(onbuild.instruction.unwrap().kind.name(), "RUN");
+        let InstructionKind::Onbuild(spaced) = kind("ONBUILD RUN  a \\\n b  ") else { panic!("ONBUILD") };
+        assert_eq!(spaced.trigger, "RUN  a  b  ");
         // BuildKit minds only when the trigger fires.
         let InstructionKind::Onbuild(broken) = kind("ONBUILD COPY x") else { panic!("ONBUILD") };
         assert!(broken.instruction.is_err());

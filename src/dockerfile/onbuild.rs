@@ -20,7 +20,8 @@ pub(super) fn parse_onbuild(request: &Request<'_>, statement: &Statement, faults
     faults.keep(refused.map_or(Ok(()), Err))?;
     let text = request.arguments.text();
     let bodies = request.heredocs.iter().flat_map(|heredoc| ["\n", &heredoc.content, &heredoc.name]);
-    let trigger = std::iter::once(text).chain(bodies).collect();
+    // BuildKit keeps the white space at the end of the line.
+    let trigger = std::iter::once(request.arguments.to_line_end()).chain(bodies).collect();
     let inner = Statement { keyword: keyword.word(), text: text.to_owned(), comments: Vec::new(), ..statement.clone() };
     let mut deferred = Faults::default();
     let kind = deferred

@@ -91,9 +91,12 @@ impl Dockerfile {
         contexts: &NamedContexts,
     ) -> Result<Survey, Error> {
         self.check_frontend()?;
-        let target = self.target(target)?;
-        let target_name = self.syntax.stages[target].name.as_ref().map_or("", |name| name.text.as_str());
-        let global = self.global_args(platform_args(platform, build_platform, target_name, args), args)?;
+        let asked = target.filter(|name| !name.is_empty());
+        let target = self.target(asked)?;
+        // As it was asked for, or else as stages are known.
+        let own = || self.syntax.stages[target].name.as_ref().map(|name| name.text.to_ascii_lowercase());
+        let target_name = asked.map(str::to_owned).or_else(own).unwrap_or_default();
+        let global = self.global_args(platform_args(platform, build_platform, &target_name, args), args)?;
         let stages = (0..self.syntax.stages.len()).map(|stage| self.base(stage, &global, contexts)).collect::<Result<Vec<_>, _>>()?;
         let mut survey = Survey { global, stages, target, needed: BTreeSet::new(), outside: Vec::new() };
         self.check_sources(&survey, contexts)?;
@@ -139,7 +142,7 @@ impl Dockerfile {
 
     fn target(&self, target: Option<&str>) -> Result<usize, Error> {
         let last = self.syntax.stages.len() - 1;
-        let Some(name) = target.filter(|name| !name.is_empty()) else { return Ok(last) };
+        let Some(name) = target else { return Ok(last) };
         self.syntax.stage_by_name_or_index(name).ok_or_else(|| {
             let stages = self.syntax.stages.iter().filter_map(|stage| stage.name.as_ref().map(|name| name.text.clone())).collect();
             self.error(self.syntax.stages[last].statement.span, ErrorKind::UnknownTarget { name: name.to_owned(), stages })

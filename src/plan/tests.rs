@@ -299,6 +299,17 @@ fn the_image_is_for_the_platform_that_was_asked_for_or_else_for_that_of_its_base
 }
 
 #[test]
+fn the_target_stage_is_named_as_it_was_asked_for() {
+    let mut repository = Repository::one("FROM alpine AS Last\nARG TARGETSTAGE\nRUN x\n");
+    for (asked, name) in [(None, "last"), (Some("LAST"), "LAST")] {
+        repository.app().target = asked.map(str::to_owned);
+        let plan = repository.plan().unwrap();
+        let Op::Run(run) = &plan.steps[0].op else { panic!("no RUN") };
+        assert!(run.env.contains(&("TARGETSTAGE".to_owned(), name.to_owned())), "{asked:?}: {:?}", run.env);
+    }
+}
+
+#[test]
 fn windows_has_a_shell_and_a_path_of_its_own() {
     let mut repository = Repository::one("FROM scratch\nENTRYPOINT foo bar\n");
     let linux = repository.plan().unwrap().images[0].config.config.clone();
