@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -19,6 +19,9 @@ use super::root::{Directory, Root};
 use super::stream::{Decoded, Limits};
 use super::tar_reader::{Member, MemberKind, TarReader};
 use super::{Error, lossy, xattr};
+
+/// Zeros that come in pieces of this many bytes or more take no space on disk.
+const HOLE_MIN: usize = 4096;
 
 /// How members are created.
 pub(super) struct Policy<'a> {
@@ -197,13 +200,20 @@ impl<'a> Extractor<'a> {
         let failed = |source: io::Error| Error::Create { member: lossy(&member.name), source };
         let mut file = self.create_file(place).map_err(failed)?;
         let mut buffer = vec![0; (128 << 10).min(usize::try_from(member.size).unwrap_or(usize::MAX)).max(1)];
+        let mut ends_in_hole = false;
         loop {
-            match content.read(&mut buffer) {
+            let n = match content.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(n) => file.write_all(&buffer[..n]).map_err(failed)?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::from_stream(error)),
-            }
+            };
+            ends_in_hole = n >= HOLE_MIN && buffer[..n].iter().all(|&byte| byte == 0);
+            let written = if ends_in_hole { file.seek_relative(n as i64) } else { file.write_all(&buffer[..n]) };
+            written.map_err(failed)?;
+        }
+        if ends_in_hole {
+            file.set_len(member.size).map_err(failed)?;
         }
         self.describe(&file, member).map_err(failed)?;
         fchmod(&file, Mode::from(member.mode)).and_then(|()| futimens(&file, &times(member.mtime))).map_err(|e| failed(e.into()))

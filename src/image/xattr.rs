@@ -19,10 +19,9 @@ const VALUE_MAX: usize = 65_536;
 /// Names and values, sorted by name.
 pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Whether a layer keeps an attribute: file capabilities, as containerd, and `user.*` less what overlayfs and brik keep there.
-/// Anything else (ACLs, SELinux labels, `trusted.*`) is a matter of the host.
+/// Whether a layer keeps an attribute: file capabilities only, as in every layer that BuildKit (containerd) makes.
 pub(super) fn kept(name: &[u8]) -> bool {
-    name == CAPABILITY || name.starts_with(b"user.") && !private(name)
+    name == CAPABILITY
 }
 
 /// Whether an attribute steers overlayfs or brik: never read from an archive, or a layer could redirect lookups.
@@ -89,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_keep_capabilities_and_user_attributes_only() {
+    fn layers_keep_capabilities_only() {
         for (name, expected) in [
             ("security.capability", true),
-            ("user.mime_type", true),
+            ("user.mime_type", false),
             ("user.overlay.opaque", false),
             ("user.brik.owner", false),
             ("trusted.overlay.opaque", false),

@@ -338,6 +338,16 @@ fn pax_sparse_files_of_every_version_have_their_holes() {
 }
 
 #[test]
+fn zeros_take_no_space_and_count_all_the_same() {
+    let content = [&vec![0; 4 << 20][..], b"middle", &vec![0; 4 << 20]].concat();
+    let dest = tempfile::tempdir().unwrap();
+    unpack_layer(&tar_of(&[(FILE, "f", "", &content)])[..], dest.path(), &lenient()).unwrap();
+    assert!(fs::read(dest.path().join("f")).unwrap() == content);
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&dest.path().join("f").metadata().unwrap());
+    assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
+}
+
+#[test]
 fn an_old_gnu_sparse_file_has_its_holes() {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::GNUSparse);
