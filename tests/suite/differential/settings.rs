@@ -23,10 +23,18 @@ pub fn generate(rng: &mut Rng, stage: &mut Stage) -> String {
         12 => "EXPOSE ".to_owned() + choose(rng, &["80", "53/udp 80/tcp", "${PORT:-99}", "443/tcp 443"]),
         13 => format!("CMD {}", command(rng)),
         14 => format!("ENTRYPOINT {}", command(rng)),
-        15 => "HEALTHCHECK ".to_owned()
-            + choose(rng, &["NONE", "CMD true", "--interval=90s --timeout=1m CMD [\"a\", \"b\"]", "--retries=2 --start-period=5s CMD a $b"]),
+        15 => {
+            "HEALTHCHECK ".to_owned()
+                + choose(
+                    rng,
+                    &["NONE", "CMD true", "--interval=90s --timeout=1m CMD [\"a\", \"b\"]", "--retries=2 --start-period=5s CMD a $b"],
+                )
+        }
         16 => "ONBUILD ".to_owned() + choose(rng, &["RUN echo triggered > /onbuild", "ENV TRIGGERED=1", "LABEL triggered=$ENV1"]),
-        17 if stage.shell => "SHELL ".to_owned() + choose(rng, &["[\"/bin/sh\", \"-xc\"]", "[\"/bin/busybox\", \"sh\", \"-c\"]"]),
+        17 if stage.shell && stage.may_set_shell => {
+            stage.own_shell = true;
+            "SHELL ".to_owned() + choose(rng, &["[\"/bin/sh\", \"-xc\"]", "[\"/bin/busybox\", \"sh\", \"-c\"]"])
+        }
         18 => "STOPSIGNAL ".to_owned() + choose(rng, &["SIGTERM", "9", "SIGRTMIN+3", "${SIGNAL:-SIGINT}"]),
         _ => environment(rng, stage),
     }
