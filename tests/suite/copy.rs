@@ -43,6 +43,15 @@ fn links_are_copied_as_links() {
 }
 
 #[test]
+fn hard_links_are_kept_within_a_directory_and_not_between_the_matches_of_a_pattern() {
+    let project = Project::dockerfile("FROM scratch\nCOPY d /whole/\nCOPY d/* /each/\n").file("d/one", "x");
+    std::fs::hard_link(project.path("d/one"), project.path("d/two")).unwrap();
+    let image = project.image::<&str>([]);
+    let linked = |directory: &str| image.entry(&format!("{directory}/one")).inode == image.entry(&format!("{directory}/two")).inode;
+    assert!(linked("/whole") && !linked("/each"));
+}
+
+#[test]
 fn copied_files_belong_to_root() {
     assert_eq!(image("COPY a.txt /x").entry("/x").owner, (0, 0));
 }

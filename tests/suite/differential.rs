@@ -95,15 +95,7 @@ fn judge(case: &Case, buildah: &Buildah, store: &Project) -> Outcome {
             }
             format!("brik | buildah\n{}", differences.join("\n"))
         }
-        (Some(1), Err(error)) => {
-            say(&format!(
-                "REFUSED {} brik: {} buildah: {}",
-                case.seed,
-                run.stderr.lines().filter(|l| l.contains("error")).last().unwrap_or(&run.stderr),
-                error.lines().last().unwrap_or(&run.stderr)
-            ));
-            return Outcome::BothRefuse;
-        }
+        (Some(1), Err(_)) => return Outcome::BothRefuse,
         (Some(0), Err(error)) => format!("only buildah refuses:\n{error}"),
         (code, Ok(_)) => format!("only brik refuses ({code:?}):\n{}", run.stderr),
         (code, Err(error)) => format!("brik ended with {code:?}:\n{}\nbuildah:\n{error}", run.stderr),

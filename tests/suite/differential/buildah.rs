@@ -34,7 +34,7 @@ impl Buildah {
         build.arg(format!("--tag=dir:{}", out.display())).arg(context);
         let output = build.output().expect("buildah starts");
         match output.status.success() {
-            true => Ok(Image::read_dir_transport(&out)),
+            true => Ok(without_traces_of_overlayfs(Image::read_dir_transport(&out))),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
     }
@@ -53,6 +53,14 @@ impl Buildah {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+}
+
+/// Rootless, buildah packs the attributes in which overlayfs keeps its books with the files.
+fn without_traces_of_overlayfs(mut image: Image) -> Image {
+    for entry in image.files.values_mut() {
+        entry.xattrs.retain(|name, _| !name.starts_with("user.overlay."));
+    }
+    image
 }
 
 impl Drop for Buildah {

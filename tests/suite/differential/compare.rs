@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::support::{Image, Kind};
+use crate::support::{Entry, Image, Kind, server};
 
 /// What builders leave behind of what they mount during RUN, which no Dockerfile asked for.
 const LEFTOVERS: [&str; 8] = ["/dev", "/proc", "/sys", "/run", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/"];
@@ -36,7 +36,7 @@ pub fn differences(brik: &Image, buildah: &Image) -> Vec<String> {
     let (ours, theirs) = (files(brik), files(buildah));
     // BuildKit leaves the directories of VOLUME to the runtime; buildah makes them.
     let is_mount_point = |path: &str| {
-        !ours.contains_key(path) && theirs[path] == "Directory 0755 0:0" && !buildah.config["config"]["Volumes"][path].is_null()
+        !ours.contains_key(path) && theirs[path] == "directory 0755 0:0" && !buildah.config["config"]["Volumes"][path].is_null()
     };
     for path in ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
         let side = |files: &BTreeMap<String, String>| files.get(path).cloned().unwrap_or_else(|| "not there".to_owned());
@@ -64,33 +64,34 @@ fn setting(image: &Image, key: &str) -> Value {
     if nothing { Value::Null } else { value }
 }
 
-/// Everything about a path but its times, as text.
+/// Everything about each path but its times, as text.
 fn files(image: &Image) -> BTreeMap<String, String> {
     let mut names: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     for (path, entry) in &image.files {
         names.entry(entry.inode).or_default().push(path);
     }
     let judged = image.files.iter().filter(|(path, _)| !LEFTOVERS.contains(&path.as_str()));
-    let described = judged.map(|(path, entry)| {
-        let kind = match &entry.kind {
-            Kind::File(content) => {
-                format!("file {} {:?}", content.len(), String::from_utf8_lossy(&content[..content.len().min(60)]))
-                    + &crate::support::server::digest(content)
-            }
-            Kind::Symlink(target) => format!("link to {target:?}"),
-            other => format!("{other:?}"),
-        };
-        let (uid, gid) = entry.owner;
+    judged.map(|(path, entry)| (path.clone(), describe(entry, &names[&entry.inode]))).collect()
+}
+
+/// `names`: all hard links of the entry.
+fn describe(entry: &Entry, names: &[&str]) -> String {
+    let (uid, gid) = entry.owner;
+    let mut text = match &entry.kind {
+        Kind::File(content) => {
+            let beginning = String::from_utf8_lossy(&content[..content.len().min(60)]);
+            format!("file {:04o} {uid}:{gid}, {} bytes {} {beginning:?}", entry.mode, content.len(), server::digest(content))
+        }
         // The mode of a symbolic link means nothing.
-        let mode = if matches!(entry.kind, Kind::Symlink(_)) { 0 } else { entry.mode };
-        let mut text = format!("{kind} {mode:04o} {uid}:{gid}");
-        if !entry.xattrs.is_empty() {
-            text += &format!(" {:?}", entry.xattrs);
-        }
-        if names[&entry.inode].len() > 1 {
-            text += &format!(" linked {:?}", names[&entry.inode]);
-        }
-        (path.clone(), text)
-    });
-    described.collect()
+        Kind::Symlink(target) => format!("link {uid}:{gid} to {target:?}"),
+        Kind::Directory => format!("directory {:04o} {uid}:{gid}", entry.mode),
+        Kind::Other(kind) => format!("{kind:?} {:04o} {uid}:{gid}", entry.mode),
+    };
+    if !entry.xattrs.is_empty() {
+        text += &format!(", attributes {:?}", entry.xattrs);
+    }
+    if names.len() > 1 {
+        text += &format!(", linked as {names:?}");
+    }
+    text
 }

@@ -35,13 +35,14 @@ impl Case {
         for index in 0..choose(rng, &[1, 1, 2, 2, 3]) {
             let name = format!("stage{index}");
             let (base, mut stage) = match (rng.u8(0..5), stages.last()) {
-                (0, _) => ("scratch".to_owned(), Stage::new(name, false)),
-                (1 | 2, Some(_)) => {
-                    let parent = choose(rng, &stages);
+                (0, _) => ("scratch".to_owned(), Stage::new(name, false, !layers)),
+                // SHELL is for the children of a stage too, but buildah forgets it.
+                (1 | 2, Some(last)) if !last.own_shell => {
+                    let parent = last.clone();
                     (parent.name.clone(), parent.child(name))
                 }
-                _ if indirect => ("$BASE".to_owned(), Stage::new(name, true)),
-                _ => ("{busybox}".to_owned(), Stage::new(name, true)),
+                _ if indirect => ("$BASE".to_owned(), Stage::new(name, true, !layers)),
+                _ => ("{busybox}".to_owned(), Stage::new(name, true, !layers)),
             };
             lines.push(format!("FROM {base} AS {}", stage.name));
             for _ in 0..rng.usize(3..9) {

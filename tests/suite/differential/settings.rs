@@ -31,7 +31,10 @@ pub fn generate(rng: &mut Rng, stage: &mut Stage) -> String {
                 )
         }
         16 => "ONBUILD ".to_owned() + choose(rng, &["RUN echo triggered > /onbuild", "ENV TRIGGERED=1", "LABEL triggered=$ENV1"]),
-        17 if stage.shell => "SHELL ".to_owned() + choose(rng, &["[\"/bin/sh\", \"-xc\"]", "[\"/bin/busybox\", \"sh\", \"-c\"]"]),
+        17 if stage.shell && stage.may_set_shell => {
+            stage.own_shell = true;
+            "SHELL ".to_owned() + choose(rng, &["[\"/bin/sh\", \"-xc\"]", "[\"/bin/busybox\", \"sh\", \"-c\"]"])
+        }
         18 => "STOPSIGNAL ".to_owned() + choose(rng, &["SIGTERM", "9", "SIGRTMIN+3", "${SIGNAL:-SIGINT}"]),
         _ => environment(rng, stage),
     }

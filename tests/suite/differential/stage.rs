@@ -25,6 +25,10 @@ pub struct Stage {
     pub root: bool,
     /// Absolute paths below `/s` and what is there. Nothing else is taken apart by the generated commands.
     pub slots: BTreeMap<String, What>,
+    /// Whether SHELL may be written. In buildah it ends with the layer that is made next, so it is for cases without layers.
+    pub may_set_shell: bool,
+    /// Whether SHELL has set another one.
+    pub own_shell: bool,
     /// Names that ENV or ARG gave a value.
     pub variables: Vec<String>,
     /// How many new names were given out, so that none is given twice.
@@ -32,8 +36,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(name: String, shell: bool) -> Self {
-        Self { name, shell, root: true, slots: BTreeMap::new(), variables: Vec::new(), fresh: 0 }
+    pub fn new(name: String, shell: bool, may_set_shell: bool) -> Self {
+        Self { name, shell, root: true, may_set_shell, own_shell: false, slots: BTreeMap::new(), variables: Vec::new(), fresh: 0 }
     }
 
     /// The stage that `FROM name` begins with.

@@ -13,7 +13,7 @@ pub mod tools;
 use std::path::PathBuf;
 
 pub use brik::{Brik, Run};
-pub use image::{Image, Kind};
+pub use image::{Entry, Image, Kind};
 pub use project::Project;
 pub use registry::{PASSWORD, Registry, USER, busybox, shared_registry};
 
