@@ -45,7 +45,8 @@
 //! 1. `cli::request` loads brik.toml (`config::load`) or makes a `Config` of the flags (`cli::one_image`); the
 //!    redactor learns the credentials.
 //! 2. `cli::workspace` parses the Dockerfiles, infers the edges between services (`plan::graph`) and renders tags. `brik check` ends here.
-//! 3. `build::remote` asks registries for the digests and configs of the base images. No layer is pulled yet.
+//! 3. `build::remote` asks registries for the digests and configs of the base images. No layer is pulled yet. What `ADD` and named
+//!    contexts take from git or a URL is fetched into the store in step 4, where planning asks for it.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
 //! 5. `build::lookup` asks the store for finished images, then for Steps: what is left has to run. If nothing is left, 6 is skipped.
 //! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there). `cli::secrets` reads

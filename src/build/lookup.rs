@@ -171,7 +171,7 @@ mod tests {
         let target = Target {
             service: "app".to_owned(),
             context: directory.path().to_owned(),
-            context_time: None,
+            fetched: None,
             dockerfile: Arc::new(Dockerfile::parse(&directory.path().join("Dockerfile"), TEXT.as_bytes()).unwrap()),
             target: None,
             args: BTreeMap::new(),

@@ -118,8 +118,8 @@ pub struct ImageArgs {
     /// [default: Dockerfile in the context]
     #[arg(long, value_name = "FILE", requires = "image")]
     pub dockerfile: Option<PathBuf>,
-    /// [default: the current directory]
-    #[arg(long, value_name = "DIR", requires = "image")]
+    /// A directory, a git repository (https://….git#ref:dir) or the URL of an archive [default: the current directory]
+    #[arg(long, value_name = "DIR|URL", requires = "image")]
     pub context: Option<PathBuf>,
     /// Build this stage
     #[arg(long, value_name = "STAGE", requires = "image")]

@@ -10,7 +10,7 @@ use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::lint::{Bases, Reach, lint_all, one_line};
 use super::request::Request;
-use super::secrets::{self, Given};
+use super::secrets::{self, Given, Shown};
 use super::session::Session;
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::sandbox::{self, CancelFlag, Rung};
@@ -63,7 +63,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         )));
     }
     let stat_cache = Arc::new(StatCache::load(&store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex())));
-    let remote = RemoteSources::new(&client, &store, secrets::access(&workspace.services, &request.env, &redactor));
+    let shown = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), Shown::from(loaded.service))).collect();
+    let remote = RemoteSources::new(&client, &store, secrets::access(shown, &request.env, &redactor));
     let targets = targets(&request, &workspace)?;
     remote.prefetch(&workspace.images(&targets));
     let options = Options {
@@ -167,7 +168,7 @@ fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Fail
         Ok(Target {
             service: loaded.service.name.clone(),
             context: loaded.service.context.clone(),
-            context_time: None,
+            fetched: request.fetched,
             dockerfile: loaded.dockerfile.clone(),
             target: loaded.service.target.clone(),
             args: loaded.service.args.clone(),

@@ -10,6 +10,7 @@ mod lint;
 mod one_image;
 mod output;
 mod print;
+mod remote_context;
 mod request;
 mod secrets;
 mod session;

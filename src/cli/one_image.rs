@@ -5,12 +5,19 @@ use std::path::{Path, PathBuf};
 
 use super::args::{BuildArgs, ImageArgs};
 use super::failure::Failure;
+use super::remote_context::{RemoteContext, dockerfile_in};
 use crate::config::{BuildOptions, Config, NamedContext, Policy, Secret, SecretSource, Service, Source, SshAgent};
 use crate::oci::{Platform, Reference};
 use crate::source::GitRef;
 
 /// The configuration, and the tags in force.
-pub fn config(args: &BuildArgs, name: &str, cwd: &Path, env: &BTreeMap<String, String>) -> Result<(Config, Vec<String>), Failure> {
+pub fn config(
+    args: &BuildArgs,
+    name: &str,
+    cwd: &Path,
+    env: &BTreeMap<String, String>,
+    remote: Option<&RemoteContext>,
+) -> Result<(Config, Vec<String>), Failure> {
     let image: Reference = name.parse().map_err(|error| Failure::usage(format!("--image: {error}")))?;
     if image.digest.is_some() {
         return Err(Failure::usage(format!("--image {name}: a digest cannot be asked for, it is the result")));
@@ -21,10 +28,15 @@ pub fn config(args: &BuildArgs, name: &str, cwd: &Path, env: &BTreeMap<String, S
         (None, None) => vec!["latest".to_owned()],
     };
     let options = &args.image;
-    let context = directory(cwd, options.context.as_deref().unwrap_or(Path::new(".")), "--context")?;
-    let dockerfile = match &options.dockerfile {
-        Some(path) => [cwd.join(path), context.join(path)].into_iter().find(|path| path.is_file()),
-        None => Some(context.join("Dockerfile")).filter(|path| path.is_file()),
+    let context = match remote {
+        Some(remote) => remote.path.clone(),
+        None => directory(cwd, options.context.as_deref().unwrap_or(Path::new(".")), "--context")?,
+    };
+    let dockerfile = match (remote, &options.dockerfile) {
+        (Some(RemoteContext { dockerfile: Some(only), .. }), _) => Some(only.clone()),
+        (Some(_), name) => dockerfile_in(&context, name.as_deref().unwrap_or(Path::new("Dockerfile"))),
+        (None, Some(path)) => [cwd.join(path), context.join(path)].into_iter().find(|path| path.is_file()),
+        (None, None) => Some(context.join("Dockerfile")).filter(|path| path.is_file()),
     };
     let dockerfile = dockerfile.ok_or_else(|| {
         let wanted = options.dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::output::Destination;
-use super::{environment, one_image, size};
+use super::{environment, one_image, remote_context, size};
 use crate::config::{Config, Findings, LoadOptions, Timestamps, load};
 use crate::plan;
 
@@ -18,6 +18,8 @@ pub struct Request {
     pub config: Config,
     /// `--tags`, or those of `--image`.
     pub tags: Option<Vec<String>>,
+    /// Where the context of the one image was fetched from.
+    pub fetched: Option<plan::Fetched>,
     pub destinations: Vec<Destination>,
     pub hosts: Vec<(String, std::net::IpAddr)>,
     /// Bytes.
@@ -30,11 +32,12 @@ pub struct Request {
 impl Request {
     pub fn new(global: &Global, args: &BuildArgs) -> Result<Self, Failure> {
         let (cwd, env) = (global.cwd()?, environment());
+        let remote = remote_context::fetch(global, args, &cwd, &env)?;
         let (mut config, tags) = match &args.image.image {
             Some(_) if global.config.is_some() || !global.set.is_empty() => {
                 return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));
             }
-            Some(image) => one_image::config(args, image, &cwd, &env).map(|(config, tags)| (config, Some(tags)))?,
+            Some(image) => one_image::config(args, image, &cwd, &env, remote.as_ref()).map(|(config, tags)| (config, Some(tags)))?,
             None => {
                 let options = LoadOptions {
                     cwd: cwd.clone(),
@@ -62,6 +65,7 @@ impl Request {
             });
         Ok(Self {
             tags,
+            fetched: remote.map(|context| context.fetched),
             destinations: args.output.iter().map(|text| Destination::parse(text, &cwd)).collect::<Result<_, _>>()?,
             hosts: args.image.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
             shm_size: shm_size.transpose()?,

@@ -5,9 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::workspace::Loaded;
 use crate::build::Access;
-use crate::config::{Secret, SecretSource, Service};
+use crate::config::{Secret, SecretSource, Service, SshAgent};
 use crate::report::Redactor;
 
 #[derive(Default)]
@@ -49,23 +48,34 @@ impl Given {
     }
 }
 
-/// What planning may show to the servers that sources come from. Secrets are read when a server asks, agents are only named.
-pub fn access<'s>(services: &'s [Loaded<'s>], env: &'s BTreeMap<String, String>, redactor: &'s Redactor) -> Access<'s> {
-    let secret = move |service: &str, id: &str| {
-        let loaded = services.iter().find(|loaded| loaded.service.name == service);
-        let Some(secret) = loaded.and_then(|loaded| loaded.service.secrets.iter().find(|secret| secret.id == id)) else { return Ok(None) };
-        let value = value_of(secret, env)?;
-        if let Some(value) = &value {
-            redactor.add(value).map_err(|error| format!("secret {id:?}: {error}"))?;
-        }
-        Ok(value)
-    };
-    let agent = |loaded: &Loaded| {
-        let agent = loaded.service.ssh.iter().find(|agent| agent.id == "default")?;
+/// What a service may show to servers.
+#[derive(Clone, Copy)]
+pub struct Shown<'s> {
+    pub secrets: &'s [Secret],
+    pub agents: &'s [SshAgent],
+}
+
+impl<'s> From<&'s Service> for Shown<'s> {
+    fn from(service: &'s Service) -> Self {
+        Self { secrets: &service.secrets, agents: &service.ssh }
+    }
+}
+
+/// What may be shown to the servers that sources come from, by service. Secrets are read when a server asks, agents are only named.
+pub fn access<'s>(services: BTreeMap<&'s str, Shown<'s>>, env: &'s BTreeMap<String, String>, redactor: &'s Redactor) -> Access<'s> {
+    let agent = |(service, shown): (&&str, &Shown)| {
+        let agent = shown.agents.iter().find(|agent| agent.id == "default")?;
         let socket = agent.socket.clone().or_else(|| env.get("SSH_AUTH_SOCK").map(PathBuf::from))?;
-        Some((loaded.service.name.clone(), socket))
+        Some(((*service).to_owned(), socket))
     };
-    Access { secret: Box::new(secret), agents: services.iter().filter_map(agent).collect(), env }
+    let agents = services.iter().filter_map(agent).collect();
+    let secret = move |service: &str, id: &str| {
+        let secret = services.get(service).and_then(|shown| shown.secrets.iter().find(|secret| secret.id == id));
+        let Some(value) = secret.map_or(Ok(None), |secret| value_of(secret, env))? else { return Ok(None) };
+        redactor.add(&value).map_err(|error| format!("secret {id:?}: {error}"))?;
+        Ok(Some(value))
+    };
+    Access { secret: Box::new(secret), agents, env }
 }
 
 /// `None` where it comes from a variable that is not set.

@@ -51,7 +51,7 @@ struct Finder<'a, 'p> {
 impl Finder<'_, '_> {
     fn named(&self, value: &str) -> Result<Option<i64>, Error> {
         if value == "context" {
-            return Ok(self.target.context_time);
+            return Ok(self.target.fetched.and_then(|fetched| fetched.time));
         }
         let stage =
             self.dockerfile.syntax.stages.iter().find(|stage| stage.name.as_ref().is_some_and(|n| n.text.eq_ignore_ascii_case(value)));

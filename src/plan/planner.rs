@@ -38,8 +38,8 @@ pub struct Options<'a> {
 pub struct Target {
     pub service: String,
     pub context: PathBuf,
-    /// Where `context` was fetched: seconds since 1970 that its source is dated with, if that is known.
-    pub context_time: Option<i64>,
+    /// Where `context` was fetched from.
+    pub fetched: Option<Fetched>,
     pub dockerfile: Arc<super::Dockerfile>,
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
@@ -52,6 +52,13 @@ pub struct Target {
     pub platforms: Vec<Platform>,
     /// Nobody asked for a platform: `platforms` is this machine's.
     pub implicit_platform: bool,
+}
+
+/// A build context that is no directory of the user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched {
+    /// Seconds since 1970 that its source is dated with, if that is known.
+    pub time: Option<i64>,
 }
 
 /// Plans `targets`, which stand in the order of their needs.
@@ -186,7 +193,10 @@ impl<'a> Planner<'a> {
 
     /// The build context of a service.
     pub fn main_context(&mut self, target: &Target) -> Result<ContextId, ErrorKind> {
-        self.context(&target.context, Some(&target.dockerfile.path))
+        match target.fetched {
+            Some(_) => self.fetched(&target.context),
+            None => self.context(&target.context, Some(&target.dockerfile.path)),
+        }
     }
 
     /// The context in a directory that was fetched: it is as its author wants it, nothing of it is ignored (BuildKit).

@@ -129,7 +129,7 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
     Target {
         service: name.to_owned(),
         context: directory.to_owned(),
-        context_time: None,
+        fetched: None,
         dockerfile: Arc::new(dockerfile),
         target: None,
         args: BTreeMap::new(),
@@ -401,5 +401,50 @@ fn a_fault_is_told_on_its_bytes() {
         let error = Repository::one(text).plan().err().unwrap_or_else(|| panic!("{text}"));
         assert_eq!(&text[error.span.clone()], at, "{text}");
         assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+#[test]
+fn contexts_from_elsewhere_stand_in_for_images_and_stages() {
+    let layout = NamedContext::OciLayout { path: "/layout".into(), reference: None };
+    let url = |url: &str| NamedContext::Url(url.to_owned());
+    for (context, is_base) in [(layout, true), (url("https://h/x.git#v1"), false), (url("http://h/file"), false)] {
+        let mut repository = Repository::one("FROM src\nRUN x\n");
+        repository.app().contexts = [("src".to_owned(), context.clone())].into_iter().collect();
+        let plan = repository.plan().unwrap();
+        assert_eq!((plan.bases.len(), plan.contexts.len()), (usize::from(is_base), usize::from(!is_base)), "{context:?}");
+        assert!(plan.bases.iter().all(|base| base.reference.is_none()), "no registry is asked for its layers");
+    }
+}
+
+#[test]
+fn what_add_takes_from_elsewhere_is_in_the_key_and_its_credentials_are_not() {
+    let inputs = |add: &str| {
+        let plan = Repository::one(&format!("FROM scratch\nADD {add} /x\n")).plan().unwrap();
+        format!("{:?} {:?}", plan.steps[0].inputs, plan.images[0].config.history)
+    };
+    for add in ["http://me:secret@h/f", "https://me:secret@h/x.git#main"] {
+        let inputs = inputs(add);
+        assert!(!inputs.contains("secret") && inputs.contains("://h/"), "{inputs}");
+    }
+    let key = |add: &str| Repository::one(&format!("FROM scratch\nADD {add} /x\n")).keys().0;
+    assert_ne!(key("http://h/a"), key("http://h/b"));
+    assert_eq!(key("https://h/x.git#one"), key("https://h/x.git#two"), "two commits with the same files");
+    assert_ne!(key("https://h/x.git"), key("--exclude=*.rs https://h/x.git"));
+}
+
+#[test]
+fn a_source_date_is_a_number_or_that_of_a_source() {
+    for (text, expected) in [
+        ("ARG SOURCE_DATE_EPOCH=7\nFROM scratch\nCOPY a /\n", Some(7)),
+        ("ARG SOURCE_DATE_EPOCH=\nFROM scratch\nCOPY a /\n", Some(0)),
+        ("ARG SOURCE_DATE_EPOCH=context\nFROM scratch\nCOPY a /\n", Some(0)),
+        ("ARG SOURCE_DATE_EPOCH=s\nFROM scratch AS s\nADD http://dated/99 /\nFROM scratch\nCOPY a /\n", Some(99)),
+        ("ARG SOURCE_DATE_EPOCH=s\nFROM scratch AS s\nADD http://undated/99 /\nFROM scratch\nCOPY a /\n", Some(1234)),
+        ("ARG SOURCE_DATE_EPOCH=S\nFROM scratch AS s\nADD https://h/x.git#four4 /\nFROM scratch\nCOPY a /\n", Some(5)),
+        ("FROM scratch\nARG SOURCE_DATE_EPOCH=7\nCOPY a /\n", Some(0)),
+    ] {
+        let plan = Repository::one(text).plan().unwrap();
+        assert_eq!(plan.steps.last().unwrap().epoch, expected, "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Named contexts that lie elsewhere: in git, behind a URL, in an OCI layout.
+//! Contexts that lie elsewhere: in git, behind a URL, in an OCI layout.
 
 use std::collections::BTreeMap;
 
@@ -105,4 +105,44 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 fn a_context_of_no_known_kind_is_told() {
     let project = Project::dockerfile("FROM src\n");
     project.build(["--build-context", "src=ftp://localhost/x"]).exits(1).says(&["unsupported context source ftp", "oci-layout://"]);
+}
+
+#[test]
+fn one_image_is_built_from_a_repository() {
+    let server = GitServer::start();
+    let repository = server.repository("app.git");
+    repository.write("Dockerfile", "FROM scratch\nCOPY . /\n").write(".dockerignore", "a\n").write("a", "a").commit(1);
+    repository.write("sub/Other", "FROM scratch\nCOPY b /b\n").write("sub/b", "b").commit(2);
+    let project = Project::empty();
+    let url = server.url("app.git");
+    let image = project.image(["--context", &url, "--build-arg", "SOURCE_DATE_EPOCH=context"]);
+    assert_eq!(image.paths(), ["/.dockerignore", "/Dockerfile", "/a", "/sub", "/sub/Other", "/sub/b"], "nothing is ignored");
+    assert_eq!(image.entry("/a").mtime, 1_000_000_002);
+    assert!(project.image(["--context", &url, "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"]).has("/.git/HEAD"));
+    let sub = Project::empty();
+    assert_eq!(sub.image(["--context", &format!("{url}#main:sub"), "--dockerfile", "Other"]).paths(), ["/b"]);
+    project.build(["--context", &format!("{url}#nowhere")]).exits(1).says(&["repository does not contain ref nowhere"]);
+    std::os::unix::fs::symlink("/etc/passwd", repository.path("Leak")).unwrap();
+    repository.commit(3);
+    project.build(["--context", &url, "--dockerfile", "Leak"]).exits(2).says(&["there is no Dockerfile at Leak"]);
+}
+
+#[test]
+fn one_image_is_built_from_an_archive_or_a_dockerfile_behind_a_url() {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, content) in [("Dockerfile", &b"FROM scratch\nCOPY a /a\n"[..]), ("a", b"a")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o640);
+        header.set_uid(7);
+        header.set_mtime(1_700_000_302);
+        archive.append_data(&mut header, name, content).unwrap();
+    }
+    let answers = [("/a.tar", archive.into_inner().unwrap()), ("/file", b"FROM scratch\nCOPY context /x\n".to_vec())];
+    let host = server::serve(answers.into_iter().map(|(path, body)| (path.to_owned(), server::ok(&body))).collect());
+    let project = Project::empty();
+    let image = project.image(["--context", &format!("http://{host}/a.tar"), "--build-arg", "SOURCE_DATE_EPOCH=context"]);
+    assert_eq!((image.entry("/a").mode, image.entry("/a").mtime), (0o640, 1_700_000_302));
+    let other = Project::empty();
+    assert!(other.image(["--context", &format!("http://{host}/file")]).text("/x").starts_with("FROM scratch"));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::git_server::GitServer;
 use crate::support::{Image, Kind, Project, server};
 
 /// The image of `FROM scratch` and these instructions over a small context.
@@ -169,4 +170,66 @@ fn a_copy_over_a_link_of_the_image_stays_inside_it() {
 fn a_name_that_would_remove_a_file_is_refused() {
     let project = Project::dockerfile("FROM {busybox}\nCOPY .wh.passwd /etc/\n").file(".wh.passwd", "");
     project.build::<&str>([]).exits(1).says(&[".wh.passwd", "Dockerfile:2"]);
+}
+
+#[test]
+fn downloads_of_several_urls_are_named_and_dated_by_their_servers() {
+    let dated = |body: &str| {
+        let head = "HTTP/1.1 200 OK\r\nlast-modified: Thu, 26 Jan 2017 18:39:13 GMT\r\nconnection: close";
+        format!("{head}\r\ncontent-disposition: attachment; filename=other\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let host = server::serve(BTreeMap::from([("/a%20b?x=/y".to_owned(), dated("one")), ("/d/c".to_owned(), dated("two"))]));
+    let toml = "members = [\"app\"]\ntags = [\"v1\"]\n[build]\ntimestamps = \"preserve\"";
+    let project =
+        Project::monorepo(toml).file("app/Dockerfile", format!("FROM scratch\nADD http://{host}/a%20b?x=/y http://{host}/d/c /x/\n"));
+    let _ = project.brik(["build", "--output", &format!("oci:{}", project.out().display())]).succeeds();
+    let image = project.built();
+    assert_eq!((image.text("/x/a b").as_str(), image.text("/x/c").as_str()), ("one", "two"));
+    assert_eq!((image.entry("/x/c").mtime, image.entry("/x/c").mode), (1_485_455_953, 0o600));
+}
+
+#[test]
+fn a_download_is_unpacked_where_asked() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(2);
+    archive.append_data(&mut header, "inner", &b"in"[..]).unwrap();
+    let archive = archive.into_inner().unwrap();
+    let host = server::serve(BTreeMap::from([("/a.tar".to_owned(), server::ok(&archive)), ("/b".to_owned(), server::ok(b"text"))]));
+    let image = image(&format!("ADD --unpack=true http://{host}/a.tar http://{host}/b /x/\nADD http://{host}/a.tar /y/"));
+    assert_eq!((image.text("/x/inner").as_str(), image.text("/x/b").as_str()), ("in", "text"));
+    assert!(image.has("/y/a.tar") && !image.has("/y/inner"));
+}
+
+#[test]
+fn a_private_download_is_fetched_with_a_secret_or_with_the_credentials_of_its_url() {
+    let fetched = |header: &str, credentials: &str, args: &[&str]| {
+        let server = GitServer::with_authorization(header);
+        server.repository("app.git").commit(1);
+        let url = format!("http://{credentials}{}/app.git/.git/HEAD", server.host());
+        let project = Project::dockerfile(&format!("FROM scratch\nADD {url} /x\n"));
+        let _ = project.build(args).env("TOKEN", "s3cret").succeeds();
+        let image = project.built();
+        assert!(!image.config.to_string().contains("s3cret"), "{}", image.config);
+        image.text("/x")
+    };
+    for (header, credentials, args) in [
+        ("Bearer s3cret", "", &["--secret", "id=HTTP_AUTH_TOKEN_127.0.0.1,env=TOKEN"][..]),
+        ("s3cret", "", &["--secret", "id=HTTP_AUTH_HEADER_127.0.0.1,env=TOKEN"]),
+        ("Basic bWU6czNjcmV0", "me:s3cret@", &[]),
+    ] {
+        assert_eq!(fetched(header, credentials, args), "ref: refs/heads/main\n", "{header}");
+    }
+}
+
+#[test]
+fn a_download_that_fails_is_told_without_the_credentials_of_its_url() {
+    let host = server::serve(BTreeMap::new());
+    let project = Project::dockerfile("FROM scratch\nARG URL\nADD $URL /x\n");
+    let run = project.build(["--build-arg", &format!("URL=http://me:s3cret@{host}/none")]).exits(1);
+    run.says(&[&format!("http://{host}/none"), "404", "Dockerfile:3"]);
+    assert!(!run.stderr.contains("s3cret"), "{}", run.stderr);
+    let sum = format!("sha512:{}", "0".repeat(128));
+    let other = Project::dockerfile(&format!("FROM scratch\nADD --checksum={sum} http://{host}/none /x\n"));
+    other.build::<&str>([]).exits(1).says(&["--checksum of a URL is sha256"]);
 }

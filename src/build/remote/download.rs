@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RemoteSources;
 use super::tree::set_time;
-use crate::image::newest_member;
+use crate::image::{ArchiveOptions, extract_archive, is_archive, newest_member};
 use crate::oci::Digest;
 use crate::plan::Download;
 use crate::source::split_credentials;
@@ -73,6 +73,25 @@ impl RemoteSources<'_> {
         };
         let directory = make().map_err(|error: std::io::Error| format!("cannot be put into the store: {error}"))?;
         self.store.commit_snapshot(IdMapping::Fetched, &id, &directory).map_err(|error| error.to_string())
+    }
+
+    /// The files of a download that is an archive, `None` where it is none. They are root's, whatever the archive says.
+    pub fn unpacked(&self, download: &Download) -> Result<Option<PathBuf>, String> {
+        let text = |error: crate::store::Error| error.to_string();
+        let open = || self.store.open_blob(&download.digest).map(|blob| BufReader::with_capacity(1 << 18, blob)).map_err(text);
+        if !is_archive(open()?) {
+            return Ok(None);
+        }
+        let id = Digest::of(format!("unpacked\0{}", download.digest).as_bytes());
+        if let Some(known) = self.store.snapshot(IdMapping::Fetched, &id) {
+            return Ok(Some(known));
+        }
+        let work = self.store.temp_dir().map_err(text)?;
+        let directory = work.path().join("tree");
+        fs::create_dir(&directory).map_err(|error| format!("cannot be unpacked: {error}"))?;
+        let options = ArchiveOptions { single_uid: true, ..ArchiveOptions::default() };
+        extract_archive(open()?, &directory, b"", &options).map_err(|error| error.to_string())?;
+        self.store.commit_snapshot(IdMapping::Fetched, &id, &directory).map(Some).map_err(text)
     }
 
     pub(super) fn newest_in(&self, download: &Download) -> Result<Option<i64>, String> {

@@ -41,7 +41,9 @@ pub struct RemoteSources<'a> {
 }
 
 /// Whoever asks while an answer is under way waits for it.
-struct Answers<K, T>(Mutex<HashMap<K, Arc<OnceLock<Result<T, String>>>>>);
+struct Answers<K, T>(Mutex<HashMap<K, Answer<T>>>);
+
+type Answer<T> = Arc<OnceLock<Result<T, String>>>;
 
 impl<K, T> Default for Answers<K, T> {
     fn default() -> Self {
