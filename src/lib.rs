@@ -25,7 +25,7 @@
 //! | [`oci`] | Digest, DiffId, Reference, Descriptor, Platform, Manifest, Index, ImageConfig; no I/O | - |
 //! | [`config`] | brik.toml in its layers -> `Config`; findings on their bytes; the schema | oci |
 //! | [`source`] | git facts, ignore files, contexts walked once and hashed lazily | oci |
-//! | [`dockerfile`] | text -> instructions -> stages; word expansion; never opens a file | oci |
+//! | [`dockerfile`] | text -> instructions -> stages; word expansion; build checks; never opens a file | oci |
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
 //! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |
 //! | [`registry`] | the distribution-spec client; the only asynchronous room, with blocking doors | oci store report |
@@ -48,6 +48,7 @@
 //! 3. `build::remote` asks registries for the digests and configs of the base images. No layer is pulled yet. What `ADD` and named
 //!    contexts take from git or a URL is fetched into the store in step 4, where planning asks for it.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
+//!    `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
 //! 5. `build::lookup` asks the store for finished images, then for Steps: what is left has to run. If nothing is left, 6 is skipped.
 //! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there). `cli::secrets` reads
 //!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), an overlay is mounted, the
@@ -74,6 +75,7 @@
 //! | a key of brik.toml | `config/model.rs` (from which the schema is made), `config/types.rs`, `brik.toml.example` |
 //! | an instruction or flag | `dockerfile/ast.rs`; matches without `_` lead through the rest |
 //! | an input of a CacheKey | where the Step is planned (`plan/run.rs`, `plan/copy.rs`), and the table in `plan/key.rs` |
+//! | a build check | `dockerfile/lint/<rule>.rs` and its page `dockerfile/lint/doc/<Rule>.md`; a row in `dockerfile::lint::RULES` |
 //! | an event | `report/event.rs`, and a line in each renderer |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | an error | the room's own `thiserror` enum; text for people and exit codes are made in `cli` only |

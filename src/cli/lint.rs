@@ -1,6 +1,7 @@
 //! BuildKit's build checks over the Dockerfiles of a run: rules of `dockerfile::lint`, told as findings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::workspace::{Loaded, Workspace, source_of, within};
@@ -9,6 +10,9 @@ use crate::dockerfile::lint::{BUILD_ARG, CheckOptions, Surroundings, Warning, li
 use crate::oci::{ImageConfig, Platform, Reference};
 use crate::plan::{BaseName, ServiceNames, platform_args};
 use crate::source::IgnoreFile;
+
+/// The most warnings that are told of one Dockerfile.
+const MOST: usize = 200;
 
 /// Which stages are looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,15 +32,21 @@ pub struct Bases<'a> {
 /// The warnings about the Dockerfiles of `workspace`, each once; and an error for every Dockerfile whose options make them one. For a
 /// service on several platforms, the first one counts (BuildKit).
 pub fn lint_all(workspace: &Workspace, reach: Reach, bases: &Bases) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut by_file: BTreeMap<&Path, Vec<Finding>> = BTreeMap::new();
+    let mut order: Vec<&Path> = Vec::new();
     for loaded in &workspace.services {
+        let path = loaded.dockerfile.path.as_path();
+        if !by_file.contains_key(path) {
+            order.push(path);
+        }
+        let known = by_file.entry(path).or_default();
         for finding in lint_one(workspace.config, &workspace.names, loaded, reach, bases) {
-            if !findings.contains(&finding) {
-                findings.push(finding);
+            if !known.contains(&finding) {
+                known.push(finding);
             }
         }
     }
-    findings
+    order.into_iter().flat_map(|path| by_file.remove(path).unwrap_or_default()).collect()
 }
 
 /// `Dockerfile:3:5: JSONArgsRecommended: …`
@@ -60,7 +70,10 @@ fn lint_one(config: &Config, names: &ServiceNames, loaded: &Loaded, reach: Reach
         Err(error) => return vec![at_options(Finding::error("brik::lint::options", error.to_string()))],
     };
     let found = warnings(names, loaded, reach, bases, &options);
-    let mut findings: Vec<Finding> = found.iter().map(|warning| finding(&source, warning)).collect();
+    let mut findings: Vec<Finding> = found.iter().take(MOST).map(|warning| finding(&source, warning)).collect();
+    if let Some(more) = found.len().checked_sub(MOST).filter(|more| *more > 0) {
+        findings.push(Finding::warning("brik::lint::more", format!("{more} more warnings about {}", source.name)));
+    }
     if options.error && !found.is_empty() {
         let mut rules: Vec<&str> = Vec::new();
         for warning in &found {

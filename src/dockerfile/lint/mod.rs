@@ -201,6 +201,7 @@ pub fn lint(file: &Dockerfile, surroundings: &Surroundings, options: &CheckOptio
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{bare, warn_with};
     use super::*;
 
     #[test]
@@ -210,6 +211,24 @@ mod tests {
             for part in [format!("# {}\n", rule.name), "```dockerfile\n".into(), format!("# check={switch}={}", rule.name)] {
                 assert!(rule.page.contains(&part), "{} lacks {part:?}", rule.name);
             }
+        }
+    }
+
+    #[test]
+    fn hostile_files_are_read_soon_and_within_bounds() {
+        let many = |line: &dyn Fn(usize) -> String| (0..5_000).map(line).collect::<String>();
+        let files = [
+            many(&|n| format!("ENV a{n}=$b{n} c=$a{n}\n")),
+            many(&|n| format!("FROM s{n} AS s{}\nENV v{n}=1\nONBUILD ENV w{n}=1\n", n + 1)),
+            "ENV a=xxxxxxxxxxxxxxxx\n".to_owned() + &"ENV a=$a$a\n".repeat(16) + &many(&|n| format!("ENV b{n}=$a\n")),
+            "LABEL a=".to_owned() + &many(&|n| format!("$u{n}\\\n")),
+            "# check=skip=None\n".repeat(5_000) + "ENV " + &many(&|n| format!("token_{n}=1 \\\n")),
+            "CMD a\n".repeat(5_000),
+        ];
+        for file in files {
+            let started = std::time::Instant::now();
+            warn_with(&("FROM scratch AS s0\n".to_owned() + &file), &bare(), None);
+            assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?} {}", started.elapsed(), &file[..40]);
         }
     }
 

@@ -1,12 +1,12 @@
 //! A Dockerfile as rules see it: what each FROM and each instruction becomes with the variables in force there.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::super::ast::{Arg, Instruction, InstructionKind, Statement, Transfer, Word};
+use super::super::ast::{Arg, Instruction, InstructionKind, Stage, Statement, Transfer, Word};
 use super::super::{Dockerfile, Expander, Mount, Span, parse_trigger};
 use super::Surroundings;
-use super::scope::{Expanded, Scope};
+use super::scope::{Budget, Expanded, Scope};
 use crate::oci::{ImageConfig, Platform};
 
 pub(super) struct Reading<'a> {
@@ -16,6 +16,8 @@ pub(super) struct Reading<'a> {
     pub froms: Vec<From>,
     /// The stages that are looked at.
     pub stages: Vec<Vec<Step<'a>>>,
+    /// TARGETPLATFORM as FROM sees it.
+    pub target_platform: Option<String>,
 }
 
 /// What a FROM becomes; nothing, where its words cannot be expanded.
@@ -24,8 +26,6 @@ pub(super) struct From {
     pub platform: Option<Expanded>,
     /// The image where no build argument is given.
     pub default_image: Option<String>,
-    /// TARGETPLATFORM as FROM sees it.
-    pub target_platform: Option<String>,
 }
 
 /// An instruction of a stage, or a trigger that its base fires.
@@ -77,68 +77,96 @@ impl Step<'_> {
 }
 
 impl<'a> Reading<'a> {
+    /// Reads a file, as far as its [`Budget`] goes.
     pub fn new(file: &'a Dockerfile, surroundings: &'a Surroundings<'a>) -> Self {
         let expander = Expander { escape: file.directives.escape_char() };
-        let defaults = global(file, surroundings, expander, &BTreeMap::new());
-        let given = global(file, surroundings, expander, surroundings.args);
+        let budget = Budget::default();
+        let defaults = global(file, surroundings, expander, &BTreeMap::new(), &budget);
+        let global = global(file, surroundings, expander, surroundings.args, &budget);
+        let from = |scope: &Scope, word| if budget.is_spent() { None } else { scope.word(expander, word).ok() };
         let froms = file.stages.iter().map(|stage| From {
-            image: given.word(expander, &stage.from).ok(),
-            platform: stage.platform.as_ref().and_then(|word| given.word(expander, word).ok()),
-            default_image: defaults.word(expander, &stage.from).ok().map(|expanded| expanded.text),
-            target_platform: given.get("TARGETPLATFORM").map(str::to_owned),
+            image: from(&global, &stage.from),
+            platform: stage.platform.as_ref().and_then(|word| from(&global, word)),
+            default_image: from(&defaults, &stage.from).map(|expanded| expanded.text),
         });
-        let mut reading = Self { file, surroundings, froms: froms.collect(), stages: Vec::new() };
-        let mut ends = BTreeMap::new();
-        for &index in surroundings.stages.iter().filter(|index| **index < file.stages.len()) {
-            let (steps, end) = reading.stage(index, expander, &given, &ends);
-            reading.stages.push(steps);
-            ends.insert(index, end);
+        let froms: Vec<From> = froms.collect();
+        let target_platform = global.get("TARGETPLATFORM").map(str::to_owned);
+        let frame = Frame { file, surroundings, expander, global, budget };
+        Self { file, surroundings, stages: frame.stages(&froms), froms, target_platform }
+    }
+}
+
+/// What the reading of each stage needs.
+struct Frame<'a> {
+    file: &'a Dockerfile,
+    surroundings: &'a Surroundings<'a>,
+    expander: Expander,
+    global: Scope,
+    budget: Budget,
+}
+
+impl<'a> Frame<'a> {
+    fn stages(&self, froms: &[From]) -> Vec<Vec<Step<'a>>> {
+        let mut stages = Vec::new();
+        // What is in force at the end of the stages that have been read, and the latest stage of each name.
+        let (mut ends, mut names) = (HashMap::new(), HashMap::new());
+        for (index, (stage, from)) in self.file.stages.iter().zip(froms).enumerate() {
+            if self.surroundings.stages.contains(&index) && !self.budget.is_spent() {
+                let name = from.image.as_ref().map_or("", |image| image.text.as_str());
+                let base: Option<usize> = names.get(&name.to_ascii_lowercase()).copied();
+                let (mut scope, triggers) = self.start(index, name, base.map(|base| (base, ends.get(&base))));
+                stages.push(self.steps(stage, &mut scope, &triggers));
+                ends.insert(index, scope);
+            }
+            if let Some(name) = &stage.name {
+                names.insert(name.text.to_ascii_lowercase(), index);
+            }
         }
-        reading
+        stages
     }
 
-    /// The steps of a stage, and what is in force at its end.
-    fn stage(&self, index: usize, expander: Expander, global: &Scope, ends: &BTreeMap<usize, Scope>) -> (Vec<Step<'a>>, Scope) {
-        let stage = &self.file.stages[index];
-        let name = self.froms[index].image.as_ref().map_or("", |image| image.text.as_str());
-        let base = self.file.stage_before(name, index);
-        let mut triggers: Vec<String> = Vec::new();
-        let mut scope =
-            match base.and_then(|base| Some((base, ends.get(&base)?))) {
-                Some((base, end)) => {
-                    let kinds = self.file.stages[base].instructions.iter().map(|instruction| &instruction.kind);
-                    triggers.extend(kinds.filter_map(|kind| {
-                        if let InstructionKind::Onbuild(onbuild) = kind { Some(onbuild.trigger.clone()) } else { None }
-                    }));
-                    end.continued()
-                }
-                None if base.is_none() && name == "scratch" => Scope::of_image(Some(&ImageConfig::scratch(&Platform::host()))),
-                None => {
-                    let image = (self.surroundings.base)(index);
-                    triggers.extend(image.iter().flat_map(|image| image.config.on_build.iter().cloned()));
-                    Scope::of_image(image.as_deref())
-                }
-            };
-        let mut reader = StageReader { expander, global, args: self.surroundings.args, scope: &mut scope };
+    /// What a stage starts with, and the triggers that its base fires. `base` is the stage of that name, and what is in force at its
+    /// end, if it has been read.
+    fn start(&self, index: usize, name: &str, base: Option<(usize, Option<&Scope>)>) -> (Scope, Vec<String>) {
+        match base {
+            Some((base, Some(end))) => {
+                let triggers = self.file.stages[base].instructions.iter().filter_map(|instruction| match &instruction.kind {
+                    InstructionKind::Onbuild(onbuild) if self.budget.spend(onbuild.trigger.len()) => Some(onbuild.trigger.clone()),
+                    _ => None,
+                });
+                (end.continued(), triggers.collect())
+            }
+            None if name == "scratch" => (Scope::of_image(Some(&ImageConfig::scratch(&Platform::host())), &self.budget), Vec::new()),
+            _ => {
+                let image = (self.surroundings.base)(index);
+                let triggers = image.as_ref().map(|image| image.config.on_build.clone()).unwrap_or_default();
+                (Scope::of_image(image.as_deref(), &self.budget), triggers)
+            }
+        }
+    }
+
+    fn steps(&self, stage: &'a Stage, scope: &mut Scope, triggers: &[String]) -> Vec<Step<'a>> {
+        let mut reader = StageReader { expander: self.expander, global: &self.global, args: self.surroundings.args, scope };
         // One that cannot be read fails the build, which says so.
         let triggers = triggers.iter().filter_map(|text| parse_trigger(text).ok());
-        let mut steps: Vec<Step<'a>> = triggers.map(|trigger| reader.step(Cow::Owned(trigger), Some(stage.from.span))).collect();
-        steps.extend(stage.instructions.iter().map(|instruction| reader.step(Cow::Borrowed(instruction), None)));
-        (steps, scope)
+        let fired = triggers.map(|trigger| (Cow::Owned(trigger), Some(stage.from.span)));
+        let own = stage.instructions.iter().map(|instruction| (Cow::Borrowed(instruction), None));
+        let all = fired.chain(own).take_while(|_| !self.budget.is_spent());
+        all.map(|(instruction, fired_by)| reader.step(instruction, fired_by)).collect()
     }
 }
 
 /// The variables that FROM sees. An ARG whose default cannot be expanded counts as declared only: the build says what is wrong.
-fn global(file: &Dockerfile, surroundings: &Surroundings, expander: Expander, args: &BTreeMap<String, String>) -> Scope {
-    let mut scope = Scope::default();
+fn global(file: &Dockerfile, surroundings: &Surroundings, expander: Expander, args: &BTreeMap<String, String>, budget: &Budget) -> Scope {
+    let mut scope = Scope::empty(budget);
     for (name, value) in &surroundings.predefined {
         scope.declare(name, Some((value, true)));
     }
     for arg in file.meta_args.iter().flat_map(|meta| &meta.args) {
         let value = match (args.get(&arg.name.text), &arg.default) {
             (Some(given), _) => Some(given.clone()),
-            (None, Some(default)) => scope.word(expander, default).ok().map(|expanded| expanded.text),
-            (None, None) => None,
+            (None, Some(default)) if !budget.is_spent() => scope.word(expander, default).ok().map(|expanded| expanded.text),
+            (None, _) => None,
         };
         scope.declare(&arg.name.text, value.as_deref().map(|value| (value, true)));
         if value.is_none() {

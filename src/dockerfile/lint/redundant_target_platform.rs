@@ -7,7 +7,7 @@ pub(super) fn check(reading: &Reading, warnings: &mut Warnings) {
     for (stage, from) in reading.file.stages.iter().zip(&reading.froms) {
         let (Some(word), Some(platform)) = (&stage.platform, &from.platform) else { continue };
         let only = platform.matched == ["TARGETPLATFORM"] && !platform.unmatched;
-        if only && from.target_platform.as_ref() == Some(&platform.text) {
+        if only && reading.target_platform.as_ref() == Some(&platform.text) {
             let message = format!("Setting platform to predefined {} in FROM is redundant as this is the default behavior", word.text);
             warnings.about(&stage.statement, word.span, message);
         }
