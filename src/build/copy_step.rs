@@ -12,7 +12,7 @@ use super::run_step::open_dir;
 use super::sandbox::Rung;
 use crate::image::{ArchiveOptions, extract_archive, is_archive};
 use crate::plan::step::{CopyOp, CopySource, WorkdirOp};
-use crate::source::{Match, PatternList, RootTree, SelectOptions, Tree, select};
+use crate::source::{Match, PatternList, SelectOptions, Tree, select};
 use crate::store::TempDir;
 
 impl Engine<'_> {
@@ -53,15 +53,11 @@ impl Engine<'_> {
                     write(&self.plan.contexts[*context], matches, op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Root { root: from, pattern } => {
-                    let overlay = self.mount_source(*from, work, &format!("source-{n}"))?;
-                    let tree = RootTree::open(overlay.path()).map_err(|source| Error::Io {
-                        action: "open",
-                        path: overlay.path().to_owned(),
-                        source,
-                    })?;
+                    let source = self.source(*from, work, &format!("source-{n}"))?;
                     let exclude = PatternList::new(&op.exclude).map_err(crate::source::Error::from)?;
-                    let matches = select(&tree, pattern.as_bytes(), &SelectOptions { wildcards: true, parents: op.parents, exclude })?;
-                    write(&tree, &matches, op.unpack.unwrap_or(op.add))?;
+                    let options = SelectOptions { wildcards: true, parents: op.parents, exclude };
+                    let matches = select(source.tree(), pattern.as_bytes(), &options)?;
+                    write(source.tree(), &matches, op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Inline { name, text } => {
                     let mut files = LooseFiles::new();
@@ -95,16 +91,14 @@ impl Engine<'_> {
         Ok(make_directory(root.as_fd(), path.as_bytes(), (0, 0), self.record_owner())?)
     }
 
-    /// Copies what is below `path` of a mounted root into a directory.
-    pub(super) fn copy_tree(&self, from: &Path, path: &str, into: &Path) -> Result<(), Error> {
-        let tree = RootTree::open(from).map_err(|source| Error::Io { action: "open", path: from.to_owned(), source })?;
-        let matches = select(&tree, path.as_bytes(), &SelectOptions::default())?;
+    /// Copies files, or what is in a directory, to `destination` in the directory `into`.
+    pub(super) fn copy_matches(&self, tree: &dyn Tree, matches: &[Match], into: &Path, destination: &[u8]) -> Result<(), Error> {
         let root = open_dir(into)?;
         write_matches(&CopyJob {
-            tree: &tree,
-            matches: &matches,
+            tree,
+            matches,
             root: root.as_fd(),
-            destination: b"/",
+            destination,
             owner: None,
             mode: None,
             unpack: None,

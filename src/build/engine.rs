@@ -1,6 +1,6 @@
 //! Executes Steps: mounts the parent, lets the operation change it, and makes a layer of the change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -10,7 +10,8 @@ use super::error::Error;
 use super::fan_out::fan_out;
 use super::layers::Layers;
 use super::lookup::{StepRecord, recorded};
-use super::sandbox::{CancelFlag, Overlay, Rung};
+use super::sandbox::{CancelFlag, Rung};
+use super::workspace::{Source, Workspaces, stacked};
 use crate::image::{Codec, Layer, LayerOptions, LayerWriter, Mtime, normalise_mtimes, write_layer};
 use crate::oci::{Descriptor, Platform};
 use crate::plan::{Op, Plan, Root, Step, StepId};
@@ -35,6 +36,7 @@ pub struct Engine<'a> {
     pub layers: Layers<'a>,
     pub supplies: &'a Supplies,
     results: Vec<OnceLock<Layer>>,
+    workspaces: Workspaces,
 }
 
 impl<'a> Engine<'a> {
@@ -43,7 +45,7 @@ impl<'a> Engine<'a> {
         for (&step, layer) in known {
             let _ = results[step].set(layer.clone());
         }
-        Self { plan, layers, supplies, results }
+        Self { plan, layers, supplies, results, workspaces: Workspaces::default() }
     }
 
     /// Whether owners are lost here.
@@ -105,25 +107,22 @@ impl<'a> Engine<'a> {
 
     fn execute(&self, id: StepId, step: &Step) -> Result<Layer, Error> {
         let work = self.layers.store.temp_dir()?;
-        let [upper, scratch, root] = ["fs", "work", "root"].map(|name| work.path().join(name));
-        for dir in [&upper, &scratch, &root] {
-            make_dir(dir)?;
-        }
-        // The root of an image is 0755, whatever the umask.
-        set_mode(&upper, 0o755)?;
         let lowers = if step.independent { Vec::new() } else { self.lowers(step.parent)? };
-        let overlay = Overlay::mount(&lowers, Some(&upper), Some(&scratch), &root)?;
+        let mut workspace = self.workspaces.open(self.layers.rung, self.layers.store, lowers, &work)?;
         match &step.op {
-            Op::Run(run) => self.run_command(id, step, run, overlay.path(), &work)?,
-            Op::Copy(copy) => self.copy(copy, step.epoch, overlay.path(), &work)?,
-            Op::Workdir(workdir) => self.workdir(workdir, overlay.path())?,
+            Op::Run(run) => self.run_command(id, step, run, &mut workspace, &work)?,
+            Op::Copy(copy) => self.copy(copy, step.epoch, workspace.path(), &work)?,
+            Op::Workdir(workdir) => self.workdir(workdir, workspace.path())?,
         }
-        drop(overlay);
-        self.commit(step.epoch, &upper)
+        let goes_on = |next: &Step| next.parent == Root::Step(id) && !next.independent;
+        let change = workspace.finish(!step.independent && self.plan.steps.iter().any(goes_on))?;
+        let (layer, snapshot) = self.commit(step.epoch, &change.upper)?;
+        self.workspaces.keep(change, snapshot);
+        Ok(layer)
     }
 
     /// Makes a layer of an upper directory, and the directory its snapshot.
-    fn commit(&self, epoch: Option<i64>, upper: &Path) -> Result<Layer, Error> {
+    fn commit(&self, epoch: Option<i64>, upper: &Path) -> Result<(Layer, PathBuf), Error> {
         let store = self.layers.store;
         let mtime = match epoch {
             Some(epoch) => {
@@ -139,8 +138,8 @@ impl<'a> Engine<'a> {
         write_layer(upper, &options, &mut writer)?;
         let (blob, summary) = writer.finish().map_err(io)?;
         let (digest, size) = blob.commit()?;
-        store.commit_snapshot(self.layers.ids(), &summary.diff_id.0, upper)?;
-        Ok(Layer { diff_id: summary.diff_id, descriptor: Descriptor::new(codec.media_type(), digest, size) })
+        let snapshot = store.commit_snapshot(self.layers.ids(), &summary.diff_id.0, upper)?;
+        Ok((Layer { diff_id: summary.diff_id, descriptor: Descriptor::new(codec.media_type(), digest, size) }, snapshot))
     }
 
     /// The snapshots of a state, top first, as overlayfs wants them.
@@ -164,18 +163,12 @@ impl<'a> Engine<'a> {
             let layer = self.layer(step).ok_or(Error::Cancelled)?;
             lowers.push(self.layers.snapshot(layer, None, &lowers)?);
         }
-        lowers.reverse();
-        // overlayfs refuses a directory that stands twice. A layer's topmost place decides all that it touches.
-        let mut seen = BTreeSet::new();
-        lowers.retain(|lower| seen.insert(lower.clone()));
-        Ok(lowers)
+        Ok(lowers.into_iter().fold(Vec::new(), |lowers, next| stacked(next, lowers)))
     }
 
-    /// Mounts a state read-only below `work`.
-    pub(super) fn mount_source(&self, root: Root, work: &TempDir, name: &str) -> Result<Overlay, Error> {
-        let target = work.path().join(name);
-        make_dir(&target)?;
-        Ok(Overlay::mount(&self.lowers(root)?, None, None, &target)?)
+    /// Opens a state to read from.
+    pub(super) fn source(&self, root: Root, work: &TempDir, name: &str) -> Result<Source, Error> {
+        Source::open(self.layers.rung, self.lowers(root)?, &work.path().join(name))
     }
 
     /// Refuses a RUN for another platform than the machine's, unless an emulator is registered for it.

@@ -22,7 +22,7 @@ pub struct Layers<'a> {
 impl Layers<'_> {
     pub fn ids(&self) -> IdMapping {
         match self.rung {
-            Rung::Root => IdMapping::Root,
+            Rung::Root | Rung::Chroot => IdMapping::Root,
             Rung::UserNamespace => IdMapping::UserNamespace,
             Rung::SingleUid => IdMapping::SingleUid,
         }

@@ -4,7 +4,7 @@
 //! remote      base images, downloads and repositories that planning asks for
 //! lookup      keys and records -> what is known, what has to run
 //! schedule    tasks on threads, each after what it needs
-//! engine      one Step: mount, operate, make a layer     (run_step, copy_step, copy, sandbox)
+//! engine      one Step: a workspace, an operation in it, a layer of the change     (workspace, run_step, copy_step, copy, sandbox)
 //! layers      blobs pulled, snapshots unpacked
 //! finish      images assembled and recorded
 //! push        layers, configs, manifests and tags to registries
@@ -26,6 +26,7 @@ mod run;
 mod run_step;
 pub mod sandbox;
 mod schedule;
+mod workspace;
 
 pub use engine::Supplies;
 pub use error::{Error, Failure};

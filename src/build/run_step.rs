@@ -3,18 +3,17 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::copy::{CopyJob, write_matches};
 use super::engine::{Engine, given, make_dir, set_mode};
 use super::error::Error;
+use super::workspace::Workspace;
 use super::sandbox::{self, Access, Network, Overlay, RunSpec, Rung, SandboxError, SandboxMount};
 use crate::oci::Digest;
 use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
 use crate::plan::{Step, StepId};
 use crate::report::{Event, Stream};
-use crate::source::{RootTree, SelectOptions, Tree, select};
+use crate::source::{Match, Node, NodeKind, RootTree, SelectOptions, Tree, select};
 use crate::store::TempDir;
 
 /// What has to outlive the command.
@@ -25,8 +24,9 @@ struct Held {
 }
 
 impl Engine<'_> {
-    pub(super) fn run_command(&self, id: StepId, step: &Step, run: &RunOp, root: &Path, work: &TempDir) -> Result<(), Error> {
+    pub(super) fn run_command(&self, id: StepId, step: &Step, run: &RunOp, workspace: &mut Workspace, work: &TempDir) -> Result<(), Error> {
         Self::check_platform(&step.platform)?;
+        let root = workspace.path();
         let user = sandbox::resolve_user(root, &run.user)?;
         let mut held = Held::default();
         let argv = run.args.iter().map(|arg| arg.clone().into_bytes()).collect();
@@ -42,6 +42,9 @@ impl Engine<'_> {
         spec.extra_hosts.clone_from(&run.hosts);
         // As in BuildKit, a size that was asked for makes it an ordinary tmpfs.
         if run.shm_size.is_some() {
+            if self.layers.rung == Rung::Chroot {
+                self.reporter().warning("--shm-size has no effect without mounts: /dev/shm is a directory of the store's disk".to_owned());
+            }
             spec.mounts.push(SandboxMount::Tmpfs { target: "/dev/shm".into(), size: run.shm_size, mode: None });
         }
         spec.ca_certs.clone_from(&self.supplies.ca_certs);
@@ -55,8 +58,9 @@ impl Engine<'_> {
             set_mode(&file, 0o755)?;
             spec.mounts.push(SandboxMount::Bind { source: dir, target: "/dev/pipes".into(), read_only: true });
         }
-        // `locked` and `private` caches are one RUN's at a time. Taken in order, so that no two RUNs wait for each other.
-        let mut exclusive: Vec<_> = run.mounts.iter().filter_map(exclusive_cache).collect();
+        // `locked` and `private` caches are one RUN's at a time; all are where a directory cannot be mounted at two places. Taken in order, so that no two RUNs wait for each other.
+        let all = self.layers.rung == Rung::Chroot;
+        let mut exclusive: Vec<_> = run.mounts.iter().filter_map(|mount| exclusive_cache(mount, all)).collect();
         exclusive.sort();
         exclusive.dedup();
         for id in exclusive {
@@ -79,6 +83,7 @@ impl Engine<'_> {
             other => Error::Sandbox(other),
         })?;
         drop(held);
+        workspace.untouched(&outcome.restored);
         let command = || crate::plan::shown(&run.args.join(" "));
         if self.supplies.cancel.is_cancelled() {
             return Err(Error::Cancelled);
@@ -95,36 +100,20 @@ impl Engine<'_> {
         let mounted = match &mount.kind {
             RunMountKind::Bind { from, read_only } => {
                 let source = match from {
+                    MountSource::Root { root, path } if self.layers.rung == Rung::Chroot => {
+                        let state = self.source(*root, work, &format!("state-{n}"))?;
+                        let matches = select(state.tree(), path.as_bytes(), &SelectOptions::default())?;
+                        let copy = self.copied_source(state.tree(), &matches, work, n)?;
+                        matches.first().map_or(Ok(()), |found| like(&copy, &found.node))?;
+                        copy
+                    }
                     MountSource::Root { root, path } => {
-                        let overlay = match read_only {
-                            true => self.mount_source(*root, work, &format!("mount-{n}"))?,
-                            false => self.mount_writable(*root, work, n)?,
-                        };
+                        let overlay = self.mounted_source(*root, *read_only, work, n)?;
                         let source = overlay.path().join(resolved(overlay.path(), path)?);
                         held.overlays.push(overlay);
                         source
                     }
-                    MountSource::Context { context, matches } => {
-                        let dir = work.path().join(format!("mount-{n}"));
-                        make_dir(&dir)?;
-                        set_mode(&dir, 0o755)?;
-                        let tree: &dyn Tree = &self.plan.contexts[*context];
-                        let file = matches.iter().any(|found| !matches!(found.node.kind, crate::source::NodeKind::Directory));
-                        let root = open_dir(&dir)?;
-                        let destination: &[u8] = if file { b"/file" } else { b"/" };
-                        let record_owner = self.layers.rung == Rung::SingleUid;
-                        write_matches(&CopyJob {
-                            tree,
-                            matches,
-                            root: std::os::fd::AsFd::as_fd(&root),
-                            destination,
-                            owner: None,
-                            mode: None,
-                            unpack: None,
-                            record_owner,
-                        })?;
-                        if file { dir.join("file") } else { dir }
-                    }
+                    MountSource::Context { context, matches } => self.copied_source(&self.plan.contexts[*context], matches, work, n)?,
                 };
                 SandboxMount::Bind { source, target, read_only: *read_only }
             }
@@ -158,14 +147,28 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// A state that the command may write to; what it writes is thrown away.
-    fn mount_writable(&self, root: crate::plan::Root, work: &TempDir, n: usize) -> Result<Overlay, Error> {
+    /// A state of the build; what the command writes to it, if it may, is thrown away.
+    fn mounted_source(&self, root: crate::plan::Root, read_only: bool, work: &TempDir, n: usize) -> Result<Overlay, Error> {
         let [upper, scratch, target] = ["upper", "scratch", "mount"].map(|name| work.path().join(format!("{name}-{n}")));
-        for dir in [&upper, &scratch, &target] {
-            make_dir(dir)?;
+        make_dir(&target)?;
+        let lowers = self.lowers(root)?;
+        if read_only {
+            return Ok(Overlay::mount(&lowers, None, None, &target)?);
         }
+        make_dir(&upper)?;
+        make_dir(&scratch)?;
         set_mode(&upper, 0o755)?;
-        Ok(Overlay::mount(&self.lowers(root)?, Some(&upper), Some(&scratch), &target)?)
+        Ok(Overlay::mount(&lowers, Some(&upper), Some(&scratch), &target)?)
+    }
+
+    /// Files or a directory as a copy that the command may write to.
+    fn copied_source(&self, tree: &dyn Tree, matches: &[Match], work: &TempDir, n: usize) -> Result<PathBuf, Error> {
+        let dir = work.path().join(format!("mount-{n}"));
+        make_dir(&dir)?;
+        set_mode(&dir, 0o755)?;
+        let file = matches.iter().any(|found| found.node.kind != NodeKind::Directory);
+        self.copy_matches(tree, matches, &dir, if file { b"/file" } else { b"/" })?;
+        Ok(if file { dir.join("file") } else { dir })
     }
 
     /// Makes the directory of a cache mount on first use: a copy of its seed, owner and mode included, or an empty one with `access`.
@@ -184,10 +187,10 @@ impl Engine<'_> {
         let fresh = work.path().join(format!("cache-{n}"));
         make_dir(&fresh)?;
         if let Some((root, path)) = seed {
-            let overlay = self.mount_source(*root, work, &format!("seed-{n}"))?;
-            self.copy_tree(overlay.path(), path, &fresh)?;
-            let metadata = fs::metadata(overlay.path().join(resolved(overlay.path(), path)?)).map_err(io)?;
-            access = Access { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid() };
+            let source = self.source(*root, work, &format!("seed-{n}"))?;
+            let matches = select(source.tree(), path.as_bytes(), &SelectOptions::default())?;
+            self.copy_matches(source.tree(), &matches, &fresh, b"/")?;
+            access = matches.first().map_or(access, |found| Access { mode: found.node.mode, uid: found.node.uid, gid: found.node.gid });
         }
         let (uid, gid) = (rustix::fs::Uid::from_raw(access.uid), rustix::fs::Gid::from_raw(access.gid));
         if let Err(error) = rustix::fs::chown(&fresh, Some(uid), Some(gid))
@@ -214,11 +217,22 @@ fn resolved(root: &Path, path: &str) -> Result<PathBuf, Error> {
     Ok(PathBuf::from(OsStr::from_bytes(found.first().map_or(&b""[..], |found| &found.path))))
 }
 
-fn exclusive_cache(mount: &RunMount) -> Option<Digest> {
+/// The cache that a mount needs for itself.
+fn exclusive_cache(mount: &RunMount, all: bool) -> Option<Digest> {
     match &mount.kind {
-        RunMountKind::Cache { id, sharing: Sharing::Locked | Sharing::Private, .. } => Some(*id),
+        RunMountKind::Cache { id, sharing, .. } if all || matches!(sharing, Sharing::Locked | Sharing::Private) => Some(*id),
         _ => None,
     }
+}
+
+/// Gives a directory the owner and mode of the one that it is a copy of.
+fn like(copy: &Path, node: &Node) -> Result<(), Error> {
+    if node.kind != NodeKind::Directory {
+        return Ok(());
+    }
+    let io = |source| Error::Io { action: "set the owner of", path: copy.to_owned(), source };
+    std::os::unix::fs::chown(copy, Some(node.uid), Some(node.gid)).map_err(io)?;
+    set_mode(copy, node.mode)
 }
 
 pub(super) fn open_dir(path: &Path) -> Result<fs::File, Error> {

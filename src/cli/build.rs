@@ -23,13 +23,21 @@ use crate::report::{Event, Mode, Redactor, Reporter, Terminal};
 use crate::source::{GitFacts, StatCache};
 use crate::store::Store;
 
-/// Runs brik again inside its namespaces, unless it is inside already: the exit code of that run.
-pub fn enter_sandbox() -> Result<Option<ExitCode>, Failure> {
-    if sandbox::inside().is_some() {
-        return Ok(None);
-    }
-    let code = sandbox::respawn().map_err(|error| Failure::diagnosed(Code::Failed, "brik::sandbox::refused", &error.to_string(), None))?;
-    Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(1))))
+/// Runs brik again inside its namespaces, unless it is where it can work already.
+pub fn enter_sandbox() -> Result<Entered, Failure> {
+    let refused = |error: sandbox::SandboxError| Failure::diagnosed(Code::Failed, "brik::sandbox::refused", &error.to_string(), None);
+    Ok(match sandbox::enter().map_err(refused)? {
+        sandbox::Entry::Ran(code) => Entered::Ran(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        sandbox::Entry::Here(rung) => Entered::Here(rung),
+    })
+}
+
+/// Where brik is after [`enter_sandbox`].
+pub enum Entered {
+    /// Everything is done, by a brik inside.
+    Ran(ExitCode),
+    /// This process goes on.
+    Here(Rung),
 }
 
 pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
@@ -80,11 +88,14 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let _ = stat_cache.save();
     let single_uid = || inside.map_or_else(|| sandbox::probe().is_ok_and(|rung| rung == Rung::SingleUid), |rung| rung == Rung::SingleUid);
     let lookup = look_up(&plan, &store, &single_uid);
-    // Steps need a namespace of their own. The outer process has planned in silence and becomes the one that waits.
-    if !lookup.run.is_empty() && inside.is_none() {
-        drop(store);
-        return enter_sandbox().map(|code| code.unwrap_or(ExitCode::SUCCESS));
-    }
+    // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
+    let rung = match lookup.run.is_empty() {
+        true => inside.unwrap_or(Rung::Root),
+        false => match enter_sandbox()? {
+            Entered::Ran(code) => return Ok(code),
+            Entered::Here(rung) => rung,
+        },
+    };
     let given = Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, &redactor)?;
     learn(&redactor, &client)?;
     store.reclaim();
@@ -95,15 +106,13 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     }
     lints.iter().for_each(|finding| reporter.warning(one_line(finding)));
     client.credentials().take_warnings().into_iter().for_each(|warning| reporter.warning(warning.to_string()));
-    let rung = inside.unwrap_or(Rung::Root);
     if !lookup.run.is_empty() {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
         let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
         ours.for_each(|(_, missing)| reporter.warning(missing.clone()));
     }
-    if rung == Rung::SingleUid || lookup.single_uid {
-        Rung::SingleUid.notice().into_iter().for_each(|notice| reporter.notice(notice));
-    }
+    let noticed = if lookup.single_uid { Rung::SingleUid } else { rung };
+    noticed.notice().into_iter().for_each(|notice| reporter.notice(notice));
     reporter
         .emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
     let cancel = cancel_on_signals()?;

@@ -1,6 +1,6 @@
 //! The walk over an overlay upper directory (or any snapshot): parents before children, siblings sorted by bytes.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -12,7 +12,7 @@ use rustix::fs::{
 use super::{Error, lossy};
 
 /// One file below the root of a walk, or the root itself (an empty `path`).
-pub(super) struct Found<'a> {
+pub struct Found<'a> {
     /// Relative, no leading or trailing slash.
     pub path: &'a [u8],
     pub stat: Stat,
@@ -23,21 +23,28 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    pub(super) fn file_type(&self) -> FileType {
+    pub fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 
     /// Opens a regular file for reading.
-    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+    pub fn open(&self) -> io::Result<OwnedFd> {
         Ok(openat(self.parent, self.name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
     }
 
-    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
+    /// Open where this is a directory.
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
         self.directory.map(AsFd::as_fd)
     }
 
-    pub(super) fn link_target(&self) -> io::Result<Vec<u8>> {
+    /// Where a symbolic link leads.
+    pub fn link_target(&self) -> io::Result<Vec<u8>> {
         Ok(readlinkat(self.parent, self.name, Vec::new())?.into_bytes())
+    }
+
+    /// The directory that it lies in, and its name there (`.` for the root).
+    pub fn place(&self) -> (BorrowedFd<'_>, &CStr) {
+        (self.parent, self.name)
     }
 
     fn set_mtime(&self, mtime: Timespec) -> io::Result<()> {
@@ -68,7 +75,7 @@ impl Level {
 
 /// Calls `visit` for `root` and for everything below it. Symbolic links are never followed below `root`. Holds a descriptor for every
 /// level that it is deep.
-pub(super) fn walk(root: &Path, mut visit: impl FnMut(&Found<'_>) -> Result<(), Error>) -> Result<(), Error> {
+pub fn walk<E: From<Error>>(root: &Path, mut visit: impl FnMut(&Found<'_>) -> Result<(), E>) -> Result<(), E> {
     let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let at_root = |source: rustix::io::Errno| Error::Read { path: root.to_string_lossy().into_owned(), source: source.into() };
     let fd = openat(CWD, root, directory, Mode::empty()).map_err(at_root)?;
@@ -132,7 +139,7 @@ mod tests {
         let mut seen = Vec::new();
         walk(dir.path(), |found| {
             seen.push(lossy(found.path));
-            Ok(())
+            Ok::<(), Error>(())
         })
         .unwrap();
         assert_eq!(seen, ["", "B", "a", "b", "b/x", "b/x/y", "b/z", "b-c", "é"]);

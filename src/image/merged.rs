@@ -184,6 +184,6 @@ fn attributes(root: &Root, path: &[u8], stat: &Stat) -> io::Result<Attributes> {
 }
 
 /// Whether overlayfs takes it for a removed name.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
+pub fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }

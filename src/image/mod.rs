@@ -27,18 +27,19 @@ mod xattr;
 
 pub use archive::{ArchiveOptions, extract_archive, is_archive, newest_member};
 pub use assemble::{Assembled, Format, Layer, assemble};
-pub use changes::normalise_mtimes;
+pub use changes::{Found, normalise_mtimes, walk};
 pub use compress::{Codec, LayerBlob, LayerWriter};
 pub use decompress::{Compression, detect};
 pub use docker_archive::export_docker_archive;
 pub use error::Error;
 pub use extract::Extracted;
+pub use merged::is_whiteout;
 pub use oci_layout::{ExportImage, OpenBlob, export_oci_layout};
 pub use oci_layout_reader::OciLayout;
 pub use stream::Limits;
 pub use tar_writer::{LayerOptions, LayerSummary, Mtime, write_layer};
 pub use unpack::{UnpackOptions, Unpacked, unpack_layer};
-pub use xattr::{OPAQUE, OWNER};
+pub use xattr::{OPAQUE, OWNER, Xattrs, is_opaque, private as is_private_xattr, read_all as read_xattrs};
 
 /// A name in a tar or on disk, for messages.
 fn lossy(name: &[u8]) -> String {

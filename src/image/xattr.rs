@@ -16,7 +16,8 @@ const CAPABILITY: &[u8] = b"security.capability";
 /// The largest value that the kernel stores (`XATTR_SIZE_MAX`).
 const VALUE_MAX: usize = 65_536;
 
-pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+/// Names and values, sorted by name.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Whether a layer keeps an attribute: file capabilities, as containerd, and `user.*` less what overlayfs and brik keep there.
 /// Anything else (ACLs, SELinux labels, `trusted.*`) is a matter of the host.
@@ -25,12 +26,12 @@ pub(super) fn kept(name: &[u8]) -> bool {
 }
 
 /// Whether an attribute steers overlayfs or brik: never read from an archive, or a layer could redirect lookups.
-pub(super) fn private(name: &[u8]) -> bool {
+pub fn private(name: &[u8]) -> bool {
     [&b"user.overlay."[..], b"trusted.overlay.", b"user.brik."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// All attributes of an open file, sorted by name.
-pub(super) fn read_all(fd: impl AsFd) -> io::Result<Xattrs> {
+pub fn read_all(fd: impl AsFd) -> io::Result<Xattrs> {
     let size = match flistxattr_query(&fd) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
         Ok(size) => size,
@@ -57,7 +58,8 @@ pub(super) fn value<'a>(xattrs: &'a Xattrs, name: &str) -> Option<&'a [u8]> {
     xattrs.iter().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value.as_slice())
 }
 
-pub(super) fn is_opaque(xattrs: &Xattrs) -> bool {
+/// Whether a directory of a layer hides those of the layers below.
+pub fn is_opaque(xattrs: &Xattrs) -> bool {
     [OPAQUE, OPAQUE_TRUSTED].iter().any(|name| value(xattrs, name) == Some(b"y"))
 }
 

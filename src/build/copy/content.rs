@@ -11,8 +11,8 @@ use rustix::io::Errno;
 const RANGE: usize = 1 << 30;
 const BUFFER: usize = 256 << 10;
 
-/// Copies the whole of `from` into the empty file `to`, and returns its length in bytes.
-pub(super) fn copy(from: &File, to: &File) -> io::Result<u64> {
+/// Copies the whole of `from` into the empty file `to` (or shares it, where the file system can), and returns its length in bytes.
+pub(in crate::build) fn copy(from: &File, to: &File) -> io::Result<u64> {
     let metadata = from.metadata()?;
     let size = metadata.len();
     if metadata.blocks().saturating_mul(512) >= size {

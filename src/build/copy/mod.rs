@@ -17,7 +17,7 @@
 
 mod below;
 mod checksum;
-mod content;
+pub(in crate::build) mod content;
 mod directory;
 mod error;
 mod job;

@@ -4,6 +4,8 @@
 //! no set-uid program can shake that off. It forks the *command*, which is pid 1 of a second, nested pid namespace, as under runc: it
 //! sees nothing of the guard (a copy of brik's memory), and when either ends, the kernel kills all that is left inside.
 //!
+//! Without namespaces (rung 3) the guard outlives brik for as long as it takes to kill what it guards, see [`descendants`].
+//!
 //! Both run between fork and exec of a multi-threaded program: system calls on prepared data, no allocation (see [`sys::fork`]).
 
 use std::ffi::CString;
@@ -21,7 +23,7 @@ use super::command::Command;
 use super::confine::{self, MASKED_DIRECTORIES, MASKED_FILES, READ_ONLY};
 use super::report::{Record, Step};
 use super::seccomp::CAPABILITIES;
-use super::sys;
+use super::{descendants, sys};
 
 /// All that the two processes need.
 pub(super) struct Plan<'a> {
@@ -34,6 +36,7 @@ pub(super) struct Plan<'a> {
     pub groups: Vec<Gid>,
     /// Only one id is mapped: the identity stays root's.
     pub single_uid: bool,
+    pub isolation: Isolation<'a>,
     pub filters: Vec<&'static [sock_filter]>,
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
@@ -43,25 +46,55 @@ pub(super) struct Plan<'a> {
     pub report_reader: RawFd,
 }
 
+/// What keeps the command apart from everything else.
+pub(super) enum Isolation<'a> {
+    Namespaces,
+    /// Nothing but its root directory. `secrets` are removed by the guard: brik may be gone.
+    Chroot { cancel: BorrowedFd<'a>, secrets: Vec<CString> },
+}
+
 type Failure = (Step, Errno);
 
 /// The guard's life; its exit code means nothing.
 pub(super) fn guard(plan: &Plan<'_>) -> i32 {
     match start_command(plan) {
         Ok(child) => {
-            let report = plan.report.as_raw_fd().unsigned_abs();
-            // Whoever waits for the end of the command's output must not wait for the guard.
-            if report > 0 {
-                let _ = sys::close_range(0, report - 1);
+            match &plan.isolation {
+                Isolation::Namespaces => {
+                    close_all_but(&mut [plan.report.as_raw_fd()]);
+                    Record::Ended(wait(child.pid)).write(plan.report);
+                }
+                Isolation::Chroot { cancel, secrets } => {
+                    close_all_but(&mut [plan.report.as_raw_fd(), cancel.as_raw_fd(), child.pidfd.as_raw_fd()]);
+                    let code = descendants::wait(&child.pidfd, *cancel, plan.report).then(|| wait(child.pid));
+                    descendants::end_all();
+                    for secret in secrets {
+                        let _ = rustix::fs::unlink(secret);
+                    }
+                    if let Some(code) = code {
+                        Record::Ended(code).write(plan.report);
+                    }
+                }
             }
-            let _ = sys::close_range(report + 1, u32::MAX);
-            Record::Ended(wait(child.pid)).write(plan.report);
-            // Its descriptor is closed already.
+            // Its descriptor may be closed already.
             std::mem::forget(child);
         }
         Err((step, errno)) => Record::Failed(step, errno).write(plan.report),
     }
     0
+}
+
+/// Whoever waits for the end of the command's output must not wait for the guard.
+fn close_all_but(kept: &mut [RawFd]) {
+    kept.sort_unstable();
+    let mut next = 0;
+    for kept in kept.iter().map(|fd| fd.unsigned_abs()) {
+        if kept > next {
+            let _ = sys::close_range(next, kept - 1);
+        }
+        next = kept + 1;
+    }
+    let _ = sys::close_range(next, u32::MAX);
 }
 
 fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
@@ -70,7 +103,16 @@ fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
     // For the command, too.
     sys::reset_signals();
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Guard))?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Guard))?;
+    let namespaces = match plan.isolation {
+        Isolation::Namespaces => {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Guard))?;
+            UnshareFlags::NEWPID
+        }
+        Isolation::Chroot { .. } => {
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(at(Step::Guard))?;
+            UnshareFlags::empty()
+        }
+    };
     // If brik died before that call, nobody reads the report any more.
     let reader = plan.report_reader.unsigned_abs();
     sys::close_range(reader, reader).map_err(at(Step::Guard))?;
@@ -79,7 +121,7 @@ fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
     if fds[0].revents().contains(PollFlags::ERR) {
         return Err((Step::Guard, Errno::PIPE));
     }
-    sys::fork(UnshareFlags::NEWPID, || {
+    sys::fork(namespaces, || {
         if let Err((step, errno)) = become_command(plan) {
             Record::Failed(step, errno).write(plan.report);
         }
@@ -106,11 +148,16 @@ fn wait(pid: rustix::process::Pid) -> i32 {
 /// Returns only if something went wrong.
 fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
-    mount_proc(plan)?;
-    confine_proc().map_err(at(Step::ConfineProc))?;
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached there.
-    rustix::process::pivot_root(c".", c".").map_err(at(Step::Root))?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Root))?;
+    match plan.isolation {
+        Isolation::Namespaces => {
+            mount_proc(plan)?;
+            confine_proc().map_err(at(Step::ConfineProc))?;
+            // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached there.
+            rustix::process::pivot_root(c".", c".").map_err(at(Step::Root))?;
+            rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Root))?;
+        }
+        Isolation::Chroot { .. } => rustix::process::chroot(c".").map_err(at(Step::Root))?,
+    }
     rustix::process::chdir(c"/").map_err(at(Step::Root))?;
 
     // Without a keyring of its own (no quota left) the command still cannot reach brik's: the filter refuses keyctl.
@@ -169,6 +216,11 @@ fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
     for (_, number) in CAPABILITIES {
         kept |= CapabilitySet::from_bits_retain(1 << number);
     }
+    let chroot = matches!(plan.isolation, Isolation::Chroot { .. });
+    if chroot {
+        // A container may have fewer.
+        kept &= rustix::thread::capabilities(None).map_err(at(Step::Capabilities))?.permitted;
+    }
     for number in 0..=63 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         if kept.contains(capability) {
@@ -178,6 +230,8 @@ fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
             Ok(()) => {}
             // Above the kernel's last capability.
             Err(Errno::INVAL) => break,
+            // Without CAP_SETPCAP the container's bounding set stays.
+            Err(Errno::PERM) if chroot => break,
             Err(errno) => return Err((Step::Capabilities, errno)),
         }
     }

@@ -5,10 +5,10 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, makedev};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
@@ -71,6 +71,38 @@ pub(super) fn mount(dev: &Path, shm_size: Option<u64>) -> Result<(), SandboxErro
         Err(Errno::NODEV) => Ok(()),
         other => other.map_err(|errno| failed("mount mqueue on", "mqueue")(errno.into())),
     }
+}
+
+/// Fills an ordinary directory (rung 3). Without /proc, `stdin` can only be what nearly every RUN has there; see [`pipe`] for the others.
+pub(super) fn fill(dev: &Path) -> Result<(), SandboxError> {
+    let failed = |name: &str| {
+        let path = dev.join(name);
+        move |source: io::Error| SandboxError::Mount { action: "create", path, source }
+    };
+    for (name, major, minor) in DEVICES {
+        let node = dev.join(name);
+        let made = rustix::fs::mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor));
+        made.and_then(|()| rustix::fs::chmod(&node, Mode::from_raw_mode(0o666))).map_err(SandboxError::Devices)?;
+    }
+    // Where the file system is mounted with `nodev`. A regular file in this place would make wrong images without a word.
+    fs::File::open(dev.join("null")).map_err(|error| SandboxError::Devices(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    symlink("null", dev.join("stdin")).map_err(failed("stdin"))?;
+    for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777)] {
+        let path = dev.join(name);
+        fs::create_dir(&path).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode))).map_err(failed(name))?;
+    }
+    Ok(())
+}
+
+/// A pipe with a name, by which others can open its writing end, too.
+pub(super) fn pipe(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mode = Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(CWD, path, FileType::Fifo, mode, 0)?;
+    // So that opening it waits for nobody; reading from it shall (fifo(7)).
+    let reader = rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let writer = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::fcntl_setfl(&reader, OFlags::empty())?;
+    Ok((reader, writer))
 }
 
 /// The devices as detached mounts: nodes on a tmpfs that nothing else reaches, or the host's where nodes cannot be made.

@@ -16,6 +16,16 @@ pub enum SandboxError {
     Respawn { action: &'static str, source: io::Error },
     #[error("cannot {action} {path:?}: {source}")]
     Mount { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "cannot make the device files of a RUN: {0} (without namespaces they have to be made: start brik's container with \
+         `--cap-add=MKNOD`, and put the store on a file system without `nodev`)"
+    )]
+    Devices(Errno),
+    #[error(
+        "`RUN --network=none` needs a network namespace, which the container that brik runs in refuses: run this build where namespaces are \
+         allowed, or remove the option"
+    )]
+    NetworkNone,
     #[error("mount target {} is a {is} in the image, and the mount needs a {needs}", target.display())]
     MountTarget { target: PathBuf, is: &'static str, needs: &'static str },
     #[error("cannot mount an overlay of {lowers} layers on {target:?}: {source}{hint}")]

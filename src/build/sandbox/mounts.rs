@@ -106,7 +106,7 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
     Ok(agents)
 }
 
-fn kind(mount: &SandboxMount) -> Kind {
+pub(super) fn kind(mount: &SandboxMount) -> Kind {
     match mount {
         SandboxMount::Tmpfs { .. } => Kind::Directory,
         SandboxMount::Bind { source, .. } if source.is_dir() => Kind::Directory,
@@ -132,7 +132,7 @@ fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: Option<u32>)
 }
 
 /// The path of a mount point on the host; made if it is missing, which after [`stubs::Stubs`] is so only inside an earlier mount.
-fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, SandboxError> {
+pub(super) fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, SandboxError> {
     let path = root.join(rootfs::resolve(root, target)?);
     let mut missing: Vec<&Path> = path.ancestors().take_while(|path| std::fs::symlink_metadata(path).is_err()).collect();
     while let Some(next) = missing.pop() {

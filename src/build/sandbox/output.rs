@@ -18,8 +18,8 @@ pub(super) struct Pipes {
     pub report: OwnedFd,
 }
 
-/// Hands output on until every pipe is closed, and kills the guard as soon as `cancel` is raised. Returns the report.
-pub(super) fn pump(pipes: Pipes, guard: &OwnedFd, cancel: &CancelFlag, output: &mut dyn FnMut(Stream, &[u8])) -> io::Result<Vec<Record>> {
+/// Hands output on until every pipe is closed, and kills the `guard`, if one is given, as soon as `cancel` is raised. Returns the report.
+pub(super) fn pump(pipes: Pipes, guard: Option<&OwnedFd>, cancel: &CancelFlag, output: &mut dyn FnMut(Stream, &[u8])) -> io::Result<Vec<Record>> {
     let mut open = [Some(pipes.stdout), Some(pipes.stderr), Some(pipes.report)];
     let mut report = Vec::new();
     let mut buffer = vec![0; 64 << 10];
@@ -40,7 +40,7 @@ pub(super) fn pump(pipes: Pipes, guard: &OwnedFd, cancel: &CancelFlag, output: &
             let Some(pipe) = open.get_mut(index) else {
                 killed = true;
                 // The guard may be gone already.
-                let _ = rustix::process::pidfd_send_signal(guard, Signal::KILL);
+                let _ = guard.map(|guard| rustix::process::pidfd_send_signal(guard, Signal::KILL));
                 continue;
             };
             let Some(fd) = pipe else { continue };

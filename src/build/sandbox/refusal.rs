@@ -19,6 +19,8 @@ pub enum Refusal {
     UnprivilegedClone,
     /// A seccomp filter or missing capability of the container that brik runs in.
     Container,
+    /// Root without namespaces, and without what it takes to do without (rung 3).
+    Capabilities(Vec<&'static str>),
     Unknown(Errno),
 }
 
@@ -65,6 +67,12 @@ impl fmt::Display for Refusal {
             Self::Container => f.write_str(
                 "the container that brik runs in filters unshare and mount: start it with `--security-opt seccomp=unconfined \
                  --security-opt apparmor=unconfined` (Kubernetes: `seccompProfile: {type: Unconfined}`), or run brik outside of it",
+            ),
+            Self::Capabilities(missing) => write!(
+                f,
+                "the container that brik runs in refuses them, and to do without, root needs the capabilities {}: start the container with {}",
+                missing.join(", "),
+                missing.iter().map(|name| format!("`--cap-add={name}`")).collect::<Vec<_>>().join(" ")
             ),
             Self::Unknown(errno) => {
                 write!(f, "{errno} (no known setting explains it; does `unshare --user --mount true` work for this user?)")

@@ -1,4 +1,4 @@
-//! Entering the namespaces: one respawn a brik process, and only if a Step has to run.
+//! Entering the namespaces: one respawn a brik process, and only if a Step has to run. Where they are refused, root stays where it is.
 //!
 //! The outer process starts its own program again in a new mount namespace (and user namespace, unless it is root), waits for it and
 //! hands on its exit code. The inner one is an ordinary multi-threaded process that may mount overlays and change owners.
@@ -13,10 +13,11 @@ use rustix::fs::MemfdFlags;
 use rustix::io::{Errno, FdFlags};
 use rustix::mount::MountPropagationFlags;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 use rustix::thread::{CapabilitySet, Gid, Uid, UnshareFlags};
 
 use super::error::SandboxError;
+use super::refusal::Refusal;
 use super::rung::Rung;
 use super::sys::{self, ExecStrings};
 use super::{idmap, refusal};
@@ -42,16 +43,68 @@ pub fn inside() -> Option<Rung> {
     })
 }
 
-/// The rung that [`respawn`] would reach, or [`SandboxError::Refused`] with the fix. Makes the namespaces once and throws them away.
-pub fn probe() -> Result<Rung, SandboxError> {
-    let (child, rung) = enter(|_| Ok(()), || sys::exit(0))?;
-    wait(&child)?;
-    Ok(rung)
+/// What [`enter`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A copy of this process ran inside and ended with this exit code.
+    Ran(i32),
+    /// This process is where it can work.
+    Here(Rung),
 }
+
+/// Brings this program to where it can work: it runs again inside of namespaces, or stays where only chroot(2) is allowed.
+///
+/// # Errors
+/// [`SandboxError::Refused`] with the missing right and the fix.
+pub fn enter() -> Result<Entry, SandboxError> {
+    if let Some(rung) = inside() {
+        return Ok(Entry::Here(rung));
+    }
+    match respawn() {
+        Err(SandboxError::Refused(reason)) => {
+            chroot_instead(reason)?;
+            // RUNs are processes of the same user, and what brik holds in its memory is none of their business.
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+                .map_err(|errno| SandboxError::Respawn { action: "prctl", source: errno.into() })?;
+            Ok(Entry::Here(Rung::Chroot))
+        }
+        other => other.map(Entry::Ran),
+    }
+}
+
+/// The rung that [`enter`] would reach, or [`SandboxError::Refused`] with the fix. Makes the namespaces once and throws them away.
+pub fn probe() -> Result<Rung, SandboxError> {
+    match fork_inside(|_| Ok(()), || sys::exit(0)) {
+        Ok((child, rung)) => wait(&child).map(|_| rung),
+        Err(SandboxError::Refused(reason)) => chroot_instead(reason).map(|()| Rung::Chroot),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether root can do without namespaces; else what it lacks, or for others the `reason` why there are none.
+fn chroot_instead(reason: Refusal) -> Result<(), SandboxError> {
+    // A root whose user namespace has only its own id could not give files their owners.
+    if !rustix::process::geteuid().is_root() || idmap::rung_of_root() == Rung::SingleUid {
+        return Err(SandboxError::Refused(reason));
+    }
+    let granted = rustix::thread::capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
+    let missing: Vec<_> = NEEDED_FOR_CHROOT.iter().filter(|(_, needed)| !granted.contains(*needed)).map(|(name, _)| *name).collect();
+    if missing.is_empty() { Ok(()) } else { Err(SandboxError::Refused(Refusal::Capabilities(missing))) }
+}
+
+/// All of them are among those that Docker and Podman give to a container.
+const NEEDED_FOR_CHROOT: [(&str, CapabilitySet); 6] = [
+    ("CHOWN", CapabilitySet::CHOWN),
+    ("DAC_OVERRIDE", CapabilitySet::DAC_OVERRIDE),
+    ("FOWNER", CapabilitySet::FOWNER),
+    ("SETGID", CapabilitySet::SETGID),
+    ("SETUID", CapabilitySet::SETUID),
+    ("SYS_CHROOT", CapabilitySet::SYS_CHROOT),
+];
 
 /// Runs this program again inside, with the same arguments and environment, and returns its exit code (128 + n after signal n).
 /// Signals that others send to this process reach the inner one, which dies with this thread.
-pub fn respawn() -> Result<i32, SandboxError> {
+fn respawn() -> Result<i32, SandboxError> {
     let child = start(std::env::args_os().collect(), None)?;
     sys::forward_signals_to(Some(child.pid));
     let exited = wait_without_reaping(&child);
@@ -91,7 +144,7 @@ pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>) -> Result<sys:
             Err(errno) => errno,
         }
     };
-    Ok(enter(say_where, exec)?.0)
+    Ok(fork_inside(say_where, exec)?.0)
 }
 
 /// The steps of the child between fork and exec, as its error pipe names them.
@@ -106,7 +159,7 @@ const STEPS: [&str; 6] = [
 
 /// Forks into the namespaces, maps the ids, tells `mapped` the rung, and lets the child, now root there, do `last`: that returns only
 /// what went wrong.
-fn enter(mapped: impl FnOnce(Rung) -> io::Result<()>, last: impl FnOnce() -> Errno) -> Result<(sys::Child, Rung), SandboxError> {
+fn fork_inside(mapped: impl FnOnce(Rung) -> io::Result<()>, last: impl FnOnce() -> Errno) -> Result<(sys::Child, Rung), SandboxError> {
     let failed = |action| move |source: Errno| SandboxError::Respawn { action, source: source.into() };
     let (error_read, error_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"))?;
     let (go_read, go_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"))?;

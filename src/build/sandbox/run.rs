@@ -16,8 +16,9 @@ use rustix::pipe::PipeFlags;
 use rustix::thread::{Gid, Uid, UnshareFlags};
 
 use super::cancel::CancelFlag;
-use super::child::{self, Plan};
+use super::child::{self, Isolation, Plan};
 use super::command::Command;
+use super::covers::Covers;
 use super::error::SandboxError;
 use super::mounts::{self, Agent};
 use super::output::{self, Pipes};
@@ -33,29 +34,37 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     if cancel.is_cancelled() {
         return Err(SandboxError::Cancelled);
     }
+    if spec.rung == Rung::Chroot && spec.network == Network::None {
+        return Err(SandboxError::NetworkNone);
+    }
     let command = Command::prepare(spec)?;
     let targets = mounts::targets(spec)?;
-    let _stubs = Stubs::make(&spec.root, targets.iter().map(|(path, kind)| (path.as_path(), *kind)))?;
+    let stubs = Stubs::make(&spec.root, targets.iter().map(|(path, kind)| (path.as_path(), *kind)))?;
+    let mut covers = if spec.rung == Rung::Chroot { Some(Covers::place(spec)?) } else { None };
 
-    let (stdout, stdout_writer) = pipe()?;
-    let (stderr, stderr_writer) = pipe()?;
+    let named_pipe = |name| covers.as_ref().map_or_else(pipe, |covers| covers.pipe(name));
+    let (stdout, stdout_writer) = named_pipe("stdout")?;
+    let (stderr, stderr_writer) = named_pipe("stderr")?;
     let (report, report_writer) = pipe()?;
     let report_reader = report.as_raw_fd();
     let stdin = stdin(spec.stdin.as_deref()).map_err(failed("prepare standard input"))?;
     let ends = ChildEnds { stdin, stdout: stdout_writer, stderr: stderr_writer, report: report_writer, report_reader };
+    let covered = covers.as_mut().map(|covers| Covered { agents: covers.agents(), secrets: covers.secrets(), cancel });
+    let has_pids = covered.is_none();
     let finished = CancelFlag::new().map_err(failed("make an event"))?;
 
     let records = thread::scope(|scope| {
         let (sender, started) = mpsc::channel();
         let command = &command;
-        let launcher = scope.spawn(move || launch(spec, command, ends, &sender));
+        let launcher = scope.spawn(move || launch(spec, command, ends, covered, &sender));
         let mut pumped = Ok(Vec::new());
         if let Ok(Started { pidfd, agents }) = started.recv() {
             for served in agents {
                 let finished = &finished;
                 scope.spawn(move || agent::serve(&served, finished));
             }
-            pumped = output::pump(Pipes { stdout, stderr, report }, &pidfd, cancel, output).map_err(failed("read the output"));
+            // A guard without namespaces hears of the cancellation itself, and ends all that it guards.
+            pumped = output::pump(Pipes { stdout, stderr, report }, has_pids.then_some(&pidfd), cancel, output).map_err(failed("read the output"));
         }
         // The guard is dead or dying whatever happened: its output has ended, or it has been killed.
         let launched = launcher.join().unwrap_or_else(|_| Err(failed("start")(io::ErrorKind::Other.into())));
@@ -65,7 +74,19 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     if cancel.is_cancelled() && !records.iter().any(|record| matches!(record, Record::Ended(_))) {
         return Err(SandboxError::Cancelled);
     }
-    outcome(spec, &command, &records)
+    let mut outcome = outcome(spec, &command, &records)?;
+    if let Some(covers) = &mut covers {
+        outcome.restored = covers.take_away();
+        outcome.restored.retain(|path| !stubs.touched(&spec.root.join(path)));
+    }
+    Ok(outcome)
+}
+
+/// What was placed in a root without mounts, as far as the launcher needs it.
+struct Covered<'a> {
+    agents: Vec<Agent>,
+    secrets: Vec<CString>,
+    cancel: &'a CancelFlag,
 }
 
 /// The descriptors that the command gets.
@@ -84,15 +105,19 @@ struct Started {
 }
 
 /// The launcher thread: it has to outlive the guard, whose death signal is tied to it.
-fn launch(spec: &RunSpec, command: &Command, ends: ChildEnds, started: &mpsc::Sender<Started>) -> Result<(), SandboxError> {
-    let namespaces = UnshareFlags::FS | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-    let network = if spec.network == Network::None { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
-    sys::unshare(namespaces | network).map_err(|errno| failed("make namespaces")(errno.into()))?;
-    rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| failed("set the host name")(errno.into()))?;
-    if spec.network == Network::None {
-        sys::bring_loopback_up().map_err(failed("bring loopback up"))?;
-    }
-    let agents = mounts::mount_all(spec)?;
+fn launch(
+    spec: &RunSpec,
+    command: &Command,
+    ends: ChildEnds,
+    covered: Option<Covered<'_>>,
+    started: &mpsc::Sender<Started>,
+) -> Result<(), SandboxError> {
+    let (agents, isolation, namespaces) = match covered {
+        Some(Covered { agents, secrets, cancel }) => {
+            (agents, Isolation::Chroot { cancel: cancel.as_fd(), secrets }, UnshareFlags::empty())
+        }
+        None => (enter_namespaces(spec)?, Isolation::Namespaces, UnshareFlags::NEWPID),
+    };
     if spec.rung != Rung::SingleUid {
         // As runc does, so that a user that is not root may open /dev/stdout.
         let owner = Some(Uid::from_raw_unchecked(spec.user.uid));
@@ -100,7 +125,6 @@ fn launch(spec: &RunSpec, command: &Command, ends: ChildEnds, started: &mpsc::Se
             rustix::fs::fchown(end, owner, None).map_err(|errno| failed("give the output to the user")(errno.into()))?;
         }
     }
-
     let plan = Plan {
         command,
         root: c_path(&spec.root)?,
@@ -109,6 +133,7 @@ fn launch(spec: &RunSpec, command: &Command, ends: ChildEnds, started: &mpsc::Se
         gid: Gid::from_raw_unchecked(spec.user.gid),
         groups: spec.user.groups.iter().copied().map(Gid::from_raw_unchecked).collect(),
         single_uid: spec.rung == Rung::SingleUid,
+        isolation,
         filters: seccomp::filters(spec.rung)?,
         stdin: ends.stdin.as_fd(),
         stdout: ends.stdout.as_fd(),
@@ -116,7 +141,7 @@ fn launch(spec: &RunSpec, command: &Command, ends: ChildEnds, started: &mpsc::Se
         report: ends.report.as_fd(),
         report_reader: ends.report_reader,
     };
-    let guard = sys::fork(UnshareFlags::NEWPID, || child::guard(&plan)).map_err(failed("fork"))?;
+    let guard = sys::fork(namespaces, || child::guard(&plan)).map_err(failed("fork"))?;
     drop(plan);
     drop(ends);
     let pidfd = guard.pidfd.try_clone();
@@ -128,8 +153,20 @@ fn launch(spec: &RunSpec, command: &Command, ends: ChildEnds, started: &mpsc::Se
     handed_over.map(drop).map_err(failed("watch the command"))
 }
 
+/// For the calling thread, with everything mounted.
+fn enter_namespaces(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
+    let namespaces = UnshareFlags::FS | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    let network = if spec.network == Network::None { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
+    sys::unshare(namespaces | network).map_err(|errno| failed("make namespaces")(errno.into()))?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| failed("set the host name")(errno.into()))?;
+    if spec.network == Network::None {
+        sys::bring_loopback_up().map_err(failed("bring loopback up"))?;
+    }
+    mounts::mount_all(spec)
+}
+
 fn outcome(spec: &RunSpec, command: &Command, records: &[Record]) -> Result<Outcome, SandboxError> {
-    let mut outcome = Outcome { code: 128 + libc::SIGKILL, signal: Some(libc::SIGKILL), shared_proc: false };
+    let mut outcome = Outcome { code: 128 + libc::SIGKILL, signal: Some(libc::SIGKILL), shared_proc: false, restored: Vec::new() };
     for record in records {
         match *record {
             Record::Failed(Step::Exec, errno) => return Err(command.failure(&spec.root, &spec.cwd, errno)),

@@ -12,6 +12,8 @@ pub enum Rung {
     UserNamespace,
     /// A user namespace with one id: every file belongs to root, and changes of owner are accepted without effect.
     SingleUid,
+    /// Root without the right to make namespaces or mounts, as in an unprivileged container: chroot(2), and layers found by comparison.
+    Chroot,
 }
 
 impl Rung {
@@ -23,6 +25,12 @@ impl Rung {
                 "no subordinate ids: file owners are not kept and USER is ignored; install `uidmap` (newuidmap) and run \
                  `sudo usermod --add-subuids 200000-265535 --add-subgids 200000-265535 $USER`",
             ),
+            Self::Chroot => Some(
+                "no namespaces in this container: a RUN is kept apart by its root directory alone. It sees the container's processes and \
+                 network, /proc and /sys are empty, read-only mounts can be written to, a secret is a file on the store's disk while its RUN \
+                 lasts, and there is no --network=none. Build only what you trust, or start the container with `--security-opt \
+                 seccomp=unconfined --security-opt apparmor=unconfined` (Kubernetes: `seccompProfile: {type: Unconfined}`)",
+            ),
         }
     }
 
@@ -31,6 +39,7 @@ impl Rung {
             Self::Root => "root",
             Self::UserNamespace => "user-namespace",
             Self::SingleUid => "single-uid",
+            Self::Chroot => "chroot",
         }
     }
 
@@ -45,6 +54,7 @@ impl fmt::Display for Rung {
             Self::Root => "root with own namespaces and overlayfs",
             Self::UserNamespace => "rootless: user namespace with subordinate ids and overlayfs",
             Self::SingleUid => "rootless: user namespace with a single id and overlayfs",
+            Self::Chroot => "root without namespaces: chroot and comparison",
         })
     }
 }

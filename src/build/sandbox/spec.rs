@@ -10,7 +10,8 @@ use super::user::User;
 /// One RUN.
 #[derive(Debug)]
 pub struct RunSpec {
-    /// The root file system: a mounted overlay that nobody else changes meanwhile.
+    /// The root file system, which nobody else changes meanwhile: a mounted overlay, or on [`Rung::Chroot`] a directory in a directory
+    /// of its own, where there is room for what is covered.
     pub root: PathBuf,
     /// How this process got its rights: [`super::inside`].
     pub rung: Rung,
@@ -123,7 +124,7 @@ pub enum Stream {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// As a shell has it: 128 + n after signal n.
     pub code: i32,
@@ -132,4 +133,6 @@ pub struct Outcome {
     /// A fresh /proc was refused (brik runs in a container whose /proc is partly covered): the RUN saw brik's own, and its process
     /// ids there differ from those it has.
     pub shared_proc: bool,
+    /// Paths, relative to the root, that are as they were but for their ctimes: what stood there was put aside for the time of the RUN.
+    pub restored: Vec<PathBuf>,
 }

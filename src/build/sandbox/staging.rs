@@ -55,7 +55,8 @@ impl Staging {
     }
 }
 
-fn grant(path: &Path, access: Access, owner: bool) -> io::Result<()> {
+/// Gives a file to those who may use it.
+pub(super) fn grant(path: &Path, access: Access, owner: bool) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(access.mode & 0o7777))?;
     if owner { std::os::unix::fs::chown(path, Some(access.uid), Some(access.gid)) } else { Ok(()) }
 }

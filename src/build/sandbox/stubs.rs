@@ -33,8 +33,9 @@ struct Parent {
     after: Times,
 }
 
+/// Of last access and modification, in seconds and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Times {
+pub(super) struct Times {
     accessed: (i64, i64),
     modified: (i64, i64),
 }
@@ -51,6 +52,11 @@ impl Stubs {
             parent.after = Times::of(&parent.path).unwrap_or(parent.before);
         }
         Ok(stubs)
+    }
+
+    /// Whether `path`, inside of the root as the targets were, is a directory of the image that got a stub: overlayfs copies those up.
+    pub fn touched(&self, path: &Path) -> bool {
+        self.parents.iter().any(|parent| parent.path == path)
     }
 
     fn make_one(&mut self, path: &Path, kind: Kind) -> io::Result<()> {
@@ -100,12 +106,12 @@ pub(super) fn create(path: &Path, kind: Kind) -> io::Result<()> {
 }
 
 impl Times {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self { accessed: (metadata.atime(), metadata.atime_nsec()), modified: (metadata.mtime(), metadata.mtime_nsec()) })
     }
 
-    fn restore(self, path: &Path) -> rustix::io::Result<()> {
+    pub fn restore(self, path: &Path) -> rustix::io::Result<()> {
         let [last_access, last_modification] = [self.accessed, self.modified].map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec });
         rustix::fs::utimensat(CWD, path, &Timestamps { last_access, last_modification }, AtFlags::SYMLINK_NOFOLLOW)
     }

@@ -1,0 +1,249 @@
+//! What a RUN sees in place of files of the image where nothing can be mounted (rung 3): the image's are put aside for the time of the RUN,
+//! and put back as they were.
+//!
+//! Mount sources are moved into the root and back out of it. A cache that a killed brik has left there is found by its mark
+//! (see `store`); the rest of the root is thrown away.
+
+use std::collections::HashMap;
+use std::ffi::{CString, OsString};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, renameat, statat};
+
+use super::error::SandboxError;
+use super::mounts::{Agent, kind, mount_point};
+use super::spec::{Access, RunSpec, SandboxMount};
+use super::staging::grant;
+use super::stubs::{Kind, Times};
+use super::{certificates, dev, etc};
+use crate::store::remove_tree;
+
+/// All covers of one RUN. Taken away on drop, too.
+pub(super) struct Covers<'a> {
+    spec: &'a RunSpec,
+    /// Beside the root: what is covered.
+    aside: PathBuf,
+    /// In the order in which they were placed.
+    covers: Vec<Cover>,
+    /// Directories with covers in them (relative), and their ctimes when all were placed.
+    parents: HashMap<PathBuf, (i64, i64)>,
+    /// Sources that were moved, and where they are in the root.
+    moved: HashMap<PathBuf, PathBuf>,
+    secrets: Vec<(CString, File)>,
+    agents: Vec<Agent>,
+}
+
+/// Something in the place of something else.
+struct Cover {
+    /// Relative to the root.
+    path: PathBuf,
+    /// The directory, wherever the RUN may move it.
+    parent: OwnedFd,
+    name: OsString,
+    aside: PathBuf,
+    /// Where it goes back to, and its device and inode, if it is not to be thrown away.
+    home: Option<(PathBuf, (u64, u64))>,
+}
+
+impl<'a> Covers<'a> {
+    /// Places everything that `spec` asks for. Mount points must exist.
+    pub fn place(spec: &'a RunSpec) -> Result<Self, SandboxError> {
+        let aside = spec.root.with_file_name("covered");
+        fs::create_dir(&aside).or_else(|error| if aside.is_dir() { Ok(()) } else { Err(error) }).map_err(at("create", &aside))?;
+        let mut covers = Self {
+            spec,
+            aside,
+            covers: Vec::new(),
+            parents: HashMap::new(),
+            moved: HashMap::new(),
+            secrets: Vec::new(),
+            agents: Vec::new(),
+        };
+        let readable = Access { mode: 0o644, uid: 0, gid: 0 };
+        for name in ["proc", "sys"] {
+            covers.cover(Path::new(name), Kind::Directory, |path| make_directory(path, 0o555))?;
+        }
+        covers.cover(Path::new("dev"), Kind::Directory, |path| make_directory(path, 0o755))?;
+        dev::fill(&spec.root.join("dev"))?;
+        let resolv_conf = etc::resolv_conf();
+        covers.cover(Path::new("/etc/resolv.conf"), Kind::File, |path| write_file(path, &resolv_conf, readable).map(drop))?;
+        let hosts = etc::hosts(&spec.hostname, &spec.extra_hosts);
+        covers.cover(Path::new("/etc/hosts"), Kind::File, |path| write_file(path, hosts.as_bytes(), readable).map(drop))?;
+        if let Some(certificates) = &spec.ca_certs {
+            let bytes = fs::read(certificates).map_err(at("read the certificates", certificates))?;
+            for bundle in certificates::bundles(&spec.root)? {
+                covers.cover(&bundle, Kind::File, |path| write_file(path, &bytes, readable).map(drop))?;
+            }
+        }
+        spec.mounts.iter().try_for_each(|mount| covers.mount(mount))?;
+        let parents = covers.covers.iter().filter_map(|cover| cover.path.parent());
+        covers.parents = parents.filter_map(|parent| Some((parent.to_owned(), ctime(&spec.root.join(parent))?))).collect();
+        Ok(covers)
+    }
+
+    /// Ends of the named pipes /dev/stdout and /dev/stderr, which do what links into /proc do elsewhere.
+    pub fn pipe(&self, name: &str) -> Result<(OwnedFd, OwnedFd), SandboxError> {
+        let path = self.spec.root.join("dev").join(name);
+        dev::pipe(&path).map_err(at("make the pipe", &path))
+    }
+
+    pub fn agents(&mut self) -> Vec<Agent> {
+        std::mem::take(&mut self.agents)
+    }
+
+    /// Where the files with secrets are.
+    pub fn secrets(&self) -> Vec<CString> {
+        self.secrets.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    fn mount(&mut self, mount: &SandboxMount) -> Result<(), SandboxError> {
+        let target = mount.target();
+        match mount {
+            SandboxMount::Bind { source, .. } => self.move_in(source, target, kind(mount)),
+            // Its size is not limited.
+            SandboxMount::Tmpfs { mode, .. } => {
+                self.cover(target, Kind::Directory, |path| make_directory(path, mode.unwrap_or(0o1777))).map(drop)
+            }
+            SandboxMount::Secret { bytes, access, .. } => {
+                let mut made = None;
+                let path = self.cover(target, Kind::File, |path| write_file(path, bytes, *access).map(|file| made = Some(file)))?;
+                let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| SandboxError::NulByte("mount target"))?;
+                self.secrets.extend(made.map(|file| (path, file)));
+                Ok(())
+            }
+            SandboxMount::SshAgent { agent, access, .. } => {
+                let mut made = None;
+                self.cover(target, Kind::File, |path| listen(path, *access).map(|listener| made = Some(listener)))?;
+                self.agents.extend(made.map(|listener| Agent { listener, upstream: agent.clone() }));
+                Ok(())
+            }
+        }
+    }
+
+    /// A source that is mounted twice is a link the second time.
+    fn move_in(&mut self, source: &Path, target: &Path, kind: Kind) -> Result<(), SandboxError> {
+        if let Some(there) = self.moved.get(source).cloned() {
+            let kind = if self.spec.root.join(&there).is_dir() { Kind::Directory } else { Kind::File };
+            return self.cover(target, kind, |path| symlink(Path::new("/").join(&there), path)).map(drop);
+        }
+        let metadata = fs::symlink_metadata(source).map_err(at("open the mount source", source))?;
+        let path = self.cover(target, kind, |path| fs::rename(source, path))?;
+        if let Some(cover) = self.covers.last_mut() {
+            cover.home = Some((source.to_owned(), (metadata.dev(), metadata.ino())));
+            self.moved.insert(source.to_owned(), cover.path.clone());
+        }
+        debug_assert!(path.exists());
+        Ok(())
+    }
+
+    /// Puts what is at `target` aside, and what `make` makes there instead: its path. The directory's times stay.
+    fn cover(&mut self, target: &Path, kind: Kind, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<PathBuf, SandboxError> {
+        let path = mount_point(&self.spec.root, target, kind)?;
+        let (Some(directory), Some(name), Ok(inside)) = (path.parent(), path.file_name(), path.strip_prefix(&self.spec.root)) else {
+            return Err(at("cover", target)(io::ErrorKind::InvalidInput.into()));
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(|errno| at("open", directory)(errno.into()))?;
+        let times = Times::of(directory).map_err(at("read", directory))?;
+        let aside = self.aside.join(self.covers.len().to_string());
+        fs::rename(&path, &aside).map_err(at("put aside", &path))?;
+        self.covers.push(Cover { path: inside.to_owned(), parent, name: name.to_owned(), aside, home: None });
+        make(&path).map_err(at("make", &path))?;
+        times.restore(directory).map_err(|errno| at("set the times of", directory)(errno.into()))?;
+        Ok(path)
+    }
+
+    /// Puts everything back. Returns the paths that are as they were but for their ctimes.
+    pub fn take_away(&mut self) -> Vec<PathBuf> {
+        for (_, file) in self.secrets.drain(..) {
+            overwrite(file);
+        }
+        let root = &self.spec.root;
+        let mut restored: Vec<PathBuf> = Vec::new();
+        let mut parents = Vec::new();
+        for (parent, placed) in self.parents.drain() {
+            let path = root.join(&parent);
+            parents.extend(Times::of(&path).ok().map(|times| (path.clone(), times)));
+            // With another ctime it is the RUN that did something there.
+            if ctime(&path) == Some(placed) {
+                restored.push(parent);
+            }
+        }
+        for cover in self.covers.drain(..).rev() {
+            cover.take_away();
+            restored.push(cover.path);
+        }
+        for (path, times) in parents {
+            let _ = times.restore(&path);
+        }
+        restored
+    }
+}
+
+impl Drop for Covers<'_> {
+    fn drop(&mut self) {
+        self.take_away();
+    }
+}
+
+impl Cover {
+    fn take_away(&self) {
+        let there = statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let path = Path::new("/proc/self/fd").join(self.parent.as_raw_fd().to_string()).join(&self.name);
+        let back = self.home.as_ref().filter(|(_, id)| there.is_some_and(|stat| (stat.st_dev, stat.st_ino) == *id));
+        let gone = back.is_some_and(|(home, _)| renameat(&self.parent, &self.name, CWD, home).is_ok());
+        if !gone {
+            remove_tree(&path);
+        }
+        // The RUN may have removed the directory, and so what was in it.
+        if renameat(CWD, &self.aside, &self.parent, &self.name).is_err() {
+            remove_tree(&self.aside);
+        }
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o7777))
+}
+
+fn write_file(path: &Path, bytes: &[u8], access: Access) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    grant(path, access, true)?;
+    Ok(file)
+}
+
+/// A socket's address has 108 bytes, too few for the way to a root file system.
+fn listen(path: &Path, access: Access) -> io::Result<UnixListener> {
+    let directory = File::open(path.parent().unwrap_or(path))?;
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(path.file_name().unwrap_or_default());
+    let listener = UnixListener::bind(short)?;
+    grant(path, access, true)?;
+    Ok(listener)
+}
+
+/// Without a mount a secret is a file on the store's disk.
+fn overwrite(mut file: File) {
+    let length = file.seek(io::SeekFrom::End(0)).unwrap_or(0);
+    let zeros = vec![0; 4096];
+    for position in (0..length).step_by(zeros.len()) {
+        let rest = usize::try_from(length - position).unwrap_or(zeros.len()).min(zeros.len());
+        let _ = file.write_all_at(&zeros[..rest], position);
+    }
+    let _ = file.sync_data();
+}
+
+fn ctime(path: &Path) -> Option<(i64, i64)> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.ctime(), metadata.ctime_nsec()))
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SandboxError {
+    let path = path.to_owned();
+    move |source| SandboxError::Mount { action, path, source }
+}
