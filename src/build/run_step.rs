@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Engine, given, make_dir, set_mode};
 use super::error::Error;
-use super::workspace::Workspace;
 use super::sandbox::{self, Access, Network, Overlay, RunSpec, Rung, SandboxError, SandboxMount};
+use super::workspace::Workspace;
 use crate::oci::Digest;
 use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
 use crate::plan::{Step, StepId};
@@ -121,6 +121,9 @@ impl Engine<'_> {
                 let dir = self.layers.store.cache_mount(self.layers.ids(), id);
                 let access = Access { mode: *mode, uid: *uid, gid: *gid };
                 self.prepare_cache(&dir, seed.as_ref(), access, work, n)?;
+                if self.layers.rung == Rung::Chroot {
+                    self.layers.store.mark_cache(self.layers.ids(), id);
+                }
                 SandboxMount::Bind { source: dir, target, read_only: *read_only }
             }
             RunMountKind::Tmpfs { size } => SandboxMount::Tmpfs { target, size: *size, mode: None },

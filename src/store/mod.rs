@@ -19,6 +19,7 @@
 //! synced and are used in the boot that made them only.
 
 mod blobs;
+mod caches;
 mod flight;
 mod prune;
 mod records;
@@ -115,8 +116,9 @@ impl Store {
         self.temp.dir()
     }
 
-    /// Removes what killed processes left in `tmp/`. Needs the rights under which it was made.
+    /// Removes what killed processes left in `tmp/`, except for caches, which go back to `mounts/`. Needs the rights under which it was
+    /// made.
     pub fn reclaim(&self) {
-        self.temp.reclaim();
+        self.temp.reclaim(|dead| caches::bring_home(dead, &self.root.join("mounts")));
     }
 }

@@ -1,4 +1,4 @@
-//! Snapshots: layers unpacked into directories that serve as overlay lowers, and the directories of RUN cache mounts.
+//! Snapshots: layers unpacked into directories that serve as overlay lowers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,9 @@ pub enum IdMapping {
 }
 
 impl IdMapping {
-    fn dir(self) -> &'static str {
+    pub(super) const ALL: [Self; 3] = [Self::Root, Self::UserNamespace, Self::SingleUid];
+
+    pub(super) fn dir(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::UserNamespace => "userns",
@@ -63,11 +65,6 @@ impl Store {
         };
         write().map_err(at("write", &place))?;
         Ok(place.join("fs"))
-    }
-
-    /// The directory behind a RUN cache mount. `id` is a digest over namespace, id and owner.
-    pub fn cache_mount(&self, ids: IdMapping, id: &Digest) -> PathBuf {
-        self.root.join("mounts").join(ids.dir()).join(id.hex())
     }
 }
 

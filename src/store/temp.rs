@@ -81,7 +81,8 @@ impl TempArea {
         })
     }
 
-    pub fn reclaim(&self) {
+    /// Removes what dead owners left, after `rescue` had a look at it.
+    pub fn reclaim(&self, rescue: impl Fn(&Path)) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -89,6 +90,7 @@ impl TempArea {
             // Held until the entry is gone: whoever waits for the lock finds its lease unlinked and takes another.
             let lease = File::open(self.root.join(format!("{owner}.lease")));
             if !lease.as_ref().is_ok_and(|lease| rustix::fs::flock(lease, FlockOperation::NonBlockingLockExclusive).is_err()) {
+                rescue(&entry.path());
                 remove_tree(&entry.path());
             }
         }
@@ -166,7 +168,7 @@ mod tests {
         let dead = root.path().join("1-0.7");
         fs::create_dir(&dead).unwrap();
         fs::write(root.path().join("1-0.lease"), "").unwrap();
-        other.reclaim();
+        other.reclaim(|_| {});
         assert!(kept.path().is_dir() && !dead.exists());
     }
 }

@@ -7,6 +7,7 @@ mod base;
 mod build;
 mod cache;
 mod check;
+mod chroot;
 mod config;
 mod confinement;
 mod contexts;

@@ -50,7 +50,10 @@ pub(super) struct Plan<'a> {
 pub(super) enum Isolation<'a> {
     Namespaces,
     /// Nothing but its root directory. `secrets` are removed by the guard: brik may be gone.
-    Chroot { cancel: BorrowedFd<'a>, secrets: Vec<CString> },
+    Chroot {
+        cancel: BorrowedFd<'a>,
+        secrets: Vec<CString>,
+    },
 }
 
 type Failure = (Step, Errno);

@@ -18,8 +18,11 @@ const PASSES: u32 = 2000;
 /// Waits until the command ends, `cancel` is raised or brik is gone (nobody reads `report` any more). Whether the command ended.
 pub(super) fn wait(command: &OwnedFd, cancel: BorrowedFd<'_>, report: BorrowedFd<'_>) -> bool {
     loop {
-        let mut fds =
-            [PollFd::new(command, PollFlags::IN), PollFd::from_borrowed_fd(cancel, PollFlags::IN), PollFd::new(&report, PollFlags::empty())];
+        let mut fds = [
+            PollFd::new(command, PollFlags::IN),
+            PollFd::from_borrowed_fd(cancel, PollFlags::IN),
+            PollFd::new(&report, PollFlags::empty()),
+        ];
         match rustix::event::poll(&mut fds, None) {
             Err(Errno::INTR) => {}
             Err(_) => return false,

@@ -19,7 +19,12 @@ pub(super) struct Pipes {
 }
 
 /// Hands output on until every pipe is closed, and kills the `guard`, if one is given, as soon as `cancel` is raised. Returns the report.
-pub(super) fn pump(pipes: Pipes, guard: Option<&OwnedFd>, cancel: &CancelFlag, output: &mut dyn FnMut(Stream, &[u8])) -> io::Result<Vec<Record>> {
+pub(super) fn pump(
+    pipes: Pipes,
+    guard: Option<&OwnedFd>,
+    cancel: &CancelFlag,
+    output: &mut dyn FnMut(Stream, &[u8]),
+) -> io::Result<Vec<Record>> {
     let mut open = [Some(pipes.stdout), Some(pipes.stderr), Some(pipes.report)];
     let mut report = Vec::new();
     let mut buffer = vec![0; 64 << 10];

@@ -64,7 +64,8 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
                 scope.spawn(move || agent::serve(&served, finished));
             }
             // A guard without namespaces hears of the cancellation itself, and ends all that it guards.
-            pumped = output::pump(Pipes { stdout, stderr, report }, has_pids.then_some(&pidfd), cancel, output).map_err(failed("read the output"));
+            pumped = output::pump(Pipes { stdout, stderr, report }, has_pids.then_some(&pidfd), cancel, output)
+                .map_err(failed("read the output"));
         }
         // The guard is dead or dying whatever happened: its output has ended, or it has been killed.
         let launched = launcher.join().unwrap_or_else(|_| Err(failed("start")(io::ErrorKind::Other.into())));
@@ -113,9 +114,7 @@ fn launch(
     started: &mpsc::Sender<Started>,
 ) -> Result<(), SandboxError> {
     let (agents, isolation, namespaces) = match covered {
-        Some(Covered { agents, secrets, cancel }) => {
-            (agents, Isolation::Chroot { cancel: cancel.as_fd(), secrets }, UnshareFlags::empty())
-        }
+        Some(Covered { agents, secrets, cancel }) => (agents, Isolation::Chroot { cancel: cancel.as_fd(), secrets }, UnshareFlags::empty()),
         None => (enter_namespaces(spec)?, Isolation::Namespaces, UnshareFlags::NEWPID),
     };
     if spec.rung != Rung::SingleUid {

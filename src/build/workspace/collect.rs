@@ -5,9 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, Stat, XattrFlags, fremovexattr, fsetxattr, linkat, mkdirat, mknodat, renameat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, XattrFlags, fremovexattr, fsetxattr, linkat, mkdirat, mknodat, renameat};
 
 use super::super::error::Error;
 use super::entry;
@@ -97,7 +95,9 @@ impl<'a> Collector<'a> {
     /// As overlayfs copies up the directories above what it copies up.
     fn make_parents(&mut self, path: &[u8]) -> io::Result<()> {
         let slashes: Vec<usize> = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).collect();
-        slashes.into_iter().try_for_each(|at| if self.made.contains(&path[..at]) { Ok(()) } else { self.make_directory(&path[..at], false) })
+        slashes
+            .into_iter()
+            .try_for_each(|at| if self.made.contains(&path[..at]) { Ok(()) } else { self.make_directory(&path[..at], false) })
     }
 
     fn make_directory(&mut self, path: &[u8], replaces: bool) -> io::Result<()> {

@@ -16,6 +16,8 @@ mod copied;
 mod entry;
 mod merged_tree;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod trees;
 
 use std::ffi::OsStr;

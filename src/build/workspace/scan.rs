@@ -136,7 +136,11 @@ impl Scan {
             let now = Stamp::of(found).map_err(failed)?;
             let same_file = was.is_same_file(&now);
             // What lay in a directory that was replaced hides with it.
-            if same_file { before.advance() } else { before.skip() }
+            if same_file {
+                before.advance()
+            } else {
+                before.skip()
+            }
             let unchanged = was == now || same_file && (untouched.contains(found.path) || was.is_same_but_for_names(&now) && same(found)?);
             if unchanged { Ok(()) } else { visit(Change::There { found, replaces: now.is_directory() && !same_file }) }
         })?;

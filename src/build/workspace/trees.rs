@@ -36,7 +36,8 @@ impl Trees {
     pub(super) fn take(&self, lowers: &[PathBuf]) -> Option<(Tree, usize)> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = idle.iter().enumerate().filter(|(_, (shown, _))| !shown.is_empty() && lowers.ends_with(shown));
-        let (index, missing) = fitting.map(|(index, (shown, _))| (index, lowers.len() - shown.len())).min_by_key(|(_, missing)| *missing)?;
+        let (index, missing) =
+            fitting.map(|(index, (shown, _))| (index, lowers.len() - shown.len())).min_by_key(|(_, missing)| *missing)?;
         Some((idle.remove(index).1, missing))
     }
 

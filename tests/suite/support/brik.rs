@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::container;
+
 /// A run of brik that has not started: with an empty environment but for a home, a store and a PATH.
 #[must_use]
 pub struct Brik {
@@ -46,6 +48,13 @@ impl Brik {
         self.env("BRIK_STORE", directory)
     }
 
+    /// As root in an unprivileged container, without namespaces and mounts; for tests that are root.
+    pub fn in_container(self) -> Self {
+        let mut command = container::contained(&self.command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command }
+    }
+
     pub fn start(mut self) -> Child {
         self.command.spawn().expect("brik starts")
     }
@@ -73,7 +82,9 @@ impl Brik {
 impl Run {
     pub fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("brik writes UTF-8");
-        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let stdout = text(output.stdout);
+        let stdout = stdout.strip_prefix(container::PREAMBLE).map_or(stdout.clone(), str::to_owned);
+        Self { code: output.status.code(), stdout, stderr: text(output.stderr) }
     }
 
     /// Of `--progress json`: every line of stderr.

@@ -2,6 +2,7 @@
 //! the built [`Image`] as an independent reader sees it, and other people's [`tools`].
 
 mod brik;
+mod container;
 pub mod git_server;
 mod image;
 mod project;

@@ -1,0 +1,89 @@
+//! The directories of RUN cache mounts.
+//!
+//! Where nothing can be mounted, a cache is moved into the root of the RUN that uses it, and back. It carries a mark then, by which it is
+//! found wherever a process that was killed has left it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, XattrFlags, lgetxattr, renameat_with, setxattr};
+
+use super::{IdMapping, Store};
+use crate::oci::Digest;
+
+/// `<ids>/<hex>`, the path below `mounts`. No layer keeps attributes of this prefix.
+const MARK: &str = "user.brik.cache";
+
+impl Store {
+    /// The directory behind a RUN cache mount. `id` is a digest over namespace, id and owner.
+    pub fn cache_mount(&self, ids: IdMapping, id: &Digest) -> PathBuf {
+        self.root.join("mounts").join(ids.dir()).join(id.hex())
+    }
+
+    /// Marks the directory of a cache that is going to be moved. Without the mark, which a file system may refuse, it is lost with the
+    /// process that moves it.
+    pub fn mark_cache(&self, ids: IdMapping, id: &Digest) {
+        let mark = format!("{}/{}", ids.dir(), id.hex());
+        let _ = setxattr(self.cache_mount(ids, id), MARK, mark.as_bytes(), XattrFlags::empty());
+    }
+}
+
+/// Moves every marked directory below `dead` to its place below `mounts`, unless there is another by now.
+pub(super) fn bring_home(dead: &Path, mounts: &Path) {
+    let mut directories = vec![dead.to_owned()];
+    while let Some(directory) = directories.pop() {
+        if let Some(place) = mark(&directory) {
+            let home = mounts.join(place);
+            let _ = home.parent().map(fs::create_dir_all);
+            if renameat_with(CWD, &directory, CWD, &home, RenameFlags::NOREPLACE).is_ok() {
+                continue;
+            }
+        }
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        directories.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+    }
+}
+
+/// The place that a directory is marked with: a RUN could write anything there.
+fn mark(directory: &Path) -> Option<PathBuf> {
+    let mut value = [0; 128];
+    let length = lgetxattr(directory, MARK, &mut value[..]).ok()?;
+    let (ids, hex) = std::str::from_utf8(value.get(..length)?).ok()?.split_once('/')?;
+    let ids = IdMapping::ALL.into_iter().find(|known| known.dir() == ids)?;
+    let is_id = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    is_id.then(|| Path::new(ids.dir()).join(hex))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_comes_home_from_wherever_the_dead_left_it_and_replaces_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let dead = dir.path().join("tmp/1-0.7");
+        let id = |name: &str| Digest::of(name.as_bytes());
+        for name in ["lost", "replaced"] {
+            let home = store.cache_mount(IdMapping::Root, &id(name));
+            fs::create_dir_all(&home).unwrap();
+            fs::write(home.join("file"), name).unwrap();
+            store.mark_cache(IdMapping::Root, &id(name));
+            if mark(&home).is_none() {
+                return println!("skipped: no extended attributes here");
+            }
+            fs::create_dir_all(dead.join("root/deep")).unwrap();
+            fs::rename(home, dead.join("root/deep").join(name)).unwrap();
+        }
+        let newer = store.cache_mount(IdMapping::Root, &id("replaced"));
+        fs::create_dir_all(&newer).unwrap();
+        let forged = dead.join("root/forged");
+        fs::create_dir(&forged).unwrap();
+        setxattr(&forged, MARK, b"root/../../../../etc", XattrFlags::empty()).unwrap();
+
+        store.reclaim();
+        let read = |name: &str| fs::read_to_string(store.cache_mount(IdMapping::Root, &id(name)).join("file")).ok();
+        assert_eq!((read("lost"), read("replaced")), (Some("lost".to_owned()), None));
+        assert!(!dead.exists());
+    }
+}
