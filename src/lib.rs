@@ -50,9 +50,9 @@
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
 //!    `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
 //! 5. `build::lookup` asks the store for finished images, then for Steps: what is left has to run. If nothing is left, 6 is skipped.
-//! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there). `cli::secrets` reads
-//!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), an overlay is mounted, the
-//!    Step works in it (`run_step`, `copy_step`), its upper directory becomes a layer, a record and a snapshot.
+//! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there), or stays where there are none to be had. `cli::secrets` reads
+//!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), a workspace is opened (an
+//!    overlay, or a copy on rung 3), the Step works in it (`run_step`, `copy_step`), the change becomes a layer, a record and a snapshot.
 //! 7. `build::finish` assembles each image as soon as its Steps are done, and `build::push` pushes it: layers, config, manifest, tags.
 //! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
 //!
@@ -65,7 +65,7 @@
 //! | `oci:DIR`, `docker:FILE`, `--metadata-file` | [`image`], [`report`] | what the user asked for |
 //! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads | credentials |
 //!
-//! brik writes nowhere else: contexts are only read, and mounts live in namespaces that end with the process.
+//! brik writes nowhere else: contexts are only read, and mounts live in namespaces that end with the process (rung 3 has none).
 //!
 //! # Where things are added
 //!

@@ -1,4 +1,4 @@
-//! Executes Steps: mounts the parent, lets the operation change it, and makes a layer of the change.
+//! Executes Steps: opens the parent as a workspace, lets the operation change it, and makes a layer of the change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -117,7 +117,7 @@ impl<'a> Engine<'a> {
         let goes_on = |next: &Step| next.parent == Root::Step(id) && !next.independent;
         let change = workspace.finish(!step.independent && self.plan.steps.iter().any(goes_on))?;
         let (layer, snapshot) = self.commit(step.epoch, &change.upper)?;
-        self.workspaces.keep(change, snapshot);
+        self.workspaces.keep(change, snapshot)?;
         Ok(layer)
     }
 

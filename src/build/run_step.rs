@@ -193,9 +193,7 @@ impl Engine<'_> {
             let source = self.source(*root, work, &format!("seed-{n}"))?;
             let matches = select(source.tree(), path.as_bytes(), &SelectOptions::default())?;
             self.copy_matches(source.tree(), &matches, &fresh, b"/")?;
-            if let Some(found) = matches.first() {
-                access = Access { mode: found.node.mode & 0o7777, uid: found.node.uid, gid: found.node.gid };
-            }
+            access = matches.first().map_or(access, |found| Access { mode: found.node.mode, uid: found.node.uid, gid: found.node.gid });
         }
         let (uid, gid) = (rustix::fs::Uid::from_raw(access.uid), rustix::fs::Gid::from_raw(access.gid));
         if let Err(error) = rustix::fs::chown(&fresh, Some(uid), Some(gid))

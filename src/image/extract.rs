@@ -14,10 +14,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::member_path::{clean, join, split};
-use super::merged::{Implied, Resolved, is_whiteout, resolve};
+use super::merged::{Implied, Resolved, resolve};
 use super::root::{Directory, Root};
 use super::stream::{Decoded, Limits};
 use super::tar_reader::{Member, MemberKind, TarReader};
+use super::whiteout::{is_whiteout, make_whiteout, mark_opaque};
 use super::{Error, lossy, xattr};
 
 /// Zeros that come in pieces of this many bytes or more take no space on disk.
@@ -130,7 +131,7 @@ impl<'a> Extractor<'a> {
         let parent = self.directory(above, failed)?;
         if hidden == b".wh..opq" {
             let fd = openat(&parent, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-            let mark = fd.and_then(|fd| fsetxattr(&fd, xattr::OPAQUE, b"y", XattrFlags::empty()));
+            let mark = fd.and_then(mark_opaque);
             return mark.map_err(|error| failed(error.into()));
         }
         if hidden.starts_with(b".wh.") {
@@ -141,8 +142,8 @@ impl<'a> Extractor<'a> {
             return Err(Error::Malformed { member: lossy(&member.name), reason: "a whiteout of nothing" });
         }
         let place = Place { path: join(&parent.path, hidden), parent, name: hidden.to_vec() };
-        let node = || mknodat(&place.parent, place.name.as_slice(), FileType::CharacterDevice, Mode::empty(), 0);
-        self.create(&place, node).map_err(failed)
+        let whiteout = || make_whiteout(&place.parent, &place.name);
+        self.create(&place, whiteout).map_err(failed)
     }
 
     /// The directory at `path`, which an archive may imply without a member of its own.
@@ -182,7 +183,7 @@ impl<'a> Extractor<'a> {
         // The umask must not show in an image.
         fchmod(&fd, Mode::from(0o755))?;
         if implied.whiteout {
-            fsetxattr(&fd, xattr::OPAQUE, b"y", XattrFlags::empty())?;
+            mark_opaque(&fd)?;
         }
         let (mut mode, mut mtime) = (0o755, (0, 0));
         if let Some(below) = &implied.below {
@@ -243,7 +244,7 @@ impl<'a> Extractor<'a> {
         let fd = openat(&place.parent, place.name.as_slice(), flags, Mode::empty())?;
         self.describe(&fd, member)?;
         if hides_lower {
-            fsetxattr(&fd, xattr::OPAQUE, b"y", XattrFlags::empty())?;
+            mark_opaque(&fd)?;
         }
         self.directories.insert(place.path.clone(), (member.mode, member.mtime));
         Ok(())

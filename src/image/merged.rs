@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::member_path::join;
 use super::root::Root;
+use super::whiteout::{is_opaque, is_whiteout};
 use super::xattr::{self, Xattrs};
 
 /// Symbolic links followed in one path, as the kernel does (path_resolution(7)).
@@ -108,7 +109,7 @@ fn enter<'a>(upper: &Root, known: bool, here: &Level<'a>, name: &[u8]) -> io::Re
         return match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let lowers = match attributes(upper, &path, &stat)? {
-                    own if xattr::is_opaque(&own.xattrs) => Vec::new(),
+                    own if is_opaque(&own.xattrs) => Vec::new(),
                     _ => match below(&here.lowers, &path)? {
                         Below::Directory(_, lowers) => lowers,
                         Below::Nothing | Below::Symlink(_) => Vec::new(),
@@ -141,7 +142,7 @@ fn below<'a>(lowers: &[&'a Path], path: &[u8]) -> io::Result<Below<'a>> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let attributes = attributes(&root, path, &stat)?;
-                let opaque = xattr::is_opaque(&attributes.xattrs);
+                let opaque = is_opaque(&attributes.xattrs);
                 first.get_or_insert(attributes);
                 merged.push(lower);
                 if opaque {
@@ -181,9 +182,4 @@ fn attributes(root: &Root, path: &[u8], stat: &Stat) -> io::Result<Attributes> {
         mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
         xattrs,
     })
-}
-
-/// Whether overlayfs takes it for a removed name.
-pub fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }

@@ -3,6 +3,7 @@
 //! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob with its two digests.
 //! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them below a `root` that no
 //! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
+//! `whiteout` is how both say what a layer removes.
 //! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files, `oci_layout_reader` reads them.
 
 mod archive;
@@ -23,6 +24,7 @@ mod stream;
 mod tar_reader;
 mod tar_writer;
 mod unpack;
+mod whiteout;
 mod xattr;
 
 pub use archive::{ArchiveOptions, extract_archive, is_archive, newest_member};
@@ -33,13 +35,13 @@ pub use decompress::{Compression, detect};
 pub use docker_archive::export_docker_archive;
 pub use error::Error;
 pub use extract::Extracted;
-pub use merged::is_whiteout;
 pub use oci_layout::{ExportImage, OpenBlob, export_oci_layout};
 pub use oci_layout_reader::OciLayout;
 pub use stream::Limits;
 pub use tar_writer::{LayerOptions, LayerSummary, Mtime, write_layer};
 pub use unpack::{UnpackOptions, Unpacked, unpack_layer};
-pub use xattr::{OPAQUE, OWNER, Xattrs, is_opaque, private as is_private_xattr, read_all as read_xattrs};
+pub use whiteout::{SOCKET_MODE, is_opaque, is_whiteout, make_whiteout, mark_opaque};
+pub use xattr::{OWNER, Xattrs, private as is_private_xattr, read_all as read_xattrs};
 
 /// A name in a tar or on disk, for messages.
 fn lossy(name: &[u8]) -> String {

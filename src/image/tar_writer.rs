@@ -11,6 +11,7 @@ use rustix::fs::{FileType, major, minor};
 use tar::{Builder, EntryType, Header};
 
 use super::changes::{Found, walk};
+use super::whiteout::{is_opaque, is_whiteout};
 use super::xattr::{self, Xattrs};
 use super::{Error, lossy};
 
@@ -94,7 +95,7 @@ impl<W: Write> TarWriter<'_, W> {
             xattrs: Vec::new(),
         };
         let file_type = found.file_type();
-        if file_type == FileType::CharacterDevice && stat.st_rdev == 0 {
+        if is_whiteout(stat) {
             return self.whiteout(whiteout_name(found.path), member.mtime);
         }
         if found.path.rsplit(|&b| b == b'/').next().is_some_and(|name| name.starts_with(b".wh.")) {
@@ -132,7 +133,7 @@ impl<W: Write> TarWriter<'_, W> {
             Some(fd) => xattr::read_all(fd).map_err(|source| Error::Read { path: lossy(found.path), source })?,
             None => Vec::new(),
         };
-        let opaque = xattr::is_opaque(&xattrs);
+        let opaque = is_opaque(&xattrs);
         self.take_xattrs(&mut member, xattrs)?;
         let (mtime, mut name) = (member.mtime, found.path.to_vec());
         if !name.is_empty() {

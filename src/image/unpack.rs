@@ -34,7 +34,7 @@ pub struct Unpacked {
 }
 
 /// Unpacks a layer, in whatever compression its first bytes announce, to the existing directory `dest`. Whiteouts become character
-/// devices 0:0, opaque marks become [`super::OPAQUE`]. Nothing is created outside of `dest`, whatever the layer says.
+/// devices 0:0, opaque marks become those of overlayfs. Nothing is created outside of `dest`, whatever the layer says.
 ///
 /// # Errors
 /// Leaves a part of the layer in `dest`, which is then to be thrown away. [`Error::NeedsLowers`] asks for another try with

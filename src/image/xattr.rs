@@ -8,9 +8,6 @@ use rustix::io::Errno;
 
 /// `"uid:gid"` of a file or directory whose owner could not be set because only one id is mapped. Never in a layer.
 pub const OWNER: &str = "user.brik.owner";
-/// The mark of an opaque directory in an overlay mounted with `userxattr`.
-pub const OPAQUE: &str = "user.overlay.opaque";
-const OPAQUE_TRUSTED: &str = "trusted.overlay.opaque";
 const CAPABILITY: &[u8] = b"security.capability";
 
 /// The largest value that the kernel stores (`XATTR_SIZE_MAX`).
@@ -55,11 +52,6 @@ pub fn read_all(fd: impl AsFd) -> io::Result<Xattrs> {
 
 pub(super) fn value<'a>(xattrs: &'a Xattrs, name: &str) -> Option<&'a [u8]> {
     xattrs.iter().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value.as_slice())
-}
-
-/// Whether a directory of a layer hides those of the layers below.
-pub fn is_opaque(xattrs: &Xattrs) -> bool {
-    [OPAQUE, OPAQUE_TRUSTED].iter().any(|name| value(xattrs, name) == Some(b"y"))
 }
 
 /// The attribute by which overlayfs says that a file's content or name is elsewhere.

@@ -20,7 +20,7 @@ use super::mounts::{Agent, kind, mount_point};
 use super::spec::{Access, RunSpec, SandboxMount};
 use super::staging::grant;
 use super::stubs::{Kind, Times};
-use super::{certificates, dev, etc};
+use super::{certificates, dev, etc, proc};
 use crate::store::remove_tree;
 
 /// All covers of one RUN. Taken away on drop, too.
@@ -65,9 +65,8 @@ impl<'a> Covers<'a> {
             agents: Vec::new(),
         };
         let readable = Access { mode: 0o644, uid: 0, gid: 0 };
-        for name in ["proc", "sys"] {
-            covers.cover(Path::new(name), Kind::Directory, |path| make_directory(path, 0o555))?;
-        }
+        covers.cover(Path::new("proc"), Kind::Directory, |path| make_directory(path, 0o555).and_then(|()| proc::fill(path)))?;
+        covers.cover(Path::new("sys"), Kind::Directory, |path| make_directory(path, 0o555))?;
         covers.cover(Path::new("dev"), Kind::Directory, |path| make_directory(path, 0o755))?;
         dev::fill(&spec.root.join("dev"))?;
         let resolv_conf = etc::resolv_conf();

@@ -6,6 +6,8 @@
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear.
 //! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`) prepares its root, `child` (`command`,
 //!   `confine`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
+//! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
+//!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
 //! - `sys`: every `unsafe` and raw system call of the project.
 
 mod agent;
@@ -23,6 +25,7 @@ mod idmap;
 mod mounts;
 mod output;
 mod overlay;
+mod proc;
 mod refusal;
 mod report;
 mod respawn;

@@ -1,4 +1,4 @@
-//! The ladder of rights that a build can run with (design §6).
+//! The ladder of rights that a build can run with (design §6). Its first rung is that of root and of users with subordinate ids.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl Rung {
             ),
             Self::Chroot => Some(
                 "no namespaces in this container: a RUN is kept apart by its root directory alone. It sees the container's processes and \
-                 network, /proc and /sys are empty, read-only mounts can be written to, a secret is a file on the store's disk while its RUN \
+                 network, /proc has a few files and /sys none, read-only mounts can be written to, a secret is a file on the store's disk while its RUN \
                  lasts, and there is no --network=none. Build only what you trust, or start the container with `--security-opt \
                  seccomp=unconfined --security-opt apparmor=unconfined` (Kubernetes: `seccompProfile: {type: Unconfined}`)",
             ),

@@ -23,6 +23,18 @@ pub(super) fn apply(snapshot: &Path, tree: &Path) -> Result<(), Error> {
     laying.finish().map_err(failed)
 }
 
+/// Gives what `snapshot` has, and `tree` has too, the times that it has in the snapshot: layers are dated, and the next Step has to see that.
+pub(super) fn date_like(snapshot: &Path, tree: &Path) -> Result<(), Error> {
+    let failed = |path: &[u8], source| Error::Io { action: "set the time of", path: super::below(tree, path), source };
+    let root = entry::open_root(tree).map_err(|source| failed(b"", source))?;
+    walk(snapshot, |found| {
+        if found.path.is_empty() || is_whiteout(&found.stat) {
+            return Ok(());
+        }
+        entry::date(root.as_fd(), found.path, &found.stat).map_err(|source| failed(found.path, source))
+    })
+}
+
 struct Laying<'a> {
     tree: &'a Path,
     root: BorrowedFd<'a>,

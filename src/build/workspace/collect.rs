@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, XattrFlags, fremovexattr, fsetxattr, linkat, mkdirat, mknodat, renameat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, fremovexattr, linkat, mkdirat, renameat};
 
 use super::super::error::Error;
 use super::entry;
 use super::scan::Change;
-use crate::image::{Found, OPAQUE, is_private_xattr, is_whiteout, read_xattrs};
+use crate::image::{Found, is_private_xattr, is_whiteout, make_whiteout, mark_opaque, read_xattrs};
 
 /// Makes an upper directory.
 pub(super) struct Collector<'a> {
@@ -54,7 +54,7 @@ impl<'a> Collector<'a> {
 
     fn gone(&mut self, path: &[u8]) -> io::Result<()> {
         self.make_parents(path)?;
-        Ok(mknodat(&self.upper, path, FileType::CharacterDevice, Mode::empty(), 0)?)
+        Ok(make_whiteout(&self.upper, path)?)
     }
 
     fn there(&mut self, found: &Found<'_>, replaces: bool) -> io::Result<()> {
@@ -106,7 +106,7 @@ impl<'a> Collector<'a> {
         let stat = entry::describe_directory(from.as_fd(), self.upper.as_fd(), path)?;
         if replaces {
             let made = entry::open_directory(self.upper.as_fd(), path)?;
-            fsetxattr(&made, OPAQUE, b"y", XattrFlags::empty())?;
+            mark_opaque(&made)?;
         }
         self.made.insert(path.to_vec());
         self.directories.push((path.to_vec(), stat));

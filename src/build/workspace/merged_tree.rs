@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::image::OPAQUE;
+use crate::image::{SOCKET_MODE, is_opaque, read_xattrs};
 use crate::oci::Digest;
 use crate::source::tree::{Node, NodeKind, Tree};
 use crate::source::{RootTree, TreePath};
@@ -54,10 +54,8 @@ impl MergedTree {
                 None => {}
                 Some(node) if node.kind == NodeKind::Directory => {
                     merged.push(index);
-                    // Of a directory, and no link leads there: `lookup` follows none.
-                    let mut mark = [0; 1];
-                    let marked = rustix::fs::lgetxattr(super::below(lower, path), OPAQUE, &mut mark);
-                    if matches!(marked, Ok(1)) && mark == *b"y" {
+                    // No link leads there: `lookup` follows none.
+                    if is_opaque(&read_xattrs(File::open(super::below(lower, path))?)?) {
                         break;
                     }
                 }
@@ -87,7 +85,7 @@ impl MergedTree {
 }
 
 fn is_whiteout(node: &Node) -> bool {
-    node.kind == NodeKind::CharDevice { major: 0, minor: 0 }
+    node.kind == NodeKind::CharDevice { major: 0, minor: 0 } || (node.kind == NodeKind::Socket && node.mode == SOCKET_MODE)
 }
 
 impl Tree for MergedTree {

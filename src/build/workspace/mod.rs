@@ -82,10 +82,12 @@ impl Workspaces {
     }
 
     /// Keeps what a Step has left for those that go on from it, now that its change is the snapshot at `snapshot`.
-    pub fn keep(&self, left: Change, snapshot: PathBuf) {
+    pub fn keep(&self, left: Change, snapshot: PathBuf) -> Result<(), Error> {
         if let Some((tree, lowers)) = left.left {
+            apply::date_like(&snapshot, &tree.root)?;
             self.trees.keep(stacked(snapshot, lowers), tree);
         }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::getxattr;
 use tar::{Builder, EntryType, Header};
 
+use super::super::whiteout::OPAQUE;
 use super::super::*;
 use super::{lenient, privileged};
 

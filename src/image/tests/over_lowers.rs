@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{XattrFlags, setxattr};
 
+use super::super::whiteout::OPAQUE;
 use super::super::*;
 use super::hostile::{DIR, Entry, FILE, LINK, SYMLINK, tar_of, xattr_of};
 use super::lenient;
