@@ -44,9 +44,12 @@ pub fn config(
     })?;
     let platforms = match options.platform.is_empty() {
         true => vec![Platform::host()],
-        false => {
-            options.platform.iter().map(|p| p.parse()).collect::<Result<_, _>>().map_err(|e| Failure::usage(format!("--platform: {e}")))?
-        }
+        false => options
+            .platform
+            .iter()
+            .map(|p| Platform::from_flag(p))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Failure::usage(format!("--platform: {e}")))?,
     };
     let service = Service {
         name: image.repository.rsplit('/').next().unwrap_or(&image.repository).to_owned(),

@@ -17,6 +17,27 @@ pub struct Platform {
 #[error("invalid platform {0:?}: expected os/architecture[/variant], as in linux/amd64 or linux/arm/v7")]
 pub struct PlatformError(pub String);
 
+/// Go's names (`go tool dist list`): the words that mean a system or an architecture alone.
+const OSES: [&str; 15] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "macos",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+];
+const ARCHITECTURES: [&str; 13] =
+    ["386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"];
+
 impl Platform {
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let (architecture, implied) = match architecture.to_ascii_lowercase().as_str() {
@@ -46,6 +67,20 @@ impl Platform {
         Self::new("linux", std::env::consts::ARCH, None)
     }
 
+    /// A platform as a command line or a `FROM --platform` writes it: a system or an architecture may stand alone, and the host's
+    /// other half completes it, as containerd does.
+    pub fn from_flag(text: &str) -> Result<Self, PlatformError> {
+        let (name, host) = (text.to_ascii_lowercase(), Self::host());
+        let alone = Self::new(&host.os, &name, None);
+        if OSES.contains(&name.as_str()) {
+            Ok(Self::new(&name, &host.architecture, host.variant.as_deref()))
+        } else if ARCHITECTURES.contains(&alone.architecture.as_str()) {
+            Ok(alone)
+        } else {
+            text.parse()
+        }
+    }
+
     /// Whether an image of platform `image` may stand where this platform is asked for.
     pub fn accepts(&self, image: &Platform) -> bool {
         let image = Self::new(&image.os, &image.architecture, image.variant.as_deref());
@@ -60,41 +95,13 @@ impl fmt::Display for Platform {
     }
 }
 
-/// Go's names (`go tool dist list`): a name alone is taken for a system or an architecture only if it is one of these.
-const OSES: [&str; 15] = [
-    "aix",
-    "android",
-    "darwin",
-    "dragonfly",
-    "freebsd",
-    "illumos",
-    "ios",
-    "js",
-    "linux",
-    "macos",
-    "netbsd",
-    "openbsd",
-    "plan9",
-    "solaris",
-    "windows",
-];
-const ARCHITECTURES: [&str; 13] =
-    ["386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"];
-
 impl FromStr for Platform {
     type Err = PlatformError;
 
     fn from_str(text: &str) -> Result<Self, PlatformError> {
         let parts: Vec<&str> = text.split('/').collect();
         let well_formed = parts.iter().all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)));
-        let host = Self::host();
         match parts[..] {
-            [os] if OSES.contains(&os.to_ascii_lowercase().as_str()) => Ok(Self::new(os, &host.architecture, host.variant.as_deref())),
-            [architecture] if well_formed => {
-                let platform = Self::new(&host.os, architecture, None);
-                let known = ARCHITECTURES.contains(&platform.architecture.as_str());
-                Some(platform).filter(|_| known).ok_or_else(|| PlatformError(text.chars().take(100).collect()))
-            }
             [os, architecture] if well_formed => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] if well_formed => Ok(Self::new(os, architecture, Some(variant))),
             _ => Err(PlatformError(text.chars().take(100).collect())),
@@ -119,10 +126,12 @@ mod tests {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), normal, "{text}");
         }
         let host = Platform::host();
-        assert_eq!("linux".parse(), Ok(Platform { os: "linux".to_owned(), ..host.clone() }));
-        assert_eq!("aarch64".parse(), Ok(Platform::new(&host.os, "arm64", None)));
+        assert_eq!(Platform::from_flag("linux"), Ok(Platform { os: "linux".to_owned(), ..host.clone() }));
+        assert_eq!(Platform::from_flag("aarch64"), Ok(Platform::new(&host.os, "arm64", None)));
+        assert_eq!(Platform::from_flag("linux/arm64"), Ok(Platform::new("linux", "arm64", None)));
         for bad in ["", "minix", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
-            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+            assert!(bad.parse::<Platform>().is_err() && Platform::from_flag(bad).is_err(), "{bad}");
         }
+        assert!("linux".parse::<Platform>().is_err());
     }
 }

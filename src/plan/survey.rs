@@ -181,7 +181,7 @@ impl Dockerfile {
                 if text.is_empty() {
                     return Err(self.error(word.span, ErrorKind::BlankPlatform(word.text.clone())));
                 }
-                Some(text.parse().map_err(|error: crate::oci::PlatformError| self.error(word.span, error))?)
+                Some(Platform::from_flag(&text).map_err(|error| self.error(word.span, error))?)
             }
             None => None,
         };

@@ -331,6 +331,13 @@ fn args_that_speak_to_the_builder_are_no_variables_of_run() {
 }
 
 #[test]
+fn a_long_chain_of_stages_is_planned_without_recursion() {
+    let chain: String = (1..10_000).map(|stage| format!("FROM s{} AS s{stage}\n", stage - 1)).collect();
+    let plan = Repository::one(&format!("FROM scratch AS s0\nCOPY a /\n{chain}")).plan().unwrap();
+    assert_eq!(plan.steps.len(), 1);
+}
+
+#[test]
 fn unused_stages_make_no_steps() {
     let plan = Repository::one("FROM missing AS unused\nRUN x\nFROM scratch\nCOPY a /\n").plan().unwrap();
     assert_eq!(plan.steps.len(), 1);

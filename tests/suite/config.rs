@@ -40,7 +40,7 @@ fn errors_point_at_what_is_wrong() {
         (&format!("{TOML}[services.app]\ncontext = \"../outside\"\n"), &["outside", "brik.toml:5"]),
         (&format!("{TOML}[services.gone]\n"), &["gone"]),
         (&format!("{TOML}[services.app]\nneeds = [\"nobody\"]\n"), &["nobody", "brik.toml:5"]),
-        (&format!("{TOML}[services.app]\nplatforms = [\"linux/\"]\n"), &["linux/", "brik.toml:5"]),
+        (&format!("{TOML}[services.app]\nplatforms = [\"linux\"]\n"), &["linux", "brik.toml:5"]),
         (&TOML.replace("v1", "v{versoin}"), &["versoin", "version"]),
     ];
     for (toml, parts) in table {

@@ -88,7 +88,7 @@ fn files_of_another_service_are_copied_without_a_registry() {
 
 #[test]
 fn a_trigger_of_another_service_brings_the_services_that_it_copies_from() {
-    // By name alone, `app` would come before what the trigger needs; `mid` fires it in a stage that only the second trigger needs.
+    // Only the triggers name `zlib` and the stage `files`, which is the service `other`: without them both would be missing.
     let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]")
         .file("zlib/Dockerfile", "FROM scratch\nCOPY a /zlib\n")
         .file("zlib/a", "a")
@@ -97,7 +97,7 @@ fn a_trigger_of_another_service_brings_the_services_that_it_copies_from() {
         .file("other/Dockerfile", "FROM zlib\nCOPY --from=zlib /zlib /copied\n");
     let run = project.brik(["build", "app", "--output", &format!("oci:{}", project.out().display()), "--format", "json"]).succeeds();
     let names: Vec<String> = rows(&run.stdout).iter().map(|row| row["service"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(names, ["base", "zlib", "other", "app"]);
+    assert_eq!(names, ["zlib", "other", "base", "app"]);
 }
 
 #[test]
