@@ -165,14 +165,14 @@ impl Printer {
                     self.end_line();
                 }
             }
-            InstructionKind::Run(run) => self.run(run),
+            InstructionKind::Run(run) => self.run(run)?,
             InstructionKind::Shell(words) => self.line(name, &[], &json(texts(words))),
             InstructionKind::Volume(words) => self.line(name, &[], &plain(words).unwrap_or_else(|| json(texts(words)))),
         }
         Some(())
     }
 
-    fn run(&mut self, run: &RunCommand) {
+    fn run(&mut self, run: &RunCommand) -> Option<()> {
         let mut flags: Vec<String> = run.mounts.iter().map(|mount| format!("--mount={}", mount.text)).collect();
         match run.network {
             Network::Default => {}
@@ -183,8 +183,14 @@ impl Printer {
             flags.push("--security=insecure".to_owned());
         }
         flags.extend(run.devices.iter().map(|device| format!("--device={}", device.text)));
-        self.line("RUN", &flags, &command_line(&run.command));
+        let command = command_line(&run.command);
+        // A line whose quoting is broken announces no body. If it is a flag that breaks it, that is mended here.
+        if run.heredocs.is_empty() && command.contains("<<") && flags.iter().any(|flag| quoted(flag) != *flag) {
+            return None;
+        }
+        self.line("RUN", &flags, &command);
         self.bodies(&run.heredocs);
+        Some(())
     }
 
     fn transfer(&mut self, name: &str, flags: &[String], transfer: &Transfer) -> Option<()> {
