@@ -12,7 +12,7 @@ use super::apply::apply;
 use super::collect::Collector;
 use super::merged_tree::MergedTree;
 use super::scan::{Change, Scan};
-use super::trees::{Tree, Trees};
+use super::trees::{Left, Tree, Trees};
 use crate::image::{Found, read_xattrs};
 use crate::source::Tree as _;
 use crate::store::Store;
@@ -54,7 +54,7 @@ impl Copied {
     }
 
     /// Collects the change: the upper directory, and the tree, if it is to be `kept`; else its files are taken.
-    pub fn finish(self, kept: bool) -> Result<(PathBuf, Option<(Tree, Vec<PathBuf>)>), Error> {
+    pub fn finish(self, kept: bool) -> Result<(PathBuf, Option<Left>), Error> {
         let Self { tree, upper, lowers, before, untouched } = self;
         let failed = |source| Error::Io { action: "read the layers of", path: tree.root.clone(), source };
         let original = MergedTree::open(lowers.clone()).map_err(failed)?;
@@ -62,7 +62,7 @@ impl Copied {
         let same = |found: &Found<'_>| is_same(&original, found).map_err(failed);
         before.changes(&tree.root, &untouched, same, |change: Change<'_>| collector.add(&change))?;
         collector.finish()?;
-        Ok((upper, kept.then_some((tree, lowers))))
+        Ok((upper, kept.then_some(Left { tree, lowers })))
     }
 }
 

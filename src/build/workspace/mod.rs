@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use self::copied::Copied;
 use self::merged_tree::MergedTree;
-use self::trees::{Tree, Trees};
+use self::trees::{Left, Trees};
 use super::engine::{make_dir, set_mode};
 use super::error::Error;
 use super::sandbox::{Overlay, Rung};
@@ -62,7 +62,7 @@ pub struct Change {
     /// Whiteouts and opaque marks as overlayfs makes them.
     pub upper: PathBuf,
     /// What [`Workspaces::keep`] wants.
-    left: Option<(Tree, Vec<PathBuf>)>,
+    left: Option<Left>,
 }
 
 impl Workspaces {
@@ -83,7 +83,7 @@ impl Workspaces {
 
     /// Keeps what a Step has left for those that go on from it, now that its change is the snapshot at `snapshot`.
     pub fn keep(&self, left: Change, snapshot: PathBuf) -> Result<(), Error> {
-        if let Some((tree, lowers)) = left.left {
+        if let Some(Left { tree, lowers }) = left.left {
             apply::date_like(&snapshot, &tree.root)?;
             self.trees.keep(stacked(snapshot, lowers), tree);
         }

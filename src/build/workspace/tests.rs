@@ -185,7 +185,7 @@ fn a_change_becomes_the_upper_directory_that_overlayfs_would_make() {
             },
             &["dir->other"],
         ),
-        ("rename a file", |t| fs::rename(t.join("file"), t.join("other/moved")).unwrap(), &["-file", "other/moved=file"].as_slice()),
+        ("rename a file", |t| fs::rename(t.join("file"), t.join("other/moved")).unwrap(), &["-file", "other/moved=file"]),
         (
             "rename a directory",
             |t| fs::rename(t.join("dir"), t.join("moved")).unwrap(),

@@ -27,6 +27,12 @@ impl Tree {
     }
 }
 
+/// A tree that a Step has left, over whose layers its own will be.
+pub struct Left {
+    pub(super) tree: Tree,
+    pub(super) lowers: Vec<PathBuf>,
+}
+
 /// Idle trees by the snapshots that they show, the longest idle first.
 #[derive(Debug, Default)]
 pub struct Trees(Mutex<Vec<(Vec<PathBuf>, Tree)>>);
