@@ -34,7 +34,7 @@ impl<'a> Fragment<'a> {
     }
 
     /// From here to the end of the line, white space included.
-    pub fn to_line_end(&self) -> &'a str {
+    pub fn rest_of_line(&self) -> &'a str {
         &self.line.text[self.start..]
     }
 

@@ -59,9 +59,12 @@ pub(super) fn announcement(word: &str) -> Result<Option<Announcement>, HeredocEr
     Ok(Some(Announcement { name: name.clone(), expand: quotes(name) == quotes(raw), chomp }))
 }
 
+/// Something, and the bytes of the line that it is about.
+type At<T> = (T, Range<usize>);
+
 /// The here-documents that the words of a line announce, in order, and the bytes of the line that do. A line whose quoting is broken
 /// announces none.
-pub(super) fn announcements(line: &str) -> Result<Vec<(Announcement, Range<usize>)>, (HeredocError, Range<usize>)> {
+pub(super) fn announcements(line: &str) -> Result<Vec<At<Announcement>>, At<HeredocError>> {
     let mut found = Vec::new();
     let mut after = 0;
     for word in split_raw(line).unwrap_or_default() {

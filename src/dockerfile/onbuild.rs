@@ -21,7 +21,7 @@ pub(super) fn parse_onbuild(request: &Request<'_>, statement: &Statement, faults
     let text = request.arguments.text();
     let bodies = request.heredocs.iter().flat_map(|heredoc| ["\n", &heredoc.content, &heredoc.name]);
     // BuildKit keeps the white space at the end of the line.
-    let trigger = std::iter::once(request.arguments.to_line_end()).chain(bodies).collect();
+    let trigger = std::iter::once(request.arguments.rest_of_line()).chain(bodies).collect();
     let inner = Statement { keyword: keyword.word(), text: text.to_owned(), comments: Vec::new(), ..statement.clone() };
     let mut deferred = Faults::default();
     let kind = deferred

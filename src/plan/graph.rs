@@ -1,5 +1,6 @@
 //! Which service needs which: edges inferred from Dockerfiles, contexts and `needs`, and an order to plan them in.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 
@@ -98,8 +99,8 @@ pub(super) fn cycle<N: Copy + Ord + Hash>(graph: &DiGraphMap<N, ()>) -> Vec<N> {
                 path.reverse();
                 return path;
             }
-            if !previous.contains_key(&next) {
-                previous.insert(next, node);
+            if let Entry::Vacant(first) = previous.entry(next) {
+                first.insert(node);
                 queue.push_back(next);
             }
         }

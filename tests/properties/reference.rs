@@ -11,7 +11,7 @@ pub fn excludes(patterns: &[String], path: &str) -> Option<bool> {
     if rules.iter().any(|(_, pattern)| pattern.is_empty() || !is_valid(pattern)) {
         return None;
     }
-    Some(judge(&rules, path).iter().zip(&rules).filter(|(matched, _)| **matched).next_back().is_some_and(|(_, (exception, _))| !exception))
+    Some(judge(&rules, path).iter().zip(&rules).rfind(|(matched, _)| **matched).is_some_and(|(_, (exception, _))| !exception))
 }
 
 /// Which rules match `path` or a directory above it. A rule that would not change anything is not tried.
