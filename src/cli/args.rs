@@ -115,7 +115,7 @@ pub struct ImageArgs {
     /// Build this one image, from --dockerfile and --context
     #[arg(long, value_name = "NAME", conflicts_with = "services")]
     pub image: Option<String>,
-    /// [default: Dockerfile in the context]
+    /// [default: Dockerfile, else dockerfile, in the context]
     #[arg(long, value_name = "FILE", requires = "image")]
     pub dockerfile: Option<PathBuf>,
     /// A directory, a git repository (https://….git#ref:dir) or the URL of an archive [default: the current directory]

@@ -10,6 +10,9 @@ use crate::config::{BuildOptions, Config, NamedContext, Policy, Secret, SecretSo
 use crate::oci::{Platform, Reference};
 use crate::source::GitRef;
 
+/// Where a Dockerfile is looked for that no flag names, as BuildKit does.
+const DEFAULT_NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
+
 /// The configuration, and the tags in force.
 pub fn config(
     args: &BuildArgs,
@@ -34,9 +37,10 @@ pub fn config(
     };
     let dockerfile = match (remote, &options.dockerfile) {
         (Some(RemoteContext { dockerfile: Some(only), .. }), _) => Some(only.clone()),
-        (Some(_), name) => dockerfile_in(&context, name.as_deref().unwrap_or(Path::new("Dockerfile"))),
+        (Some(_), Some(name)) => dockerfile_in(&context, name),
+        (Some(_), None) => DEFAULT_NAMES.iter().find_map(|name| dockerfile_in(&context, Path::new(name))),
         (None, Some(path)) => [cwd.join(path), context.join(path)].into_iter().find(|path| path.is_file()),
-        (None, None) => Some(context.join("Dockerfile")).filter(|path| path.is_file()),
+        (None, None) => DEFAULT_NAMES.iter().map(|name| context.join(name)).find(|path| path.is_file()),
     };
     let dockerfile = dockerfile.ok_or_else(|| {
         let wanted = options.dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));

@@ -36,6 +36,15 @@ fn a_target_and_another_dockerfile_are_chosen() {
 }
 
 #[test]
+fn a_dockerfile_in_lower_case_is_found_where_there_is_no_other() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /upper\n").file("dockerfile", "FROM scratch\nCOPY a /lower\n").file("a", "a");
+    assert_eq!(project.image::<&str>([]).paths(), ["/upper"]);
+    std::fs::remove_file(project.path("Dockerfile")).unwrap();
+    std::fs::remove_dir_all(project.out()).unwrap();
+    assert_eq!(project.image::<&str>([]).paths(), ["/lower"]);
+}
+
+#[test]
 fn a_named_context_is_a_directory_of_the_repository() {
     let toml = "[services.app.contexts]\nshared = \"libs/shared\"";
     let files = |project: Project| {
