@@ -4,7 +4,7 @@
 //! build it, and every difference in files and configuration is told (`compare`). The truth is BuildKit's, not buildah's: where
 //! the two are known to differ, the generator does not go, and says why there.
 //!
-//! `BRIK_DIFFERENTIAL=500` runs that many seeds, `BRIK_DIFFERENTIAL=17..18` only the seventeenth.
+//! `BRIK_DIFFERENTIAL=500` runs that many seeds, `BRIK_DIFFERENTIAL=17..18` only number 17.
 
 mod archive;
 mod buildah;
@@ -59,7 +59,8 @@ fn brik_and_buildah_build_the_same_image() {
         ));
     }
     assert!(different.is_empty(), "{}", different.iter().map(|text| text.as_str()).collect::<Vec<_>>().join("\n"));
-    assert!(refused * 4 <= outcomes.len(), "{refused} of {} Dockerfiles are refused by both builders: nothing is compared", outcomes.len());
+    let compared = seeds != SEEDS || refused * 4 <= outcomes.len();
+    assert!(compared, "{refused} of {} Dockerfiles are refused by both builders: little is compared", outcomes.len());
 }
 
 const VARIABLE: &str = "BRIK_DIFFERENTIAL";

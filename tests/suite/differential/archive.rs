@@ -7,6 +7,9 @@ use tar::{EntryType, Header};
 
 use super::context::choose;
 
+/// vfs_cap_data, revision 2: cap_net_bind_service, permitted and effective.
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// Its name in the context, and its bytes. `links`: with hard links.
 pub fn generate(rng: &mut Rng, links: bool) -> (&'static str, Vec<u8>) {
     let mut archive = tar::Builder::new(Vec::new());
@@ -41,7 +44,9 @@ pub fn generate(rng: &mut Rng, links: bool) -> (&'static str, Vec<u8>) {
         add("t/f0", EntryType::Regular, None, b"once more");
     }
     if rng.bool() {
-        archive.append_pax_extensions([("SCHILY.xattr.user.brik", &b"kept"[..])]).unwrap();
+        archive
+            .append_pax_extensions([("SCHILY.xattr.security.capability", &CAPABILITY[..]), ("SCHILY.xattr.user.brik", b"none")])
+            .unwrap();
         let mut header = Header::new_ustar();
         header.set_size(1);
         header.set_mode(0o644);

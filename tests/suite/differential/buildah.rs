@@ -34,7 +34,7 @@ impl Buildah {
         build.arg(format!("--tag=dir:{}", out.display())).arg(context);
         let output = build.output().expect("buildah starts");
         match output.status.success() {
-            true => Ok(without_traces_of_overlayfs(Image::read_dir_transport(&out))),
+            true => Ok(with_capabilities_only(Image::read_dir_transport(&out))),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
     }
@@ -55,10 +55,11 @@ impl Buildah {
     }
 }
 
-/// Rootless, buildah packs the attributes in which overlayfs keeps its books with the files.
-fn without_traces_of_overlayfs(mut image: Image) -> Image {
+/// Of the extended attributes, BuildKit's layers have file capabilities; buildah's have what users set, and rootless even those in which
+/// overlayfs keeps its books.
+fn with_capabilities_only(mut image: Image) -> Image {
     for entry in image.files.values_mut() {
-        entry.xattrs.retain(|name, _| !name.starts_with("user.overlay."));
+        entry.xattrs.retain(|name, _| name == "security.capability");
     }
     image
 }

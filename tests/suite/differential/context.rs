@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use fastrand::Rng;
+use rustix::fs::XattrFlags;
 
 use super::archive;
 
@@ -15,6 +16,9 @@ pub struct Node {
     pub kind: NodeKind,
 }
 
+/// Extended attributes: name, value.
+type Attributes = &'static [(&'static str, &'static str)];
+
 #[derive(Debug)]
 pub enum NodeKind {
     Directory {
@@ -23,6 +27,7 @@ pub enum NodeKind {
     File {
         mode: u32,
         content: Vec<u8>,
+        attributes: Attributes,
     },
     Symlink(String),
     /// Of a file with this path.
@@ -84,12 +89,12 @@ impl Context {
         }
         if rng.u8(..) < 120 {
             let (name, content) = archive::generate(rng, links);
-            context.push(name, NodeKind::File { mode: 0o644, content });
+            context.push(name, NodeKind::File { mode: 0o644, content, attributes: &[] });
         }
         if rng.u8(..) < 60 {
             context.ignores = true;
             let content = ignore_file(rng).into_bytes();
-            context.push(".dockerignore", NodeKind::File { mode: 0o644, content });
+            context.push(".dockerignore", NodeKind::File { mode: 0o644, content, attributes: &[] });
         }
         context
     }
@@ -147,7 +152,13 @@ impl Context {
             let whole = root.join(path);
             match kind {
                 NodeKind::Directory { .. } => fs::create_dir(&whole).unwrap(),
-                NodeKind::File { content, .. } => fs::write(&whole, content).unwrap(),
+                NodeKind::File { content, attributes, .. } => {
+                    fs::write(&whole, content).unwrap();
+                    for (name, value) in *attributes {
+                        // A file system without them takes nothing from the comparison: neither builder sees any.
+                        let _ = rustix::fs::setxattr(&whole, *name, value.as_bytes(), XattrFlags::empty());
+                    }
+                }
                 NodeKind::Symlink(target) => symlink(target, &whole).unwrap(),
                 NodeKind::Link(target) => fs::hard_link(root.join(target), &whole).unwrap(),
             }
@@ -166,7 +177,7 @@ impl fmt::Display for Context {
             match kind {
                 NodeKind::Directory { mode } => writeln!(f, "{mode:o} {path:?}/")?,
                 NodeKind::File { content, .. } if path == ".dockerignore" => writeln!(f, "{path}: {}", String::from_utf8_lossy(content))?,
-                NodeKind::File { mode, content } => writeln!(f, "{mode:o} {path:?} {} bytes", content.len())?,
+                NodeKind::File { mode, content, attributes } => writeln!(f, "{mode:o} {path:?} {} bytes {attributes:?}", content.len())?,
                 NodeKind::Symlink(target) => writeln!(f, "{path:?} -> {target}")?,
                 NodeKind::Link(target) => writeln!(f, "{path:?} = {target}")?,
             }
@@ -178,7 +189,8 @@ impl fmt::Display for Context {
 fn file(rng: &mut Rng) -> NodeKind {
     let size = choose(rng, &[0, 1, 20, 700, 5000]);
     let content = (0..size).map(|_| rng.alphanumeric() as u8).collect();
-    NodeKind::File { mode: choose(rng, &FILE_MODES), content }
+    let attributes: Attributes = if rng.u8(..) < 40 { &[("user.brik", "none")] } else { &[] };
+    NodeKind::File { mode: choose(rng, &FILE_MODES), content, attributes }
 }
 
 /// Exceptions are for files only: buildah takes a directory that is ignored for gone, even where an exception keeps some of it.

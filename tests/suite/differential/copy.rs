@@ -29,7 +29,7 @@ pub fn generate(rng: &mut Rng, stage: &mut Stage, from: From) -> Option<String> 
     let Destination { path, exists } = destination(rng, stage, &sources);
     let mut words = vec![instruction.to_owned()];
     if let From::Stage(other) = &from {
-        words.push(format!("--from={}", other.name));
+        words.push(format!("--from={}", choose(rng, &[&other.name, other.index()])));
     }
     if rng.u8(..) < 50 {
         let owners = ["1:2", "7", "0:50", "guest", "guest:staff"];

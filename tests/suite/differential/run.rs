@@ -104,6 +104,7 @@ fn command(rng: &mut Rng, stage: &mut Stage, links: bool) -> String {
             stage.set(&format!("/s/c{n}"), What::Directory);
             format!("cp -a {directory} /s/c{n}")
         }
+        19 if links && rng.bool() => format!("ln {directory}/f0 {directory}/k{n}; echo {n} >> {directory}/k{n}"),
         19 if links => {
             stage.set(&format!("/s/k{n}"), What::File);
             format!("ln {file} /s/k{n}")

@@ -18,6 +18,7 @@ pub enum What {
 
 #[derive(Debug, Clone)]
 pub struct Stage {
+    /// `stage0` is the first.
     pub name: String,
     /// Whether it has a shell, and so can RUN.
     pub shell: bool,
@@ -44,6 +45,11 @@ impl Stage {
     pub fn child(&self, name: String) -> Self {
         let environment = self.variables.iter().filter(|name| name.starts_with("ENV")).cloned().collect();
         Self { name, variables: environment, ..self.clone() }
+    }
+
+    /// The digits of its name, which COPY --from takes as well.
+    pub fn index(&self) -> &str {
+        self.name.trim_start_matches("stage")
     }
 
     pub fn fresh(&mut self) -> usize {
