@@ -1,6 +1,6 @@
 //! Variables in force while a Dockerfile is read: global ARGs, and within a stage ENV and ARG together, as BuildKit keeps them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::oci::Platform;
 
@@ -13,26 +13,36 @@ pub const PROXY_ARGS: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no
 /// ARGs that say something about the build and never are variables of RUN.
 pub const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
-/// Names and values; setting a name moves it to the end, as BuildKit's `EnvList` does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment(Vec<(String, String)>);
+/// Names and values; setting a name moves it to the end, as BuildKit's `EnvList` does. A Dockerfile may set a name on every line.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// By place: each name stands once.
+    entries: BTreeMap<usize, (String, String)>,
+    places: HashMap<String, usize>,
+}
 
 impl Environment {
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        let place = self.places.get(name)?;
+        self.entries.get(place).map(|(_, value)| value.as_str())
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
-        self.0.retain(|(key, _)| key != name);
-        self.0.push((name.to_owned(), value.to_owned()));
+        let end = self.entries.last_key_value().map_or(0, |(place, _)| place + 1);
+        if let Some(before) = self.places.insert(name.to_owned(), end) {
+            self.entries.remove(&before);
+        }
+        self.entries.insert(end, (name.to_owned(), value.to_owned()));
     }
 
     pub fn unset(&mut self, name: &str) {
-        self.0.retain(|(key, _)| key != name);
+        if let Some(place) = self.places.remove(name) {
+            self.entries.remove(&place);
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &(String, String)> {
-        self.0.iter()
+        self.entries.values()
     }
 }
 
@@ -47,7 +57,7 @@ pub fn platform_args(target: &Platform, build: &Platform, stage: &str, build_arg
         args.set(&format!("{prefix}VARIANT"), platform.variant.as_deref().unwrap_or(""));
     }
     args.set("TARGETSTAGE", if stage.is_empty() { "default" } else { stage });
-    let given: Vec<_> = args.0.iter().filter_map(|(name, _)| build_args.get(name).map(|value| (name.clone(), value.clone()))).collect();
+    let given: Vec<_> = args.iter().filter_map(|(name, _)| build_args.get(name).map(|value| (name.clone(), value.clone()))).collect();
     given.iter().for_each(|(name, value)| args.set(name, value));
     args
 }

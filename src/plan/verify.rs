@@ -10,6 +10,9 @@ use crate::dockerfile::ast::{AddFiles, RunCommand, Transfer};
 use crate::dockerfile::{Expansion, Instruction, InstructionKind, Mount, Span, Word, WordError, WordErrorKind, parse_ports};
 use crate::source::PatternList;
 
+/// So many are reported of one Dockerfile.
+const MOST_ERRORS: usize = 100;
+
 impl Dockerfile {
     /// The faults of the stages that are needed, as far as they do not depend on a variable. BuildKit does not look at other stages.
     pub fn verify(&self, survey: &Survey, contexts: &NamedContexts) -> Vec<Error> {
@@ -144,7 +147,9 @@ impl Verifier<'_> {
     }
 
     fn refuse(&mut self, span: Span, kind: impl Into<ErrorKind>) {
-        self.errors.push(self.dockerfile.error(span, kind));
+        if self.errors.len() < MOST_ERRORS {
+            self.errors.push(self.dockerfile.error(span, kind));
+        }
     }
 }
 

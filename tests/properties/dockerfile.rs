@@ -160,6 +160,7 @@ impl Places<'_> {
 
     fn statement(&self, statement: &Statement) {
         self.span(statement.span);
+        self.span(statement.last_line);
         self.verbatim(&statement.keyword);
         assert_eq!(statement.span.start, statement.keyword.span.start);
         let line = |at: usize| 1 + self.bytes[..at].iter().filter(|byte| **byte == b'\n').count();

@@ -34,6 +34,7 @@ fn statement(statement: &mut Statement) {
     statement.text.clear();
     statement.span = Span::default();
     statement.lines = (0, 0);
+    statement.last_line = Span::default();
     statement.comments.iter_mut().for_each(|comment| comment.span = Span::default());
     statement.empty_continuations.clear();
 }
