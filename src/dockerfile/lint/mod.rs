@@ -216,19 +216,21 @@ mod tests {
 
     #[test]
     fn hostile_files_are_read_soon_and_within_bounds() {
-        let many = |line: &dyn Fn(usize) -> String| (0..5_000).map(line).collect::<String>();
+        let many = |line: &dyn Fn(usize) -> String| (0..2_000).map(line).collect::<String>();
         let files = [
             many(&|n| format!("ENV a{n}=$b{n} c=$a{n}\n")),
             many(&|n| format!("FROM s{n} AS s{}\nENV v{n}=1\nONBUILD ENV w{n}=1\n", n + 1)),
             "ENV a=xxxxxxxxxxxxxxxx\n".to_owned() + &"ENV a=$a$a\n".repeat(16) + &many(&|n| format!("ENV b{n}=$a\n")),
             "LABEL a=".to_owned() + &many(&|n| format!("$u{n}\\\n")),
-            "# check=skip=None\n".repeat(5_000) + "ENV " + &many(&|n| format!("token_{n}=1 \\\n")),
-            "CMD a\n".repeat(5_000),
+            "# check=skip=None\n".repeat(2_000) + "ENV " + &many(&|n| format!("token_{n}=1 \\\n")),
+            "CMD a\n".repeat(2_000),
         ];
+        // Of this thread alone: other tests may keep the machine busy.
+        let seconds = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec;
         for file in files {
-            let started = std::time::Instant::now();
+            let started = seconds();
             warn_with(&("FROM scratch AS s0\n".to_owned() + &file), &bare(), None);
-            assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?} {}", started.elapsed(), &file[..40]);
+            assert!(seconds() - started < 10, "{} seconds {}", seconds() - started, &file[..40]);
         }
     }
 

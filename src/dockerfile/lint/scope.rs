@@ -12,7 +12,7 @@ use crate::oci::ImageConfig;
 
 /// How much a file may make rules work, in bytes that are copied or compared: far more than any file needs that a person wrote.
 const BUDGET: usize = 64 << 20;
-/// What copying a variable costs besides its bytes.
+/// What copying or comparing a variable costs besides its bytes.
 const PER_VARIABLE: usize = 200;
 /// Names longer than this are nobody's typing error.
 const LONGEST_NAME: usize = 64;
@@ -196,7 +196,7 @@ impl Scope {
     /// What a name may have been meant to be, of those that were set first if there are several.
     fn suggestion(&self, name: &str) -> Option<String> {
         let names = self.variables.len() + self.hints.len();
-        if name.len() > LONGEST_NAME || !self.budget.spend(names * name.len() * 16) {
+        if name.len() > LONGEST_NAME || !self.budget.spend(names * (PER_VARIABLE + name.len() * 16)) {
             return None;
         }
         let mut known: Vec<(usize, &str)> = self.variables.iter().map(|(name, variable)| (variable.set_at, name.as_str())).collect();
