@@ -175,25 +175,26 @@ impl Engine<'_> {
     }
 
     /// Makes the directory of a cache mount on first use: a copy of its seed, owner and mode included, or an empty one with `access`.
-    fn prepare_cache(
-        &self,
-        dir: &Path,
-        seed: Option<&(crate::plan::Root, String)>,
-        mut access: Access,
-        work: &TempDir,
-        n: usize,
-    ) -> Result<(), Error> {
+    fn prepare_cache(&self, dir: &Path, seed: Option<&MountSource>, mut access: Access, work: &TempDir, n: usize) -> Result<(), Error> {
         if dir.is_dir() {
             return Ok(());
         }
         let io = |source| Error::Io { action: "create", path: dir.to_owned(), source };
         let fresh = work.path().join(format!("cache-{n}"));
         make_dir(&fresh)?;
-        if let Some((root, path)) = seed {
-            let source = self.source(*root, work, &format!("seed-{n}"))?;
-            let matches = select(source.tree(), path.as_bytes(), &SelectOptions::default())?;
-            self.copy_matches(source.tree(), &matches, &fresh, b"/")?;
-            access = matches.first().map_or(access, |found| Access { mode: found.node.mode, uid: found.node.uid, gid: found.node.gid });
+        let mut fill = |tree: &dyn Tree, matches: &[Match]| {
+            if let Some(found) = matches.first() {
+                access = Access { mode: found.node.mode & 0o7777, uid: found.node.uid, gid: found.node.gid };
+            }
+            self.copy_matches(tree, matches, &fresh, b"/")
+        };
+        match seed {
+            Some(MountSource::Root { root, path }) => {
+                let source = self.source(*root, work, &format!("seed-{n}"))?;
+                fill(source.tree(), &select(source.tree(), path.as_bytes(), &SelectOptions::default())?)?;
+            }
+            Some(MountSource::Context { context, matches }) => fill(&self.plan.contexts[*context], matches)?,
+            None => {}
         }
         let (uid, gid) = (rustix::fs::Uid::from_raw(access.uid), rustix::fs::Gid::from_raw(access.gid));
         if let Err(error) = rustix::fs::chown(&fresh, Some(uid), Some(gid))

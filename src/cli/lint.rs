@@ -116,7 +116,7 @@ fn warnings(names: &ServiceNames, loaded: &Loaded, reach: Reach, bases: &Bases, 
         let config = match loaded.contexts.for_outside(name) {
             Some(NamedContext::Image(reference)) => (bases.image)(reference, platform),
             Some(NamedContext::Service(other)) => (bases.service)(other, platform),
-            Some(NamedContext::Directory(_)) => Some(ImageConfig::scratch(platform)),
+            Some(NamedContext::Directory(_) | NamedContext::Scratch) => Some(ImageConfig::scratch(platform)),
             Some(NamedContext::OciLayout { .. } | NamedContext::Url(_)) => None,
             None => match names.service_of(name, &service.name) {
                 Some(other) => (bases.service)(other, platform),

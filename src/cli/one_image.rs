@@ -152,9 +152,7 @@ fn contexts(options: &ImageArgs, cwd: &Path) -> Result<BTreeMap<String, NamedCon
         };
         let refuse = |why: String| Failure::usage(format!("--build-context {text}: {why}"));
         let context = match source.split_once("://") {
-            Some(("docker-image", image)) => {
-                NamedContext::Image(image.parse().map_err(|error: crate::oci::ReferenceError| refuse(error.to_string()))?)
-            }
+            Some(("docker-image", image)) => NamedContext::image(image).map_err(|error| refuse(error.to_string()))?,
             Some(("oci-layout", layout)) => {
                 let (path, reference) = NamedContext::split_layout(layout);
                 NamedContext::OciLayout {

@@ -221,7 +221,7 @@ impl Resolver<'_> {
             Err(problem) => Err(problem.to_string()),
         };
         if let Some(image) = text.strip_prefix("docker-image://") {
-            return image.parse().map(NamedContext::Image).map_err(|error: crate::oci::ReferenceError| error.to_string());
+            return NamedContext::image(image).map_err(|error| error.to_string());
         }
         if let Some(service) = text.strip_prefix("service:").or(text.strip_prefix("target:")) {
             return Ok(NamedContext::Service(service.to_owned()));

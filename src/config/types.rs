@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::finding::{Finding, Location};
 use super::template::TagTemplate;
-use crate::oci::{Platform, Reference};
+use crate::oci::{Platform, Reference, ReferenceError};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -91,6 +91,8 @@ pub enum NamedContext {
     /// Canonical, inside the repository.
     Directory(PathBuf),
     Image(Reference),
+    /// `docker-image://scratch`: nothing.
+    Scratch,
     /// The image that another service of this file builds.
     Service(String),
     /// Canonical directory of an OCI layout, inside the repository, and the tag or digest in it.
@@ -103,6 +105,14 @@ pub enum NamedContext {
 }
 
 impl NamedContext {
+    /// What stands behind `docker-image://`.
+    ///
+    /// # Errors
+    /// Where it is no reference.
+    pub fn image(text: &str) -> Result<Self, ReferenceError> {
+        if text == "scratch" { Ok(Self::Scratch) } else { text.parse().map(Self::Image) }
+    }
+
     /// The path of `oci-layout://PATH[:TAG|@DIGEST]`, and the tag or digest.
     pub fn split_layout(text: &str) -> (&str, Option<&str>) {
         let tagged = || text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));

@@ -16,7 +16,7 @@ use super::step::{BaseId, ContextId, Root, Step, StepId};
 use super::survey::Survey;
 use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
 use crate::config::{ImageFormat, NamedContext};
-use crate::oci::{Digest, Platform, Reference};
+use crate::oci::{Digest, ImageConfig, Platform, Reference};
 use crate::source::{
     Context, GitRef, IgnoreFile, PatternList, SelectOptions, StatCache, digest_matches, is_http, scheme_of, select, shown_source,
 };
@@ -255,6 +255,10 @@ impl<'a> Planner<'a> {
             Some(NamedContext::Directory(path)) => return self.context(path, None).map(Outside::Files),
             Some(NamedContext::Service(service)) => return self.service(service, platform, name),
             Some(NamedContext::Image(reference)) => return self.image(&reference.clone(), platform, name),
+            Some(NamedContext::Scratch) => {
+                let state = StageState::on(Root::Scratch, ImageConfig::scratch(platform), platform.clone());
+                return Ok(Outside::State(Box::new(state)));
+            }
             Some(NamedContext::OciLayout { path, reference }) => {
                 let image = self.options.remote.layout(path, reference.as_deref(), platform);
                 return self.on_image(image, platform, name);

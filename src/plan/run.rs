@@ -99,7 +99,7 @@ impl StagePlanner<'_, '_> {
         let (target, kind) = match mount.kind {
             MountType::Bind => {
                 let target = target(working_dir());
-                let from = self.bind_source(current, &mount, word.span, inputs)?;
+                let (from, _) = self.mount_source(current, &mount, word.span, inputs)?;
                 (target, RunMountKind::Bind { from, read_only: mount.read_only })
             }
             MountType::Cache => {
@@ -107,22 +107,12 @@ impl StagePlanner<'_, '_> {
                 let name = mount.id.clone().unwrap_or_else(|| written.map(cache_name).unwrap_or_default());
                 let target = target(working_dir());
                 let namespace = self.target.args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
-                let seed = match &mount.from {
-                    Some(from) => match self.source_state(current, from, word.span)? {
-                        Outside::State(state) => Some((state.root, normalize("/", mount.source.as_deref().unwrap_or("/")))),
-                        Outside::Files(_) => return Err(refuse("a cache mount cannot start from files without an image".to_owned())),
-                    },
-                    None => None,
-                };
-                let mut started_from = String::new();
-                if let Some((root, path)) = &seed {
-                    let root = self.planner.root_key(*root);
-                    started_from = format!("{root}\0{path}");
-                    inputs.add("mount from", root);
-                }
+                let source = mount.from.as_ref().map(|_| self.mount_source(current, &mount, word.span, inputs)).transpose()?;
+                let (seed, started_from) = source.map_or((None, String::new()), |(seed, key)| (Some(seed), key));
                 // As in BuildKit, an owner or a mode means an empty directory, unless a path says what to start from.
                 let fresh = mount.mode.is_some() || mount.uid.is_some() || mount.gid.is_some();
-                let seed = seed.filter(|(_, path)| path != "/" || !fresh);
+                let whole = normalize("/", mount.source.as_deref().unwrap_or("/")) == "/";
+                let seed = seed.filter(|_| !whole || !fresh);
                 let id = Digest::of(format!("{namespace}\0{name}\0{uid}\0{gid}\0{:?}\0{started_from}", mount.mode).as_bytes());
                 let sharing = match mount.sharing {
                     Some(Sharing::Locked) => super::step::Sharing::Locked,
@@ -163,15 +153,24 @@ impl StagePlanner<'_, '_> {
         Ok(RunMount { target, kind })
     }
 
-    fn bind_source(&mut self, current: &Current, mount: &Mount, span: Span, inputs: &mut KeyInputs) -> Result<MountSource, Error> {
+    /// What a mount shows, or starts from, and the key of that.
+    fn mount_source(
+        &mut self,
+        current: &Current,
+        mount: &Mount,
+        span: Span,
+        inputs: &mut KeyInputs,
+    ) -> Result<(MountSource, String), Error> {
         let path = normalize("/", mount.source.as_deref().unwrap_or("/"));
         let dockerfile = self.dockerfile;
         let at = |kind: ErrorKind| dockerfile.error(span, kind);
         let context = match &mount.from {
             Some(from) => match self.source_state(current, from, span)? {
                 Outside::State(state) => {
-                    inputs.add("mount from", self.planner.root_key(state.root));
-                    return Ok(MountSource::Root { root: state.root, path });
+                    let root = self.planner.root_key(state.root);
+                    let key = format!("{root}\0{path}");
+                    inputs.add("mount from", root);
+                    return Ok((MountSource::Root { root: state.root, path }, key));
                 }
                 Outside::Files(context) => context,
             },
@@ -179,7 +178,7 @@ impl StagePlanner<'_, '_> {
         };
         let (matches, digest) = self.planner.select(context, Selector { source: path, ..Selector::default() }).map_err(at)?;
         inputs.add("mount files", digest.to_string());
-        Ok(MountSource::Context { context, matches })
+        Ok((MountSource::Context { context, matches }, digest.to_string()))
     }
 }
 

@@ -96,7 +96,7 @@ pub struct RunMount {
 #[derive(Debug)]
 pub enum RunMountKind {
     Bind { from: MountSource, read_only: bool },
-    Cache { id: Digest, sharing: Sharing, seed: Option<(Root, String)>, mode: u32, uid: u32, gid: u32, read_only: bool },
+    Cache { id: Digest, sharing: Sharing, seed: Option<MountSource>, mode: u32, uid: u32, gid: u32, read_only: bool },
     Tmpfs { size: Option<u64> },
     Secret { id: String, env: Option<String>, file: bool, required: bool, mode: u32, uid: u32, gid: u32 },
     Ssh { id: String, required: bool, mode: u32, uid: u32, gid: u32 },
@@ -170,8 +170,8 @@ impl Step {
                 .mounts
                 .iter()
                 .filter_map(|mount| match &mount.kind {
-                    RunMountKind::Bind { from: MountSource::Root { root, .. }, .. } => Some(*root),
-                    RunMountKind::Cache { seed: Some((root, _)), .. } => Some(*root),
+                    RunMountKind::Bind { from: MountSource::Root { root, .. }, .. }
+                    | RunMountKind::Cache { seed: Some(MountSource::Root { root, .. }), .. } => Some(*root),
                     _ => None,
                 })
                 .collect(),

@@ -146,3 +146,10 @@ fn one_image_is_built_from_an_archive_or_a_dockerfile_behind_a_url() {
     let other = Project::empty();
     assert!(other.image(["--context", &format!("http://{host}/file")]).text("/x").starts_with("FROM scratch"));
 }
+
+#[test]
+fn scratch_stands_in_for_an_image() {
+    let project = Project::dockerfile("FROM nowhere/base AS build\nENV FOO=bar\nCOPY <<EOF /out\nhello\nEOF\n");
+    let image = project.image(["--build-context", "nowhere/base=docker-image://scratch"]);
+    assert_eq!((image.paths(), image.text("/out").as_str()), (vec!["/out"], "hello\n"));
+}

@@ -137,6 +137,13 @@ fn a_cache_mount_starts_as_the_directory_that_it_comes_from() {
 }
 
 #[test]
+fn a_cache_mount_starts_as_the_files_of_a_named_context() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=cache,target=/c,from=files,source=sub cp /c/x /out\n");
+    let project = project.file("files/sub/x", "from the context");
+    assert_eq!(project.image(["--build-context", "files=files"]).text("/out"), "from the context");
+}
+
+#[test]
 fn a_cache_mount_with_an_owner_or_a_mode_starts_empty() {
     starts_as("mode=0711", "711:0");
 }
