@@ -38,7 +38,7 @@ pub(super) fn source_kind(add: bool, source: &str, keep_git_dir: Option<bool>) -
 pub(super) fn checksum(text: &str, kinds: &[SourceKind]) -> Result<Checksum, ErrorKind> {
     let refuse = |text: String| Err(ErrorKind::Instruction(text));
     match kinds {
-        [SourceKind::Git(_)] => Ok(Checksum::Commit(text.to_owned())),
+        [SourceKind::Git(git)] => Ok(git.clone().with_checksum(text).map(|_| Checksum::Commit(text.to_owned()))?),
         [SourceKind::Url] => match text.split_once(':') {
             Some((algorithm @ ("sha384" | "sha512"), _)) => refuse(format!("--checksum of a URL is sha256:…, not {algorithm}:…")),
             _ => text.parse().map(Checksum::Content).or_else(|error: crate::oci::DigestError| refuse(error.to_string())),

@@ -231,5 +231,5 @@ fn a_download_that_fails_is_told_without_the_credentials_of_its_url() {
     assert!(!run.stderr.contains("s3cret"), "{}", run.stderr);
     let sum = format!("sha512:{}", "0".repeat(128));
     let other = Project::dockerfile(&format!("FROM scratch\nADD --checksum={sum} http://{host}/none /x\n"));
-    other.build::<&str>([]).exits(1).says(&["--checksum of a URL is sha256"]);
+    other.build::<&str>([]).exits(2).says(&["--checksum of a URL is sha256"]);
 }
