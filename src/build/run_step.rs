@@ -184,7 +184,7 @@ impl Engine<'_> {
         make_dir(&fresh)?;
         let mut fill = |tree: &dyn Tree, matches: &[Match]| {
             if let Some(found) = matches.first() {
-                access = Access { mode: found.node.mode & 0o7777, uid: found.node.uid, gid: found.node.gid };
+                access = Access { mode: found.node.mode, uid: found.node.uid, gid: found.node.gid };
             }
             self.copy_matches(tree, matches, &fresh, b"/")
         };
