@@ -176,10 +176,13 @@ impl Engine<'_> {
 
     /// Makes the directory of a cache mount on first use: a copy of its seed, owner and mode included, or an empty one with `access`.
     fn prepare_cache(&self, dir: &Path, seed: Option<&MountSource>, mut access: Access, work: &TempDir, n: usize) -> Result<(), Error> {
-        if dir.is_dir() {
-            return Ok(());
-        }
         let io = |source| Error::Io { action: "create", path: dir.to_owned(), source };
+        match fs::symlink_metadata(dir) {
+            Ok(metadata) if metadata.is_dir() => return Ok(()),
+            // Not by brik: a link would lead out of the store.
+            Ok(_) => fs::remove_file(dir).map_err(io)?,
+            Err(_) => {}
+        }
         let fresh = work.path().join(format!("cache-{n}"));
         make_dir(&fresh)?;
         let mut fill = |tree: &dyn Tree, matches: &[Match]| {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, XattrFlags, lgetxattr, renameat_with, setxattr};
+use rustix::fs::{CWD, RenameFlags, XattrFlags, lgetxattr, lsetxattr, renameat_with};
 
 use super::{IdMapping, Store};
 use crate::oci::Digest;
@@ -24,7 +24,7 @@ impl Store {
     /// process that moves it.
     pub fn mark_cache(&self, ids: IdMapping, id: &Digest) {
         let mark = format!("{}/{}", ids.dir(), id.hex());
-        let _ = setxattr(self.cache_mount(ids, id), MARK, mark.as_bytes(), XattrFlags::empty());
+        let _ = lsetxattr(self.cache_mount(ids, id), MARK, mark.as_bytes(), XattrFlags::empty());
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
         fs::create_dir_all(&newer).unwrap();
         let forged = dead.join("root/forged");
         fs::create_dir(&forged).unwrap();
-        setxattr(&forged, MARK, b"root/../../../../etc", XattrFlags::empty()).unwrap();
+        lsetxattr(&forged, MARK, b"root/../../../../etc", XattrFlags::empty()).unwrap();
 
         store.reclaim();
         let read = |name: &str| fs::read_to_string(store.cache_mount(IdMapping::Root, &id(name)).join("file")).ok();

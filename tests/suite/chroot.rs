@@ -205,3 +205,32 @@ fn a_killed_brik_leaves_neither_processes_nor_secrets_and_loses_no_cache() {
     let _ = project.build::<&str>([]).in_container().succeeds();
     assert_eq!(project.built().text("/out"), "kept\n");
 }
+
+#[test]
+fn a_cache_that_a_run_replaces_or_moves_stays_a_directory_of_the_store() {
+    if !root() {
+        return;
+    }
+    let project = Project::dockerfile("FROM scratch\n");
+    let outside = project.beside("outside");
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join("theirs"), "of the host").unwrap();
+    let store = project.beside("third");
+    for (n, harm) in [
+        format!("rm -rf /c; ln -s {} /c", outside.display()),
+        "rm -rf /c; echo file > /c".to_owned(),
+        "mv /c /elsewhere; touch /elsewhere/kept".to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let run = |command: &str| {
+            let text = format!("FROM {{busybox}}\nRUN --mount=type=cache,id=c{n},target=/c {command}\n");
+            project.write("Dockerfile", text);
+            project.brik(BUILD).store(&store)
+        };
+        let _ = run(harm).in_container().succeeds();
+        let _ = run("ls -a /c; touch /c/ours").succeeds();
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was written outside of the store");
+}

@@ -39,3 +39,16 @@ fn nothing_is_mounted_in_proc() {
         .exits(1)
         .says(&["/proc", "Dockerfile:2"]);
 }
+
+#[test]
+fn what_a_run_puts_in_the_place_of_a_mount_s_directory_leads_nowhere() {
+    let project = Project::dockerfile("FROM scratch\n").file("file", "x");
+    let victim = project.beside("victim");
+    std::fs::create_dir_all(victim.join("sub/empty")).unwrap();
+    std::fs::write(victim.join("sub/lock"), "").unwrap();
+    let mounts = "--mount=type=tmpfs,target=/a/sub/empty --mount=type=bind,source=file,target=/a/sub/lock";
+    let text = format!("FROM {{busybox}}\nRUN {mounts} mv /a /z && ln -s {} /a\n", victim.display());
+    project.write("Dockerfile", text);
+    let _ = project.build::<&str>([]).succeeds();
+    assert!(victim.join("sub/empty").is_dir() && victim.join("sub/lock").is_file());
+}

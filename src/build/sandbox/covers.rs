@@ -8,18 +8,19 @@ use std::collections::HashMap;
 use std::ffi::{CString, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, renameat, statat};
+use rustix::fs::{CWD, renameat};
 
+use super::directory::{Directory, identify};
 use super::error::SandboxError;
 use super::mounts::{Agent, kind, mount_point};
 use super::spec::{Access, RunSpec, SandboxMount};
 use super::staging::grant;
-use super::stubs::{Kind, Times};
+use super::stubs::Kind;
 use super::{certificates, dev, etc, proc};
 use crate::store::remove_tree;
 
@@ -30,8 +31,8 @@ pub(super) struct Covers<'a> {
     aside: PathBuf,
     /// In the order in which they were placed.
     covers: Vec<Cover>,
-    /// Directories with covers in them (relative), and their ctimes when all were placed.
-    parents: HashMap<PathBuf, (i64, i64)>,
+    /// Directories with covers in them (relative), and when they last changed until all were placed.
+    parents: HashMap<PathBuf, (Directory, (i64, i64))>,
     /// Sources that were moved, and where they are in the root.
     moved: HashMap<PathBuf, PathBuf>,
     secrets: Vec<(CString, File)>,
@@ -42,12 +43,11 @@ pub(super) struct Covers<'a> {
 struct Cover {
     /// Relative to the root.
     path: PathBuf,
-    /// The directory, wherever the RUN may move it.
-    parent: OwnedFd,
+    parent: Directory,
     name: OsString,
     aside: PathBuf,
-    /// Where it goes back to, and its device and inode, if it is not to be thrown away.
-    home: Option<(PathBuf, (u64, u64))>,
+    /// Where it goes back to, and what it is, if it is not to be thrown away.
+    home: Option<(PathBuf, OwnedFd)>,
 }
 
 impl<'a> Covers<'a> {
@@ -80,8 +80,12 @@ impl<'a> Covers<'a> {
             }
         }
         spec.mounts.iter().try_for_each(|mount| covers.mount(mount))?;
-        let parents = covers.covers.iter().filter_map(|cover| cover.path.parent());
-        covers.parents = parents.filter_map(|parent| Some((parent.to_owned(), ctime(&spec.root.join(parent))?))).collect();
+        for parent in covers.covers.iter().filter_map(|cover| cover.path.parent()) {
+            let directory = Directory::open(&spec.root.join(parent)).map_err(at("open", parent))?;
+            if let Some(placed) = directory.changed() {
+                covers.parents.insert(parent.to_owned(), (directory, placed));
+            }
+        }
         Ok(covers)
     }
 
@@ -130,10 +134,10 @@ impl<'a> Covers<'a> {
             let kind = if self.spec.root.join(&there).is_dir() { Kind::Directory } else { Kind::File };
             return self.cover(target, kind, |path| symlink(Path::new("/").join(&there), path)).map(drop);
         }
-        let metadata = fs::symlink_metadata(source).map_err(at("open the mount source", source))?;
+        let file = identify(source).map_err(at("open the mount source", source))?;
         let path = self.cover(target, kind, |path| fs::rename(source, path))?;
         if let Some(cover) = self.covers.last_mut() {
-            cover.home = Some((source.to_owned(), (metadata.dev(), metadata.ino())));
+            cover.home = Some((source.to_owned(), file));
             self.moved.insert(source.to_owned(), cover.path.clone());
         }
         debug_assert!(path.exists());
@@ -146,14 +150,14 @@ impl<'a> Covers<'a> {
         let (Some(directory), Some(name), Ok(inside)) = (path.parent(), path.file_name(), path.strip_prefix(&self.spec.root)) else {
             return Err(at("cover", target)(io::ErrorKind::InvalidInput.into()));
         };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let parent = rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(|errno| at("open", directory)(errno.into()))?;
-        let times = Times::of(directory).map_err(at("read", directory))?;
+        let parent = Directory::open(directory).map_err(at("open", directory))?;
+        let times = parent.times().map_err(at("read", directory))?;
         let aside = self.aside.join(self.covers.len().to_string());
         fs::rename(&path, &aside).map_err(at("put aside", &path))?;
         self.covers.push(Cover { path: inside.to_owned(), parent, name: name.to_owned(), aside, home: None });
         make(&path).map_err(at("make", &path))?;
-        times.restore(directory).map_err(|errno| at("set the times of", directory)(errno.into()))?;
+        let parent = &self.covers[self.covers.len() - 1].parent;
+        parent.set_times(times).map_err(|errno| at("set the times of", directory)(errno.into()))?;
         Ok(path)
     }
 
@@ -162,23 +166,21 @@ impl<'a> Covers<'a> {
         for (_, file) in self.secrets.drain(..) {
             overwrite(file);
         }
-        let root = &self.spec.root;
         let mut restored: Vec<PathBuf> = Vec::new();
         let mut parents = Vec::new();
-        for (parent, placed) in self.parents.drain() {
-            let path = root.join(&parent);
-            parents.extend(Times::of(&path).ok().map(|times| (path.clone(), times)));
-            // With another ctime it is the RUN that did something there.
-            if ctime(&path) == Some(placed) {
-                restored.push(parent);
+        for (path, (directory, placed)) in self.parents.drain() {
+            // Otherwise it is the RUN that did something there.
+            if directory.changed() == Some(placed) {
+                restored.push(path);
             }
+            parents.extend(directory.times().ok().map(|times| (directory, times)));
         }
         for cover in self.covers.drain(..).rev() {
-            cover.take_away();
+            cover.take_away(&self.spec.root);
             restored.push(cover.path);
         }
-        for (path, times) in parents {
-            let _ = times.restore(&path);
+        for (directory, times) in parents {
+            let _ = directory.set_times(times);
         }
         restored
     }
@@ -191,19 +193,30 @@ impl Drop for Covers<'_> {
 }
 
 impl Cover {
-    fn take_away(&self) {
-        let there = statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let path = Path::new("/proc/self/fd").join(self.parent.as_raw_fd().to_string()).join(&self.name);
-        let back = self.home.as_ref().filter(|(_, id)| there.is_some_and(|stat| (stat.st_dev, stat.st_ino) == *id));
-        let gone = back.is_some_and(|(home, _)| renameat(&self.parent, &self.name, CWD, home).is_ok());
+    fn take_away(&self, root: &Path) {
+        let in_place = |file: &OwnedFd| self.parent.holds(&self.name, file);
+        let gone = match &self.home {
+            Some((home, file)) if in_place(file) => renameat(&self.parent, &self.name, CWD, home).is_ok(),
+            Some((home, file)) => {
+                // The RUN has moved it, which a mount would have refused: it is no part of the image even so.
+                let moved = fs::read_link(opened(file)).ok().filter(|path| path.starts_with(root));
+                moved.is_some_and(|path| renameat(CWD, &path, CWD, home).is_ok()) && self.parent.lookup(&self.name).is_none()
+            }
+            None => false,
+        };
         if !gone {
-            remove_tree(&path);
+            remove_tree(&opened(&self.parent).join(&self.name));
         }
         // The RUN may have removed the directory, and so what was in it.
         if renameat(CWD, &self.aside, &self.parent, &self.name).is_err() {
             remove_tree(&self.aside);
         }
     }
+}
+
+/// The path by which an open file can be used, wherever it is.
+fn opened(file: impl AsFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(file.as_fd().as_raw_fd().to_string())
 }
 
 fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
@@ -236,10 +249,6 @@ fn overwrite(mut file: File) {
         let _ = file.write_all_at(&zeros[..rest], position);
     }
     let _ = file.sync_data();
-}
-
-fn ctime(path: &Path) -> Option<(i64, i64)> {
-    fs::symlink_metadata(path).ok().map(|metadata| (metadata.ctime(), metadata.ctime_nsec()))
 }
 
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SandboxError {

@@ -4,7 +4,7 @@
 //! - `respawn` (`idmap`): the one step into a mount (and user) namespace, where everything below happens in-process.
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear.
-//! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`) prepares its root, `child` (`command`,
+//! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
 //!   `confine`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
 //! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
@@ -19,6 +19,7 @@ mod confine;
 mod covers;
 mod descendants;
 mod dev;
+mod directory;
 mod error;
 mod etc;
 mod idmap;
