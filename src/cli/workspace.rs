@@ -207,7 +207,9 @@ fn load_dockerfile(config: &Config, path: &Path) -> Result<Dockerfile, Vec<Findi
 }
 
 fn syntax_finding(source: &Source, error: &SyntaxError) -> Finding {
-    Finding::error("brik::dockerfile::syntax", error.to_string()).maybe_help(error.help()).at(within(source, error.span.range()))
+    Finding::error("brik::dockerfile::syntax", printable(&error.to_string()))
+        .maybe_help(error.help().as_deref().map(printable))
+        .at(within(source, error.span.range()))
 }
 
 /// A Dockerfile as findings quote it.
@@ -218,7 +220,9 @@ pub fn source_of(config: &Config, dockerfile: &Dockerfile) -> Source {
 /// A planning error on the bytes of its Dockerfile.
 pub fn plan_finding(config: &Config, dockerfile: &Dockerfile, error: &PlanError) -> Finding {
     let source = source_of(config, dockerfile);
-    Finding::error("brik::plan::invalid", error.to_string()).maybe_help(error.help()).at(within(&source, error.span.clone()))
+    Finding::error("brik::plan::invalid", printable(&error.to_string()))
+        .maybe_help(error.help().as_deref().map(printable))
+        .at(within(&source, error.span.clone()))
 }
 
 /// A location whose span stays within the text, also where the text had to be read lossily.
@@ -227,7 +231,17 @@ pub fn within(source: &Source, span: std::ops::Range<usize>) -> Location {
     source.at(span.start.min(length)..span.end.min(length))
 }
 
-/// The text without what would move a terminal's cursor; as long as before, so that spans stay right.
+/// The text without what would move a terminal's cursor or turn the text around; as long as before, so that spans stay right.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_control() && !matches!(c, '\n' | '\t' | '\r') { '?' } else { c }).collect()
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' | '\r' => printable.push(c),
+            // Directional marks, line and paragraph separators.
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => printable.push_str("???"),
+            c if c.is_control() => printable.extend(std::iter::repeat_n('?', c.len_utf8())),
+            c => printable.push(c),
+        }
+    }
+    printable
 }

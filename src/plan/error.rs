@@ -58,6 +58,8 @@ pub enum ErrorKind {
     Trigger { trigger: String, errors: Vec<crate::dockerfile::SyntaxError> },
     #[error("{0}")]
     Instruction(String),
+    #[error("the Dockerfile takes more than {limit} bytes of variables and history for its stages and instructions")]
+    TooMuch { limit: usize },
     #[error("{what} is not supported by this version of brik")]
     Unsupported { what: String, instead: &'static str },
 }
@@ -72,6 +74,7 @@ impl Error {
             ErrorKind::Mount(error) => error.help(),
             ErrorKind::Port(_) => Some("write a port, as in 8080 or 53/udp, or a range, as in 8000-8010".to_owned()),
             ErrorKind::Signal(_) => Some("write a number or a name, as in 9, SIGKILL or RTMIN+3".to_owned()),
+            ErrorKind::TooMuch { .. } => Some("keep large values in files; they are copied to every RUN after them".to_owned()),
             ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),
             ErrorKind::ContextScheme { .. } => {
                 Some("a context is a directory, docker-image://, oci-layout://, service:, a git repository or an http(s) URL".to_owned())

@@ -25,7 +25,13 @@ pub(super) struct StagePlanner<'p, 'a> {
     pub source_date: Option<SourceDate>,
     /// Stages that have been read.
     pub done: BTreeMap<usize, StageState>,
+    /// Bytes that states and Steps take so far, roughly.
+    spent: usize,
 }
+
+/// The most that the states and Steps of one target may take. Every Step has a copy of all variables, and every stage one of all that its
+/// base says, so that a short Dockerfile could ask for more memory than there is.
+const MOST_BYTES: usize = 64 << 20;
 
 /// The stage that is being read.
 pub(super) struct Current {
@@ -46,7 +52,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         survey: &'p Survey,
         source_date: Option<SourceDate>,
     ) -> Self {
-        Self { planner, target, platform, survey, dockerfile: &target.dockerfile, source_date, done: BTreeMap::new() }
+        Self { planner, target, platform, survey, dockerfile: &target.dockerfile, source_date, done: BTreeMap::new(), spent: 0 }
     }
 
     /// Seconds since 1970 that files are dated with; `None` keeps their times.
@@ -107,6 +113,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 Outside::Files(context) => self.files_as_base(context, &platform, index)?,
             },
         };
+        self.spend(state.size, stage.from.span)?;
         if self.dockerfile.is_replaced(index, &self.target.contexts) {
             return Ok(state);
         }
@@ -133,7 +140,19 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         Ok(current.state)
     }
 
+    fn spend(&mut self, bytes: usize, span: Span) -> Result<(), Error> {
+        self.spent = self.spent.saturating_add(bytes);
+        if self.spent > MOST_BYTES { Err(self.dockerfile.error(span, ErrorKind::TooMuch { limit: MOST_BYTES })) } else { Ok(()) }
+    }
+
     fn instruction(&mut self, current: &mut Current, instruction: &Instruction) -> Result<(), Error> {
+        let before = current.state.size;
+        self.apply(current, instruction)?;
+        let copied = if makes_step(instruction) { current.state.size } else { 0 };
+        self.spend(current.state.size - before + copied, current.trigger_at.unwrap_or(instruction.statement.span))
+    }
+
+    fn apply(&mut self, current: &mut Current, instruction: &Instruction) -> Result<(), Error> {
         let span = current.trigger_at.unwrap_or(instruction.statement.span);
         let refuse = |text: String| self.dockerfile.error(span, ErrorKind::Instruction(text));
         match &instruction.kind {

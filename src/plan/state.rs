@@ -1,6 +1,8 @@
 //! The state of a stage while its instructions are read: file system, image configuration, variables and history.
 //! Semantics and history texts follow BuildKit's `dockerfile2llb/convert.go`.
 
+use std::collections::{HashMap, HashSet};
+
 use super::environment::{DEFAULT_PATH, Environment, NO_VARIABLES};
 use super::step::Root;
 use crate::oci::{Empty, Healthcheck, HistoryEntry, ImageConfig, Platform};
@@ -17,6 +19,10 @@ pub struct StageState {
     pub env: Environment,
     /// Declared ARGs in order, for the history of RUN.
     pub declared: Vec<(String, Option<String>)>,
+    /// About the bytes of variables and history: what a copy of the state takes.
+    pub size: usize,
+    /// Where the configuration has each of its variables.
+    env_places: HashMap<String, usize>,
     cmd_set: bool,
 }
 
@@ -32,12 +38,13 @@ impl StageState {
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
             config.working_dir = normalize("/", &config.working_dir);
         }
-        let mut env = Environment::default();
-        for entry in &config.env {
+        let (mut env, mut env_places) = (Environment::default(), HashMap::new());
+        for (place, entry) in config.env.iter().enumerate() {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
             env.set(name, value);
+            env_places.entry(name.to_owned()).or_insert(place);
         }
-        Self { root, image, platform, env, declared: Vec::new(), cmd_set: false }
+        Self { root, image, platform, env, declared: Vec::new(), size: 0, env_places, cmd_set: false }
     }
 
     /// A stage that continues this one. ONBUILD triggers have been taken out by the caller.
@@ -63,6 +70,7 @@ impl StageState {
     }
 
     pub fn history(&mut self, created_by: String, layer: bool) {
+        self.size += created_by.len() + size_of::<HistoryEntry>();
         self.image.history.push(HistoryEntry {
             created_by,
             comment: HISTORY_COMMENT.to_owned(),
@@ -76,7 +84,11 @@ impl StageState {
         for (name, value) in pairs {
             text += &format!(" {name}={value}");
             self.env.set(name, value);
-            self.image.config.set_env(name, value);
+            let (entry, end) = (format!("{name}={value}"), self.image.config.env.len());
+            match *self.env_places.entry(name.clone()).or_insert(end) {
+                place if place < end => self.image.config.env[place] = entry,
+                _ => self.image.config.env.push(entry),
+            }
         }
         self.history(text, false);
     }
@@ -169,6 +181,7 @@ impl StageState {
     }
 
     pub fn add_trigger(&mut self, instruction: &str) {
+        self.size += instruction.len();
         self.image.config.on_build.push(instruction.to_owned());
     }
 
@@ -180,14 +193,12 @@ impl StageState {
 
     /// `RUN |2 A=1 B=2 /bin/sh -c …`, as BuildKit's `runCommandString`.
     pub fn run_history(&self, words: &[String]) -> String {
-        let mut args: Vec<(&str, String)> = Vec::new();
-        for (name, value) in &self.declared {
-            let value = self.env.get(name).map(str::to_owned).or_else(|| value.clone()).unwrap_or_default();
-            match args.iter_mut().find(|(known, _)| known == name) {
-                Some(known) => known.1 = value,
-                None => args.push((name, value)),
-            }
-        }
+        // Of several declarations the first says where, the last what.
+        let last: HashMap<&str, Option<&str>> = self.declared.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let mut told = HashSet::new();
+        let declared = self.declared.iter().map(|(name, _)| name.as_str()).filter(|name| told.insert(*name));
+        let args: Vec<(&str, &str)> =
+            declared.map(|name| (name, self.env.get(name).or(last.get(name).copied().flatten()).unwrap_or_default())).collect();
         let mut parts = Vec::new();
         if !args.is_empty() {
             parts.push(format!("|{}", args.len()));

@@ -175,6 +175,29 @@ fn values_that_cannot_be_right_are_told_before_anything_is_built() {
 }
 
 #[test]
+fn dockerfiles_of_any_size_end_soon() {
+    let lines = |line: &dyn Fn(usize) -> String, count: usize| (0..count).map(line).collect::<String>();
+    let stages = lines(&|n| format!("FROM s{n} AS s{}\n", n + 1), 20_000);
+    let cases = [
+        ("a chain of stages", format!("FROM scratch AS s0\n{stages}"), 0),
+        ("many ARGs", format!("FROM scratch\n{}", lines(&|n| format!("ARG a{n}=b\n"), 20_000)), 0),
+        ("many here-documents", format!("FROM scratch\n{}", "COPY <<E /d\nx\nE\n".repeat(20_000)), 0),
+        ("many faults", format!("FROM scratch\n{}", "RNU x\n".repeat(100_000)), 3),
+        ("many values that cannot be right", format!("FROM scratch\n{}", "COPY --chmod=9 src /\n".repeat(20_000)), 3),
+        ("nested substitutions", format!("FROM scratch\nENV A={}{}\n", "${a:-".repeat(10_000), "}".repeat(10_000)), 3),
+        ("many ranges of ports", format!("FROM scratch\n{}", "EXPOSE 1-65535\n".repeat(20_000)), 0),
+        ("control and bidirectional characters", "FROM scratch\nEN\u{202e}V\u{9b}31m a\0\u{2028}b\n".to_owned(), 3),
+    ];
+    for (what, dockerfile, code) in cases {
+        let project = monorepo().file("services/api/Dockerfile", &dockerfile);
+        let started = Instant::now();
+        let run = project.brik(["check"]).exits(code);
+        assert!(started.elapsed() < Duration::from_secs(120), "{what}");
+        assert!(!run.stderr.contains(['\u{202e}', '\u{9b}', '\0']), "{what}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn a_source_that_is_not_there_is_pointed_at() {
     let project = monorepo().file("services/api/Dockerfile", "FROM scratch\nCOPY missing.txt /x\n");
     let root = project.path("").canonicalize().unwrap().display().to_string();
