@@ -113,7 +113,7 @@ pub struct BuildArgs {
 #[command(next_help_heading = "One image without a brik.toml")]
 pub struct ImageArgs {
     /// Build this one image, from --dockerfile and --context
-    #[arg(long, value_name = "NAME", conflicts_with = "services")]
+    #[arg(long, value_name = "NAME")]
     pub image: Option<String>,
     /// [default: Dockerfile, else dockerfile, in the context]
     #[arg(long, value_name = "FILE", requires = "image")]

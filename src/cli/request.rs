@@ -37,6 +37,11 @@ impl Request {
             Some(_) if global.config.is_some() || !global.set.is_empty() => {
                 return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));
             }
+            // Not clap's business: an argument that conflicts with a given one is not required any more, whoever says so.
+            Some(_) if !args.services.is_empty() => {
+                let service = &args.services[0];
+                return Err(Failure::usage(format!("--image builds one image and no services: the context is --context {service}")));
+            }
             Some(image) => one_image::config(args, image, &cwd, &env, remote.as_ref()).map(|(config, tags)| (config, Some(tags)))?,
             None => {
                 let options = LoadOptions {

@@ -124,3 +124,12 @@ fn triggers_of_a_base_run_in_the_image_that_stands_on_it() {
         if app.ends_with(":v1") { reader } else { Project::dockerfile(&format!("FROM scratch\nCOPY --from={app}:v1 /seen /seen\n")) };
     assert_eq!(reader.image::<&str>([]).text("/seen"), "own");
 }
+
+#[test]
+fn what_concerns_one_image_is_refused_for_services() {
+    let project = Project::monorepo("members = [\"app\"]").file("app/Dockerfile", "FROM scratch\nCOPY a /a\n").file("app/a", "a");
+    for option in ["--target=none", "--platform=linux/arm64", "--context=.", "--dockerfile=none", "--build-context=a=."] {
+        project.brik(["build", "app", option]).exits(2).says(&["--image"]);
+    }
+    project.brik(["build", "--image", "localhost/app", "."]).exits(2).says(&["--context ."]);
+}
