@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::Error;
 use super::oci_layout::{IMAGE_NAME, REF_NAME};
 use crate::oci::{Descriptor, Digest, Document, Hasher, Index, Manifest, Platform};
@@ -22,7 +24,7 @@ impl OciLayout {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = path.join("index.json");
         let shown = || file.to_string_lossy().into_owned();
-        let bytes = File::open(&file).and_then(|file| read_at_most(file, MAX_DOCUMENT));
+        let bytes = open_file(&file).and_then(|file| read_at_most(file, MAX_DOCUMENT));
         let bytes = bytes.map_err(|source| Error::Read { path: shown(), source })?;
         let index = serde_json::from_slice(&bytes).map_err(|source| Error::Index { path: shown(), source })?;
         Ok(Self { path: path.to_owned(), index })
@@ -85,7 +87,7 @@ impl OciLayout {
 
     fn open_blob(&self, descriptor: &Descriptor) -> Result<File, Error> {
         let path = self.path.join("blobs/sha256").join(descriptor.digest.hex());
-        File::open(path).map_err(|source| Error::Blob { digest: descriptor.digest, source })
+        open_file(&path).map_err(|source| Error::Blob { digest: descriptor.digest, source })
     }
 
     /// A small blob.
@@ -119,6 +121,12 @@ impl OciLayout {
             false => Err(Error::BlobDamaged { digest, actual, size }),
         }
     }
+}
+
+/// Opens a regular file, or a link to one, and waits for nobody: a FIFO may have nobody at its other end.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 fn read_at_most(file: File, limit: u64) -> io::Result<Vec<u8>> {
@@ -203,5 +211,20 @@ mod tests {
         fs::write(made.0.path().join("blobs/sha256").join(image.digest.hex()), "{}").unwrap();
         let error = made.index(vec![image]).resolve(None, &amd64()).unwrap_err();
         assert!(matches!(error, Error::BlobDamaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let fifo = |path: &Path| {
+            fs::remove_file(path).unwrap();
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        };
+        let made = Made(tempfile::tempdir().unwrap());
+        let image = made.image("one");
+        let layout = made.index(vec![image.clone()]);
+        fifo(&made.0.path().join("blobs/sha256").join(image.digest.hex()));
+        assert!(matches!(layout.resolve(None, &amd64()), Err(Error::Blob { .. })));
+        fifo(&made.0.path().join("index.json"));
+        assert!(matches!(OciLayout::open(made.0.path()), Err(Error::Read { .. })));
     }
 }
