@@ -196,15 +196,14 @@ impl StageReader<'_> {
         match kind {
             InstructionKind::Arg(args) => args.iter().filter_map(|arg| self.arg(arg)).collect(),
             InstructionKind::Env(pairs) => {
-                let pairs: Vec<_> = pairs
-                    .iter()
-                    .filter_map(|pair| Some((self.word(Role::Key, &pair.key)?, self.word(Role::Other, &pair.value)?)))
-                    .collect();
+                let pairs: Vec<_> =
+                    pairs.iter().filter_map(|pair| Some((self.word(Role::Key, &pair.key)?, self.word(Role::Other, &pair.value)))).collect();
                 for (key, value) in &pairs {
-                    let certain = key.expanded.certain && value.expanded.certain;
-                    self.scope.set_env(&key.expanded.text, &value.expanded.text, certain);
+                    // A value that cannot be expanded sets the variable all the same: the build says what is wrong.
+                    let (text, certain) = value.as_ref().map_or(("", false), |value| (&value.expanded.text, value.expanded.certain));
+                    self.scope.set_env(&key.expanded.text, text, certain && key.expanded.certain);
                 }
-                pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()
+                pairs.into_iter().flat_map(|(key, value)| [Some(key), value]).flatten().collect()
             }
             InstructionKind::Label(pairs) => {
                 pairs.iter().flat_map(|pair| [self.word(Role::Key, &pair.key), self.word(Role::Other, &pair.value)]).flatten().collect()

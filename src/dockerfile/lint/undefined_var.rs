@@ -56,6 +56,11 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_whose_value_cannot_be_expanded_is_defined() {
+        expect(RULE, &bare(), &[("FROM a\nENV bar=\nENV foo=${bar:?no}\nUSER $foo\n", &[])]);
+    }
+
+    #[test]
     fn stages_that_nobody_asks_for_are_left_out() {
         // From BuildKit's testAllTargetUnmarshal.
         let text = "\nFROM scratch AS first\nCOPY $foo .\n\nFROM scratch AS second\nCOPY $bar .\n";
