@@ -79,10 +79,33 @@ impl Error {
             ErrorKind::ContextScheme { .. } => {
                 Some("a context is a directory, docker-image://, oci-layout://, service:, a git repository or an http(s) URL".to_owned())
             }
+            ErrorKind::Source(crate::source::Error::NotFound(path)) if has_scheme(path) => {
+                Some("if this is to be a URL: ADD takes http, https, git and ssh, and COPY none".to_owned())
+            }
             ErrorKind::Source(crate::source::Error::NotFound(_)) => {
                 Some("the path is relative to the context; .dockerignore may exclude it".to_owned())
             }
             _ => None,
+        }
+    }
+}
+
+/// Whether a path of a context was written as a URL: `/file:/etc` or `/ext::sh`.
+fn has_scheme(path: &str) -> bool {
+    let scheme = path.trim_start_matches('/').split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_was_to_be_a_url_is_told_which_urls_there_are() {
+        for (path, url) in [("/file:/etc", true), ("/ext::sh", true), ("/dir/a:b", false), ("/a", false), ("/c:x", false)] {
+            let kind = Box::new(ErrorKind::Source(crate::source::Error::NotFound(path.to_owned())));
+            let help = Error { dockerfile: PathBuf::new(), span: 0..0, kind }.help().unwrap();
+            assert_eq!(help.contains("https, git and ssh"), url, "{path}: {help}");
         }
     }
 }
