@@ -64,7 +64,7 @@ impl Engine<'_> {
                     files.add_heredoc(name, text.clone().into_bytes(), epoch.unwrap_or(0));
                     write(&files, &files.matches(), false)?;
                 }
-                CopySource::Url { digest, name, modified } => {
+                CopySource::Url { url, digest, name, modified } => {
                     if let Some(expected) = &op.checksum {
                         verify_checksum(expected, digest)?;
                     }
@@ -72,7 +72,7 @@ impl Engine<'_> {
                     let path = self.layers.store.blob_path(digest);
                     let added = files.add_download(name, path.clone(), modified.unwrap_or(0));
                     added.map_err(|source| Error::Io { action: "open", path, source })?;
-                    write(&files, &files.matches(), op.unpack.unwrap_or(false))?;
+                    write(&files, &files.matches(), op.unpack.unwrap_or(false)).map_err(|error| error.in_archive(url))?;
                 }
             }
         }

@@ -63,7 +63,7 @@ impl StagePlanner<'_, '_> {
         let name = url_file_name(url);
         inputs.add(format!("url {shown}"), download.digest.to_string());
         inputs.add(format!("name {shown}"), &name);
-        Ok(CopySource::Url { digest: download.digest, name, modified: download.modified })
+        Ok(CopySource::Url { url: shown, digest: download.digest, name, modified: download.modified })
     }
 
     /// All files of a repository. They are keyed by what they are, as those of a context: a commit that changes none of them

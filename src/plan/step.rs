@@ -149,6 +149,8 @@ pub enum CopySource {
     },
     /// A file that was fetched: its content is a blob of the store, its mtime the server's `Last-Modified`.
     Url {
+        /// For messages, without credentials.
+        url: String,
         digest: Digest,
         name: String,
         modified: Option<i64>,

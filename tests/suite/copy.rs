@@ -233,3 +233,15 @@ fn a_download_that_fails_is_told_without_the_credentials_of_its_url() {
     let other = Project::dockerfile(&format!("FROM scratch\nADD --checksum={sum} http://{host}/none /x\n"));
     other.build::<&str>([]).exits(2).says(&["--checksum of a URL is sha256"]);
 }
+
+#[test]
+fn a_damaged_archive_is_named_by_its_url() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(5000);
+    archive.append_data(&mut header, "file", &[0u8; 5000][..]).unwrap();
+    let cut = &archive.into_inner().unwrap()[..2000];
+    let host = server::serve(BTreeMap::from([("/cut.tar".to_owned(), server::ok(cut))]));
+    let project = Project::dockerfile(&format!("FROM scratch\nADD --unpack http://me:hunter2@{host}/cut.tar /\n"));
+    project.build::<&str>([]).exits(1).says(&[&format!("cannot unpack http://{host}/cut.tar: ")]);
+}

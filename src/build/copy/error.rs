@@ -39,6 +39,14 @@ impl CopyError {
         Self::Write { action, path: path.into(), source: source.into() }
     }
 
+    /// Names an archive by where it comes from.
+    pub fn in_archive(self, origin: &str) -> Self {
+        match self {
+            Self::Unpack { source, .. } => Self::Unpack { path: origin.as_bytes().to_vec().into(), source },
+            other => other,
+        }
+    }
+
     pub(super) fn read(path: &[u8], source: impl Into<io::Error>) -> Self {
         Self::Read { path: path.to_vec().into(), source: source.into() }
     }
