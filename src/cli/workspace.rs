@@ -9,7 +9,7 @@ use crate::dockerfile::SyntaxError;
 use crate::oci::{Platform, Reference};
 use crate::plan::tags::{self, Facts};
 use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, NamedContexts, ServiceNames, Survey, Target, images_of, order};
-use crate::source::GitFacts;
+use crate::source::{GitFacts, mask_credentials};
 
 pub struct Workspace<'c> {
     pub config: &'c Config,
@@ -231,10 +231,10 @@ pub fn within(source: &Source, span: std::ops::Range<usize>) -> Location {
     source.at(span.start.min(length)..span.end.min(length))
 }
 
-/// The text without what would move a terminal's cursor or turn the text around; as long as before, so that spans stay right.
+/// The text without credentials of URLs and what would move a terminal's cursor or turn the text around; as long as before, so that spans stay right.
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in mask_credentials(text).chars() {
         match c {
             '\n' | '\t' | '\r' => printable.push(c),
             // Directional marks, line and paragraph separators.

@@ -10,7 +10,7 @@ use super::state::normalize_destination;
 use super::step::{ContextId, CopyOp, CopySource, Op, Root};
 use crate::dockerfile::ast::{AddFiles, CopyFiles, Transfer};
 use crate::dockerfile::{Instruction, Span, Word};
-use crate::source::{PatternList, shown_source};
+use crate::source::{PatternList, mask_credentials, shown_source};
 
 /// What COPY and ADD differ in.
 #[derive(Default)]
@@ -170,9 +170,9 @@ pub fn check_owner(owner: &str, place: &'static str) -> Result<(), ErrorKind> {
     Err(ErrorKind::NamedOwner { owner: owner.to_owned(), place })
 }
 
-/// An instruction on one line, cut where it is long.
+/// An instruction on one line, cut where it is long, without credentials of URLs.
 pub fn shown(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = mask_credentials(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     match line.char_indices().nth(200) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,

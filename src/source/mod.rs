@@ -34,7 +34,7 @@ pub use git_ref::{GitRef, GitRefError, is_commit_id};
 pub use ignore::{IgnoreError, IgnoreFile};
 pub use pattern::PatternError;
 pub use pattern_list::PatternList;
-pub use remote_url::{host_of, is_http, scheme_of, shown_source, split_credentials, url_file_name};
+pub use remote_url::{host_of, is_http, mask_credentials, scheme_of, shown_source, split_credentials, url_file_name};
 pub use rootfs::RootTree;
 pub use select::{SelectOptions, select};
 pub use stat_cache::{Counters, StatCache};

@@ -28,6 +28,24 @@ pub fn shown_source(source: &str) -> String {
     if scheme_of(source).is_some() { without_credentials(source) } else { source.to_owned() }
 }
 
+/// `text` as people may read it: user and password of every URL in it are as many asterisks, so that no byte after them moves. What
+/// ssh needs to log in (`git@`) stays.
+pub fn mask_credentials(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + "://".len());
+        let authority = &after[..after.find(|c: char| matches!(c, '/' | '?' | '#') || c.is_whitespace()).unwrap_or(after.len())];
+        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+        let login = if before.ends_with("ssh://") { user.split(':').next().unwrap_or_default() } else { "" };
+        masked += before;
+        masked += login;
+        masked += &"*".repeat(user.len() - login.len());
+        rest = &after[user.len()..];
+    }
+    masked + rest
+}
+
 /// User and password of a URL, decoded, and the URL without them.
 pub fn split_credentials(url: &str) -> (String, Option<(String, String)>) {
     let Some((scheme, rest)) = url.split_once("://") else { return (url.to_owned(), None) };
@@ -111,6 +129,18 @@ mod tests {
         }
         assert_eq!(shown_source("https://me:secret@h/x?y"), "https://h/x?y");
         assert_eq!(shown_source("dir/a@b:c"), "dir/a@b:c");
+    }
+
+    #[test]
+    fn credentials_in_a_text_are_masked_byte_by_byte() {
+        for (text, expected) in [
+            ("ADD http://me:p@ss@h/x /y", "ADD http://*******@h/x /y"),
+            ("a https://tokén@h b://c:d@e?f@g", "a https://******@h b://***@e?f@g"),
+            ("ssh://git@h git+ssh://git:pw@h git@h:x", "ssh://git@h git+ssh://git***@h git@h:x"),
+            ("http://h/a@b http:// me@h", "http://h/a@b http:// me@h"),
+        ] {
+            assert_eq!(mask_credentials(text), expected);
+        }
     }
 
     #[test]
