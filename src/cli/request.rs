@@ -97,10 +97,9 @@ impl Request {
     pub fn created(&self) -> Result<Option<i64>, Failure> {
         match self.env.get("SOURCE_DATE_EPOCH").map(String::as_str) {
             None | Some("") => Ok(None),
+            // The name of a source, as a build argument has it, says nothing of the environment's image.
             Some(text) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(None),
-            Some(text) => {
-                text.parse().map(Some).map_err(|_| Failure::usage(format!("SOURCE_DATE_EPOCH {text:?}: expected seconds since 1970")))
-            }
+            Some(text) => plan::epoch_seconds(text).map(Some).map_err(|error| Failure::usage(error.to_string())),
         }
     }
 }

@@ -27,6 +27,19 @@ impl fmt::Display for SourceDate {
     }
 }
 
+/// The last second that is in the year 9999, which RFC 3339 ends with, in every time zone.
+const LATEST: i64 = 253_402_207_200;
+
+/// What [`epoch_seconds`] does not read.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid SOURCE_DATE_EPOCH: {0}; expected seconds since 1970, at most {LATEST}")]
+pub struct EpochError(String);
+
+/// A SOURCE_DATE_EPOCH that is a number: seconds since 1970.
+pub fn epoch_seconds(text: &str) -> Result<i64, EpochError> {
+    text.parse().ok().filter(|seconds| (0..=LATEST).contains(seconds)).ok_or_else(|| EpochError(text.to_owned()))
+}
+
 /// `None` where neither the service nor the Dockerfile sets one.
 pub(super) fn resolve(planner: &Planner, target: &Target, survey: &Survey) -> Result<Option<SourceDate>, Error> {
     let value = target.args.get(SOURCE_DATE_EPOCH).map(String::as_str).or_else(|| survey.global.get(SOURCE_DATE_EPOCH));
@@ -34,10 +47,12 @@ pub(super) fn resolve(planner: &Planner, target: &Target, survey: &Survey) -> Re
     if value.is_empty() {
         return Ok(Some(SourceDate(None)));
     }
-    if let Ok(seconds) = value.parse() {
-        return Ok(Some(SourceDate(Some(seconds))));
-    }
     let finder = Finder { planner, target, dockerfile: &target.dockerfile, survey };
+    match epoch_seconds(value) {
+        Ok(seconds) => return Ok(Some(SourceDate(Some(seconds)))),
+        Err(error) if value.parse::<i64>().is_ok() => return Err(finder.invalid(&error)),
+        Err(_) => {}
+    }
     finder.named(value).map(|seconds| Some(SourceDate(seconds)))
 }
 
@@ -59,13 +74,15 @@ impl Finder<'_, '_> {
             (Some(NamedContext::Url(url)), stage) => self.source(url, None, stage.map_or(Span::default(), |stage| stage.from.span)),
             (Some(_), _) => Ok(None),
             (None, Some(stage)) => self.stage(stage),
-            (None, None) => {
-                let span =
-                    self.dockerfile.syntax.meta_args.iter().find(|meta| meta.args.iter().any(|arg| arg.name.text == SOURCE_DATE_EPOCH));
-                let span = span.map_or(Span::default(), |meta| meta.statement.span);
-                Err(self.refuse(span, format!("invalid SOURCE_DATE_EPOCH: {value}")))
-            }
+            (None, None) => Err(self.invalid(&EpochError(value.to_owned()))),
         }
+    }
+
+    /// At the ARG of the Dockerfile, if there is one.
+    fn invalid(&self, error: &EpochError) -> Error {
+        let mut metas = self.dockerfile.syntax.meta_args.iter();
+        let meta = metas.find(|meta| meta.args.iter().any(|arg| arg.name.text == SOURCE_DATE_EPOCH));
+        self.refuse(meta.map_or(Span::default(), |meta| meta.statement.span), error.to_string())
     }
 
     fn refuse(&self, span: Span, text: impl Into<String>) -> Error {

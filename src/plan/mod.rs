@@ -43,6 +43,7 @@ use std::sync::Arc;
 pub use contexts::NamedContexts;
 pub use copy::shown;
 pub use environment::{Environment, platform_args};
+pub use epoch::{EpochError, epoch_seconds};
 pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};

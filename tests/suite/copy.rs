@@ -245,3 +245,14 @@ fn a_damaged_archive_is_named_by_its_url() {
     let project = Project::dockerfile(&format!("FROM scratch\nADD --unpack http://me:hunter2@{host}/cut.tar /\n"));
     project.build::<&str>([]).exits(1).says(&[&format!("cannot unpack http://{host}/cut.tar: ")]);
 }
+
+#[test]
+fn credentials_of_a_url_are_in_no_title_and_no_snippet() {
+    let host = server::serve(BTreeMap::from([("/file".to_owned(), server::ok(b"content"))]));
+    let url = format!("http://me:hunter2@{host}");
+    for (instructions, code) in [("ADD $URL/file /x", 0), ("ADD {url}/file /x", 0), ("ADD {url}/missing /x", 1), ("ADD {url}/file", 2)] {
+        let project = Project::dockerfile(&format!("FROM scratch\nARG URL={url}\n{}\n", instructions.replace("{url}", &url)));
+        let run = project.brik(["build", "--image", "localhost/app", "--progress", "plain"]).exits(code);
+        assert!(run.stderr.contains("ADD ") && !run.stderr.contains("hunter2"), "{}", run.stderr);
+    }
+}

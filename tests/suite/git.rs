@@ -228,3 +228,20 @@ fn without_git_the_error_says_what_to_install() {
     let project = Project::dockerfile("FROM scratch\nADD https://localhost/x.git /x\n");
     project.build::<&str>([]).env("PATH", "/nonexistent").exits(1).says(&["there is no program `git` in PATH"]);
 }
+
+#[test]
+fn git_ends_with_brik_however_brik_ends() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("git://{}/silent", listener.local_addr().unwrap());
+        let project = Project::dockerfile(&format!("FROM scratch\nADD {url} /x\n"));
+        let mut brik = project.build::<&str>([]).start();
+        let (mut connection, _) = listener.accept().unwrap();
+        kill_process(Pid::from_child(&brik), signal).unwrap();
+        brik.wait().unwrap();
+        // It lasts as long as git does.
+        connection.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        std::io::copy(&mut connection, &mut std::io::sink()).unwrap_or_else(|error| panic!("git outlives {signal:?}: {error}"));
+    }
+}

@@ -75,6 +75,20 @@ fn a_local_context_has_no_date() {
 }
 
 #[test]
+fn times_that_no_date_can_be_written_for_are_refused_wherever_they_come_from() {
+    let project = Project::dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    for value in ["-1", "253402300800", "99999999999999999999"] {
+        let said = format!("invalid SOURCE_DATE_EPOCH: {value}; expected seconds since 1970, at most 253402207200");
+        project.build(["--build-arg", &format!("SOURCE_DATE_EPOCH={value}")]).exits(1).says(&[&said]);
+        project.build::<&str>([]).env("SOURCE_DATE_EPOCH", value).exits(2).says(&[&said]);
+        let global = Project::dockerfile(&format!("ARG SOURCE_DATE_EPOCH={value}\nFROM scratch\nCOPY Dockerfile /\n"));
+        global.build::<&str>([]).exits(1).says(&[&said]);
+    }
+    let image = project.image(["--build-arg", "SOURCE_DATE_EPOCH=253402207200"]);
+    assert_eq!(image.config["created"], "9999-12-30T22:00:00Z");
+}
+
+#[test]
 fn a_name_that_says_no_date_is_told() {
     for (text, said) in [
         ("ARG SOURCE_DATE_EPOCH=not-a-timestamp\nFROM scratch\n", "invalid SOURCE_DATE_EPOCH: not-a-timestamp"),

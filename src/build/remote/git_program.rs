@@ -2,13 +2,15 @@
 //! machine's files, no credentials in arguments, bounded output and time.
 //!
 //! The program and not a library, as in BuildKit: what brik links of libgit2 has no transports, which would need OpenSSL and libssh2; gix is a
-//! hundred crates. Ctrl-C of a terminal reaches git as it reaches brik.
+//! hundred crates. git ends with brik, however brik ends.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::build::sandbox::ends_with_us;
 
 /// What one run may take. Transfers that do not move end sooner (`http.lowSpeedTime`, ssh's keep-alives).
 const LONGEST: Duration = Duration::from_secs(30 * 60);
@@ -138,7 +140,7 @@ impl Git {
         for (index, (key, value)) in self.config.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = ends_with_us(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => GitError::Missing,
             _ => GitError::Run(error),

@@ -55,4 +55,5 @@ pub use respawn::{Entry, enter, inside, probe};
 pub use run::run;
 pub use rung::Rung;
 pub use spec::{Access, Network, Outcome, RunSpec, SandboxMount, Stream};
+pub use sys::ends_with_us;
 pub use user::{User, resolve_user};

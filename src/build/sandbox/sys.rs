@@ -3,11 +3,13 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 use seccompiler::sock_filter;
 
@@ -72,6 +74,19 @@ impl ExecStrings {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
         Self { pointers, _owner: strings }
     }
+}
+
+/// Makes the program that `command` starts end (SIGTERM) when the calling thread does, however brik ends. Only for a thread that waits
+/// for the program: the kernel watches the thread, not the process (PR_SET_PDEATHSIG(2const)).
+pub fn ends_with_us(command: &mut Command) -> &mut Command {
+    let brik = rustix::process::getpid();
+    let watch = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        // Who ended before that line is not told of.
+        if rustix::process::getppid() == Some(brik) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    // SAFETY: between fork and exec, system calls only; nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(watch) }
 }
 
 /// execve(2): returns only if it failed.
