@@ -31,13 +31,15 @@ pub fn generate(rng: &mut Rng, stage: &mut Stage, from: From) -> Option<String> 
     if let From::Stage(other) = &from {
         words.push(format!("--from={}", choose(rng, &[&other.name, other.index()])));
     }
-    if rng.u8(..) < 50 {
+    // An archive among the sources of ADD is unpacked: BuildKit gives its files that owner too, buildah leaves them theirs.
+    let only_copies = instruction == "COPY" || sources.one_file;
+    if only_copies && rng.u8(..) < 50 {
         let owners = ["1:2", "7", "0:50", "guest", "guest:staff"];
         // Names are looked up in the image.
         words.push(format!("--chown={}", choose(rng, if stage.shell { &owners } else { &owners[..3] })));
     }
     // The directories that COPY has to make get the mode as well, in BuildKit; buildah makes them 0755.
-    if exists && rng.u8(..) < 50 {
+    if exists && only_copies && rng.u8(..) < 50 {
         words.push(format!("--chmod={}", choose(rng, &["0640", "755", "4711", "1777"])));
     }
     let path = if rng.u8(..) < 20 { format!("${{UNSET:-{path}}}") } else { path };
@@ -45,7 +47,7 @@ pub fn generate(rng: &mut Rng, stage: &mut Stage, from: From) -> Option<String> 
     Some(words.join(" "))
 }
 
-/// `ADD` of an archive. Without `--chown`: BuildKit gives all that is in it to that owner, buildah does not.
+/// `ADD` of an archive.
 pub fn archive(rng: &mut Rng, stage: &mut Stage, context: &Context) -> Option<String> {
     let name = context.archive()?;
     let directory = stage.any(rng, &[What::Directory, What::LinkToDirectory]);
@@ -125,7 +127,7 @@ fn destination(rng: &mut Rng, stage: &mut Stage, sources: &Sources) -> Destinati
     match rng.u8(0..8) {
         0 => {
             let name = if sources.one_file && rng.bool() { "file" } else { "" };
-            return Destination { path: format!("/n{}/p/{name}", stage.fresh()), exists: false };
+            return Destination { path: format!("/deep{}/p/{name}", stage.fresh()), exists: false };
         }
         1 => return Destination { path: choose(rng, &[".", "./", "/", "/tmp/"]).to_owned(), exists: stage.shell },
         _ => {}
