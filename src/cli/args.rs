@@ -139,7 +139,7 @@ pub struct ImageArgs {
     /// Add a label to the image
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
-    /// A named context: NAME=DIR, a git repository, http(s)://, docker-image://REFERENCE or oci-layout://DIR[:TAG]
+    /// A named context: a directory, a git repository, http(s)://, docker-image://REFERENCE or oci-layout://DIR:TAG
     #[arg(long, value_name = "NAME=SOURCE", requires = "image")]
     pub build_context: Vec<String>,
     /// An entry of /etc/hosts during RUN
