@@ -159,6 +159,10 @@ impl Printer {
             InstructionKind::Onbuild(onbuild) => {
                 let (line, bodies) =
                     onbuild.trigger.split_once('\n').map_or((&onbuild.trigger[..], None), |(line, rest)| (line, Some(rest)));
+                // A trigger keeps the white space at its end, by which `line` tells an escape from the mark of a line that goes on.
+                if line.ends_with(self.escape) {
+                    return None;
+                }
                 self.line(name, &[], line);
                 if let Some(bodies) = bodies {
                     self.out += bodies;
