@@ -22,6 +22,8 @@ pub fn generate(rng: &mut Rng, stage: &mut Stage) -> String {
         // No `8000-8002`, no `443/TCP`: BuildKit writes single ports and small letters, buildah what it reads.
         12 => "EXPOSE ".to_owned() + choose(rng, &["80", "53/udp 80/tcp", "${PORT:-99}", "443/tcp 443"]),
         13 => format!("CMD {}", command(rng)),
+        // buildah's ENTRYPOINT does not ask SHELL.
+        14 if stage.own_shell => "ENTRYPOINT [\"a\", \"b c\"]".to_owned(),
         14 => format!("ENTRYPOINT {}", command(rng)),
         15 => {
             "HEALTHCHECK ".to_owned()
