@@ -262,6 +262,28 @@ mod tests {
     }
 
     #[test]
+    fn files_of_odd_bytes_have_a_meaning_or_an_error() {
+        let cases: [(&str, String, Result<usize, usize>); 12] = [
+            ("CR LF", "FROM a\r\nRUN b\r\n".repeat(20_000), Ok(20_000)),
+            ("lone CR", "FROM a\rRUN b\r".repeat(3_000), Err(1)),
+            ("a byte order mark", "\u{feff}FROM a\n".into(), Ok(1)),
+            ("a byte order mark on every line", "\u{feff}FROM a\n".repeat(3), Err(2)),
+            ("NUL", format!("FROM a\nRUN {}", "\0".repeat(60_000)), Ok(1)),
+            ("line separators", format!("FROM a\nRUN {}", "\u{2028}x\\\n".repeat(50_000)), Ok(1)),
+            ("right to left", "FROM a\nRUN \u{202e}x\n\u{202e}RUN y".into(), Err(1)),
+            ("one word across many lines", format!("FROM a\nENV a={}", "b\\\n".repeat(50_000)), Ok(1)),
+            ("arguments in many lines", format!("FROM a\nENV {}", "b=c \\\n".repeat(50_000)), Ok(1)),
+            ("JSON in many lines", format!("FROM a\nCMD [{}\"b\"]", "\"a\", \\\n".repeat(50_000)), Ok(1)),
+            ("stages", "FROM a AS b\n".repeat(50_000), Ok(50_000)),
+            ("flags", format!("FROM a\nCOPY {} a b", "--exclude=x \\\n".repeat(50_000)), Ok(1)),
+        ];
+        for (what, text, expected) in cases {
+            let found = parse(text.as_bytes()).map(|file| file.stages.len()).map_err(|errors| errors.len());
+            assert_eq!(found, expected, "{what}");
+        }
+    }
+
+    #[test]
     fn hostile_files_end_in_errors_and_soon() {
         assert_eq!(messages(vec![b'#'; MAX_FILE + 1]).len(), 1);
         assert_eq!(messages("FROM a\nRUN ".to_owned() + &"x".repeat(70_000)), ["dockerfile line greater than max allowed size of 65535"]);
