@@ -134,7 +134,7 @@ impl<'a> Engine<'a> {
         let options = LayerOptions { mtime, owner_xattr: self.layers.rung == Rung::SingleUid };
         let codec = Codec::default();
         let io = |source| Error::Io { action: "write a layer to", path: store.root().to_owned(), source };
-        let mut writer = LayerWriter::new(codec, store.blob_writer()?).map_err(io)?;
+        let mut writer = LayerWriter::new(codec, store.blob_writer()?);
         write_layer(upper, &options, &mut writer)?;
         let (blob, summary) = writer.finish().map_err(io)?;
         let (digest, size) = blob.commit()?;

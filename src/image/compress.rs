@@ -1,6 +1,6 @@
-//! Tar bytes in, a compressed layer blob and its two digests out, in one streaming pass over all cores.
+//! Tar bytes in, their digest and a compressed layer blob out, in one streaming pass over all cores.
 //!
-//! The stream is cut into blocks of 1 MiB that are compressed independently, each to a gzip member (RFC 1952 §2.2) or a zstd frame
+//! The stream is cut into blocks of 1 MiB that are compressed independently, each to gzip members (RFC 1952 §2.2) or a zstd frame
 //! (RFC 8878 §3.1) of its own: the bytes depend on the input and the level only, never on the number of workers.
 
 use std::collections::VecDeque;
@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::gzip::gzip;
 use crate::oci::{DiffId, Digest, Hasher, media_type};
 
 const BLOCK: usize = 1 << 20;
@@ -46,87 +47,77 @@ impl Codec {
 
     fn encode(self, block: &[u8]) -> io::Result<Vec<u8>> {
         match self {
-            Self::Gzip { level } => {
-                let level = libdeflater::CompressionLvl::new(level.clamp(1, 12)).unwrap_or_default();
-                // A compressor a block: nothing of one block can reach the bytes of another.
-                let mut compressor = libdeflater::Compressor::new(level);
-                let mut out = vec![0; compressor.gzip_compress_bound(block.len())];
-                let size = compressor.gzip_compress(block, &mut out).map_err(io::Error::other)?;
-                out.truncate(size);
-                Ok(out)
-            }
+            Self::Gzip { level } => gzip(block, level),
             Self::Zstd { level } => zstd::bulk::compress(block, level.clamp(1, 22)),
             Self::None => Ok(block.to_vec()),
         }
     }
 }
 
-/// A finished layer blob.
+/// What went into a layer blob. Its own digest is the business of who stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LayerBlob {
+pub struct LayerTar {
     pub diff_id: DiffId,
-    pub digest: Digest,
-    /// Bytes of the blob.
+    /// Bytes of the tar.
     pub size: u64,
-    /// Bytes of the tar in it.
-    pub uncompressed: u64,
 }
 
 /// Compresses what is written to it into `out`. At most a few blocks a core are in memory.
 ///
-/// Blocks are compressed on the rayon pool in force; the tar is hashed on a thread of its own. Without [`LayerWriter::finish`] the
-/// output is incomplete.
+/// Blocks are compressed on the rayon pool in force; a tar of more than one block is hashed on a thread of its own. Without
+/// [`LayerWriter::finish`] the output is incomplete.
 pub struct LayerWriter<W: Write> {
     out: W,
     codec: Codec,
     block: Vec<u8>,
     in_flight: VecDeque<Receiver<io::Result<Vec<u8>>>>,
     window: usize,
-    to_hash: SyncSender<Arc<Vec<u8>>>,
-    hash: JoinHandle<Digest>,
-    blob_hash: Hasher,
-    size: u64,
+    hash: Option<HashThread>,
     uncompressed: u64,
 }
 
-impl<W: Write> LayerWriter<W> {
-    /// # Errors
-    /// When no thread can be started.
-    pub fn new(codec: Codec, out: W) -> io::Result<Self> {
-        let window = rayon::current_num_threads().clamp(1, 32) * 2;
-        let (to_hash, blocks) = sync_channel::<Arc<Vec<u8>>>(window);
-        let hash = std::thread::Builder::new().name("diff-id".to_owned()).spawn(move || {
+struct HashThread {
+    blocks: SyncSender<Arc<Vec<u8>>>,
+    thread: JoinHandle<Digest>,
+}
+
+impl HashThread {
+    fn start(window: usize) -> io::Result<Self> {
+        let (blocks, received) = sync_channel::<Arc<Vec<u8>>>(window);
+        let thread = std::thread::Builder::new().name("diff-id".to_owned()).spawn(move || {
             let mut hasher = Hasher::new();
-            blocks.iter().for_each(|block| hasher.update(&block));
+            received.iter().for_each(|block| hasher.update(&block));
             hasher.finish()
         })?;
-        Ok(Self {
-            out,
-            codec,
-            block: Vec::with_capacity(BLOCK),
-            in_flight: VecDeque::with_capacity(window),
-            window,
-            to_hash,
-            hash,
-            blob_hash: Hasher::new(),
-            size: 0,
-            uncompressed: 0,
-        })
+        Ok(Self { blocks, thread })
+    }
+}
+
+impl<W: Write> LayerWriter<W> {
+    pub fn new(codec: Codec, out: W) -> Self {
+        let window = rayon::current_num_threads().clamp(1, 32) * 2;
+        Self { out, codec, block: Vec::new(), in_flight: VecDeque::new(), window, hash: None, uncompressed: 0 }
     }
 
-    /// Writes what is left and gives the writer back with the blob's digests and sizes. Does not flush `out`.
-    pub fn finish(mut self) -> io::Result<(W, LayerBlob)> {
-        // A stream of no members is no gzip file: an empty input is one empty member.
-        if !self.block.is_empty() || self.uncompressed == 0 {
+    /// Writes what is left and gives the output back. Does not flush it.
+    pub fn finish(mut self) -> io::Result<(W, LayerTar)> {
+        if self.uncompressed == 0 {
+            // As most layers are: not worth a thread. An empty input is one empty member, as a stream of none is no gzip file.
+            self.out.write_all(&self.codec.encode(&self.block)?)?;
+            let tar = LayerTar { diff_id: DiffId(Digest::of(&self.block)), size: self.block.len() as u64 };
+            return Ok((self.out, tar));
+        }
+        if !self.block.is_empty() {
             self.submit()?;
         }
         while !self.in_flight.is_empty() {
             self.write_front()?;
         }
-        drop(self.to_hash);
-        let tar = self.hash.join().map_err(|_| io::Error::other("the hashing thread died"))?;
-        let blob = LayerBlob { diff_id: DiffId(tar), digest: self.blob_hash.finish(), size: self.size, uncompressed: self.uncompressed };
-        Ok((self.out, blob))
+        let died = || io::Error::other("the hashing thread died");
+        let HashThread { blocks, thread } = self.hash.ok_or_else(died)?;
+        drop(blocks);
+        let digest = thread.join().map_err(|_| died())?;
+        Ok((self.out, LayerTar { diff_id: DiffId(digest), size: self.uncompressed }))
     }
 
     fn submit(&mut self) -> io::Result<()> {
@@ -135,7 +126,11 @@ impl<W: Write> LayerWriter<W> {
         }
         let block = Arc::new(std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK)));
         self.uncompressed += block.len() as u64;
-        self.to_hash.send(Arc::clone(&block)).map_err(|_| io::Error::other("the hashing thread died"))?;
+        let hash = match &mut self.hash {
+            Some(hash) => hash,
+            none => none.insert(HashThread::start(self.window)?),
+        };
+        hash.blocks.send(Arc::clone(&block)).map_err(|_| io::Error::other("the hashing thread died"))?;
         let (done, result) = sync_channel(1);
         let codec = self.codec;
         rayon::spawn(move || {
@@ -148,10 +143,7 @@ impl<W: Write> LayerWriter<W> {
 
     fn write_front(&mut self) -> io::Result<()> {
         let Some(front) = self.in_flight.pop_front() else { return Ok(()) };
-        let bytes = wait(&front)?;
-        self.blob_hash.update(&bytes);
-        self.size += bytes.len() as u64;
-        self.out.write_all(&bytes)
+        self.out.write_all(&wait(&front)?)
     }
 }
 
@@ -207,10 +199,10 @@ mod tests {
         (0..length).map(|_| next()).collect()
     }
 
-    fn blob(codec: Codec, bytes: &[u8], threads: usize) -> (Vec<u8>, LayerBlob) {
+    fn blob(codec: Codec, bytes: &[u8], threads: usize) -> (Vec<u8>, LayerTar) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut writer = LayerWriter::new(codec, Vec::new()).unwrap();
+            let mut writer = LayerWriter::new(codec, Vec::new());
             // Uneven writes: block borders must not depend on them.
             bytes.chunks(threads * 77_777).for_each(|chunk| writer.write_all(chunk).unwrap());
             writer.finish().unwrap()
@@ -225,9 +217,7 @@ mod tests {
             for threads in [2, 4] {
                 assert!(blob(codec, &input, threads) == (bytes.clone(), layer), "{codec:?} on {threads} threads");
             }
-            assert_eq!(layer.digest, Digest::of(&bytes));
-            assert_eq!(layer.diff_id, DiffId(Digest::of(&input)));
-            assert_eq!((layer.size, layer.uncompressed), (bytes.len() as u64, input.len() as u64));
+            assert_eq!((layer.diff_id, layer.size), (DiffId(Digest::of(&input)), input.len() as u64));
             let mut decoded = Vec::new();
             match codec {
                 Codec::Gzip { .. } => flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut decoded).unwrap(),
@@ -249,7 +239,7 @@ mod tests {
         let (bytes, layer) = blob(Codec::default(), b"", 1);
         let mut decoded = Vec::new();
         flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut decoded).unwrap();
-        assert_eq!((decoded.len(), layer.uncompressed), (0, 0));
+        assert_eq!((decoded.len(), layer.size), (0, 0));
     }
 
     #[test]
@@ -263,7 +253,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut writer = LayerWriter::new(Codec::default(), Full).unwrap();
+        let mut writer = LayerWriter::new(Codec::default(), Full);
         writer.write_all(b"x").unwrap();
         assert_eq!(writer.finish().err().map(|e| e.kind()), Some(io::ErrorKind::StorageFull));
     }

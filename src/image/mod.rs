@@ -1,6 +1,6 @@
 //! Layers and images: directory trees to reproducible layer tars and back, manifests, OCI layouts and docker archives.
 //!
-//! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob with its two digests.
+//! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob and its DiffId (`gzip`: block by block).
 //! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them below a `root` that no
 //! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
 //! `whiteout` is how both say what a layer removes.
@@ -14,6 +14,7 @@ mod decompress;
 mod docker_archive;
 mod error;
 mod extract;
+mod gzip;
 mod member_path;
 mod merged;
 mod oci_layout;
@@ -30,7 +31,7 @@ mod xattr;
 pub use archive::{ArchiveOptions, extract_archive, is_archive, newest_member};
 pub use assemble::{Assembled, Format, Layer, assemble};
 pub use changes::{Found, normalise_mtimes, walk};
-pub use compress::{Codec, LayerBlob, LayerWriter};
+pub use compress::{Codec, LayerTar, LayerWriter};
 pub use decompress::{Compression, detect};
 pub use docker_archive::export_docker_archive;
 pub use error::Error;

@@ -1,12 +1,14 @@
 //! The vocabulary that every room speaks: names, digests and documents of the OCI image and distribution specs. No I/O.
 
 mod digest;
+mod hasher;
 mod image_config;
 mod manifest;
 mod platform;
 mod reference;
 
-pub use digest::{DiffId, Digest, DigestError, Hasher};
+pub use digest::{DiffId, Digest, DigestError};
+pub use hasher::Hasher;
 pub use image_config::{ContainerConfig, Empty, Healthcheck, HistoryEntry, ImageConfig, RootFs};
 pub use manifest::{Descriptor, Document, Index, Manifest, media_type};
 pub use platform::{Platform, PlatformError};

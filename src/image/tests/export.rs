@@ -30,13 +30,13 @@ fn an_index_is_kept_and_same_names_are_replaced() {
 fn image(store: &Path, name: &str) -> ExportImage {
     let source = tempfile::tempdir().unwrap();
     fs::write(source.path().join("hello"), "hello").unwrap();
-    let mut writer = LayerWriter::new(Codec::default(), Vec::new()).unwrap();
+    let mut writer = LayerWriter::new(Codec::default(), Vec::new());
     write_layer(source.path(), &options(), &mut writer).unwrap();
-    let (bytes, blob) = writer.finish().unwrap();
-    let descriptor = Descriptor::new(Codec::default().media_type(), blob.digest, blob.size);
+    let (bytes, tar) = writer.finish().unwrap();
+    let descriptor = Descriptor::new(Codec::default().media_type(), Digest::of(&bytes), bytes.len() as u64);
     let config = ImageConfig::scratch(&Platform::host());
-    let image = assemble(&config, &[Layer { diff_id: blob.diff_id, descriptor: descriptor.clone() }], Format::Oci).unwrap();
-    fs::write(store.join(blob.digest.hex()), bytes).unwrap();
+    let image = assemble(&config, &[Layer { diff_id: tar.diff_id, descriptor: descriptor.clone() }], Format::Oci).unwrap();
+    fs::write(store.join(descriptor.digest.hex()), bytes).unwrap();
     fs::write(store.join(image.config_descriptor.digest.hex()), &image.config).unwrap();
     ExportImage {
         names: vec![name.parse().unwrap()],
