@@ -4,23 +4,60 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::copy::{CopyJob, LooseFiles, Unpacker, make_directory, resolve_owner, verify_checksum, write_matches};
+use super::copy::{Borrower, CopyJob, LooseFiles, Unpacker, make_directory, resolve_owner, verify_checksum, write_matches};
 use super::engine::Engine;
 use super::error::Error;
 use super::run_step::open_dir;
 use super::sandbox::Rung;
-use crate::image::{ArchiveOptions, extract_archive, is_archive};
+use super::workspace::Source;
+use crate::image::{ArchiveOptions, BorrowedFiles, Lender, extract_archive, is_archive};
 use crate::plan::step::{CopyOp, CopySource, WorkdirOp};
-use crate::source::{Match, PatternList, SelectOptions, Tree, select};
+use crate::source::{Context, Match, NodeKind, PatternList, SelectOptions, Tree, select};
 use crate::store::TempDir;
 
-impl Engine<'_> {
+/// A tree that files are copied or borrowed from.
+enum SourceTree<'a> {
+    Context(&'a Context),
+    State(Source),
+    Loose(LooseFiles),
+}
+
+impl SourceTree<'_> {
+    fn tree(&self) -> &dyn Tree {
+        match self {
+            Self::Context(context) => *context,
+            Self::State(source) => source.tree(),
+            Self::Loose(files) => files,
+        }
+    }
+}
+
+impl Lender for SourceTree<'_> {
+    fn open(&self, path: &[u8]) -> io::Result<File> {
+        self.tree().open(path)
+    }
+
+    fn lends_xattrs(&self) -> bool {
+        matches!(self, Self::State(_))
+    }
+}
+
+impl<'a> Engine<'a> {
     fn record_owner(&self) -> bool {
         self.layers.rung == Rung::SingleUid
     }
 
-    pub(super) fn copy(&self, op: &CopyOp, epoch: Option<i64>, root: &Path, work: &TempDir) -> Result<(), Error> {
+    /// Copies into `root`. With `borrow`, regular files are not copied but given back, for the layer to take them from where they lie.
+    pub(super) fn copy(
+        &self,
+        op: &'a CopyOp,
+        epoch: Option<i64>,
+        root: &Path,
+        work: &TempDir,
+        borrow: bool,
+    ) -> Result<BorrowedFiles<'a>, Error> {
         let root = open_dir(root)?;
         let owner = match &op.chown {
             Some(spec) => {
@@ -33,36 +70,39 @@ impl Engine<'_> {
             None => None,
         };
         let archives = Archives { owner, single_uid: self.record_owner() };
-        let write = |tree: &dyn Tree, matches: &[Match], unpack: bool| {
-            let unpack = unpack.then_some(&archives as &dyn Unpacker);
-            let destination = op.destination.as_bytes();
-            write_matches(&CopyJob {
-                tree,
+        let borrow = borrow && !may_unpack(op);
+        let mut borrowed = BorrowedFiles::default();
+        let mut write = |tree: SourceTree<'a>, matches: &[Match], unpack: bool| {
+            let lender = Arc::new(tree);
+            let job = CopyJob {
+                tree: lender.tree(),
                 matches,
                 root: root.as_fd(),
-                destination,
+                destination: op.destination.as_bytes(),
                 owner,
                 mode: op.chmod.as_ref(),
-                unpack,
+                unpack: unpack.then_some(&archives as &dyn Unpacker),
                 record_owner: self.record_owner(),
-            })
+            };
+            write_matches(&job, borrow.then(|| Borrower { files: &mut borrowed, lender: lender.clone() }))
         };
         for (n, source) in op.sources.iter().enumerate() {
             match source {
                 CopySource::Context { context, matches } => {
-                    write(&self.plan.contexts[*context], matches, op.unpack.unwrap_or(op.add))?;
+                    write(SourceTree::Context(&self.plan.contexts[*context]), matches, op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Root { root: from, pattern } => {
                     let source = self.source(*from, work, &format!("source-{n}"))?;
                     let exclude = PatternList::new(&op.exclude).map_err(crate::source::Error::from)?;
                     let options = SelectOptions { wildcards: true, parents: op.parents, exclude };
                     let matches = select(source.tree(), pattern.as_bytes(), &options)?;
-                    write(source.tree(), &matches, op.unpack.unwrap_or(op.add))?;
+                    write(SourceTree::State(source), &matches, op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Inline { name, text } => {
                     let mut files = LooseFiles::new();
                     files.add_heredoc(name, text.clone().into_bytes(), epoch.unwrap_or(0));
-                    write(&files, &files.matches(), false)?;
+                    let matches = files.matches();
+                    write(SourceTree::Loose(files), &matches, false)?;
                 }
                 CopySource::Url { url, digest, name, modified } => {
                     if let Some(expected) = &op.checksum {
@@ -72,11 +112,13 @@ impl Engine<'_> {
                     let path = self.layers.store.blob_path(digest);
                     let added = files.add_download(name, path.clone(), modified.unwrap_or(0));
                     added.map_err(|source| Error::Io { action: "open", path, source })?;
-                    write(&files, &files.matches(), op.unpack.unwrap_or(false)).map_err(|error| error.in_archive(url))?;
+                    let matches = files.matches();
+                    let unpack = op.unpack.unwrap_or(false);
+                    write(SourceTree::Loose(files), &matches, unpack).map_err(|error| error.in_archive(url))?;
                 }
             }
         }
-        Ok(())
+        Ok(borrowed)
     }
 
     pub(super) fn workdir(&self, op: &WorkdirOp, root: &Path) -> Result<(), Error> {
@@ -94,7 +136,7 @@ impl Engine<'_> {
     /// Copies files, or what is in a directory, to `destination` in the directory `into`.
     pub(super) fn copy_matches(&self, tree: &dyn Tree, matches: &[Match], into: &Path, destination: &[u8]) -> Result<(), Error> {
         let root = open_dir(into)?;
-        write_matches(&CopyJob {
+        let job = CopyJob {
             tree,
             matches,
             root: root.as_fd(),
@@ -103,9 +145,22 @@ impl Engine<'_> {
             mode: None,
             unpack: None,
             record_owner: self.record_owner(),
-        })?;
+        };
+        write_matches(&job, None)?;
         Ok(())
     }
+}
+
+/// Whether archives may be unpacked beside what is copied: what they contain could stand where a borrowed file does.
+fn may_unpack(op: &CopyOp) -> bool {
+    op.sources.iter().any(|source| match source {
+        CopySource::Context { matches, .. } => {
+            op.unpack.unwrap_or(op.add) && matches.iter().any(|found| found.node.kind != NodeKind::Directory)
+        }
+        CopySource::Root { .. } => op.unpack.unwrap_or(op.add),
+        CopySource::Inline { .. } => false,
+        CopySource::Url { .. } => op.unpack.unwrap_or(false),
+    })
 }
 
 /// Archives of an ADD, unpacked by `image`.

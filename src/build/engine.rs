@@ -1,6 +1,6 @@
 //! Executes Steps: opens the parent as a workspace, lets the operation change it, and makes a layer of the change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,10 +9,10 @@ use std::time::Instant;
 use super::error::Error;
 use super::fan_out::fan_out;
 use super::layers::Layers;
-use super::lookup::{StepRecord, recorded};
+use super::lookup::{Lookup, StepRecord, recorded};
 use super::sandbox::{CancelFlag, Rung};
 use super::workspace::{Source, Workspaces, stacked};
-use crate::image::{Codec, Layer, LayerOptions, LayerWriter, Mtime, normalise_mtimes, write_layer};
+use crate::image::{BorrowedFiles, Codec, Layer, LayerOptions, LayerWriter, Mtime, normalise_mtimes, write_layer};
 use crate::oci::{Descriptor, Platform};
 use crate::plan::{Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
@@ -36,16 +36,23 @@ pub struct Engine<'a> {
     pub layers: Layers<'a>,
     pub supplies: &'a Supplies,
     results: Vec<OnceLock<Layer>>,
+    /// Steps whose files another Step of this run works on or copies.
+    needed: BTreeSet<StepId>,
     workspaces: Workspaces,
 }
 
 impl<'a> Engine<'a> {
-    pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, known: &BTreeMap<StepId, Layer>) -> Self {
+    pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, lookup: &Lookup) -> Self {
         let results: Vec<OnceLock<Layer>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
-        for (&step, layer) in known {
+        for (&step, layer) in &lookup.layers {
             let _ = results[step].set(layer.clone());
         }
-        Self { plan, layers, supplies, results, workspaces: Workspaces::default() }
+        let used_by = |step: &Step| {
+            let parent = (!step.independent).then_some(step.parent);
+            parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
+        };
+        let needed = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
+        Self { plan, layers, supplies, results, needed, workspaces: Workspaces::default() }
     }
 
     /// Whether owners are lost here.
@@ -85,7 +92,7 @@ impl<'a> Engine<'a> {
         result
     }
 
-    fn run_unless_recorded(&self, id: StepId, step: &Step, started: Instant) -> Result<Outcome, Error> {
+    fn run_unless_recorded(&self, id: StepId, step: &'a Step, started: Instant) -> Result<Outcome, Error> {
         let _flight = self.layers.store.single_flight(&step.key.0)?;
         if let Some(record) = recorded(self.layers.store, step, &|| self.single_uid()).filter(|_| !step.no_cache) {
             let _ = self.results[id].set(Layer { diff_id: record.diff_id, descriptor: record.layer });
@@ -105,24 +112,30 @@ impl<'a> Engine<'a> {
         Ok(Outcome::Built)
     }
 
-    fn execute(&self, id: StepId, step: &Step) -> Result<Layer, Error> {
+    fn execute(&self, id: StepId, step: &'a Step) -> Result<Layer, Error> {
         let work = self.layers.store.temp_dir()?;
         let lowers = if step.independent { Vec::new() } else { self.lowers(step.parent)? };
         let mut workspace = self.workspaces.open(self.layers.rung, self.layers.store, lowers, &work)?;
+        let needed = self.needed.contains(&id);
+        let mut borrowed = BorrowedFiles::default();
         match &step.op {
             Op::Run(run) => self.run_command(id, step, run, &mut workspace, &work)?,
-            Op::Copy(copy) => self.copy(copy, step.epoch, workspace.path(), &work)?,
+            Op::Copy(copy) => borrowed = self.copy(copy, step.epoch, workspace.path(), &work, !needed)?,
             Op::Workdir(workdir) => self.workdir(workdir, workspace.path())?,
         }
         let goes_on = |next: &Step| next.parent == Root::Step(id) && !next.independent;
-        let change = workspace.finish(!step.independent && self.plan.steps.iter().any(goes_on))?;
-        let (layer, snapshot) = self.commit(step.epoch, &change.upper)?;
-        self.workspaces.keep(change, snapshot)?;
+        let change = workspace.finish(needed && !step.independent && self.plan.steps.iter().any(goes_on))?;
+        let layer = self.layer_of(step.epoch, &change.upper, &borrowed)?;
+        // Without the files that were borrowed it is none.
+        if borrowed.is_empty() {
+            let snapshot = self.layers.store.commit_snapshot(self.layers.ids(), &layer.diff_id.0, &change.upper)?;
+            self.workspaces.keep(change, snapshot)?;
+        }
         Ok(layer)
     }
 
-    /// Makes a layer of an upper directory, and the directory its snapshot.
-    fn commit(&self, epoch: Option<i64>, upper: &Path) -> Result<(Layer, PathBuf), Error> {
+    /// Makes a layer of an upper directory, with the times that its snapshot is to have, and of what it borrows.
+    fn layer_of(&self, epoch: Option<i64>, upper: &Path, borrowed: &BorrowedFiles<'_>) -> Result<Layer, Error> {
         let store = self.layers.store;
         let mtime = match epoch {
             Some(epoch) => {
@@ -135,11 +148,10 @@ impl<'a> Engine<'a> {
         let codec = Codec::default();
         let io = |source| Error::Io { action: "write a layer to", path: store.root().to_owned(), source };
         let mut writer = LayerWriter::new(codec, store.blob_writer()?);
-        write_layer(upper, &options, &mut writer)?;
-        let (blob, summary) = writer.finish().map_err(io)?;
+        write_layer(upper, borrowed, &options, &mut writer)?;
+        let (blob, tar) = writer.finish().map_err(io)?;
         let (digest, size) = blob.commit()?;
-        let snapshot = store.commit_snapshot(self.layers.ids(), &summary.diff_id.0, upper)?;
-        Ok((Layer { diff_id: summary.diff_id, descriptor: Descriptor::new(codec.media_type(), digest, size) }, snapshot))
+        Ok(Layer { diff_id: tar.diff_id, descriptor: Descriptor::new(codec.media_type(), digest, size) })
     }
 
     /// The snapshots of a state, top first, as overlayfs wants them.

@@ -47,7 +47,7 @@ pub fn run(
 ) -> Result<BTreeMap<usize, Finished>, Vec<Failure>> {
     let started = Instant::now();
     let &RunOptions { jobs, format, order } = options;
-    let engine = Engine::new(plan, layers, supplies, &lookup.layers);
+    let engine = Engine::new(plan, layers, supplies, lookup);
     let graph = task_graph(plan, lookup, order);
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();

@@ -1,4 +1,4 @@
-//! The walk over an overlay upper directory (or any snapshot): parents before children, siblings sorted by bytes.
+//! The walk over an overlay upper directory (or any snapshot) and what is borrowed for it: parents before children, siblings sorted by bytes.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -9,7 +9,13 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, openat, readlinkat, statat, utimensat,
 };
 
-use super::{Error, lossy};
+use super::{BorrowedFile, BorrowedFiles, Error, lossy};
+
+/// What a walk comes by.
+pub(super) enum Visited<'a, 'b> {
+    Found(&'a Found<'a>),
+    Borrowed { path: &'a [u8], file: &'a BorrowedFile<'b> },
+}
 
 /// One file below the root of a walk, or the root itself (an empty `path`).
 pub struct Found<'a> {
@@ -60,8 +66,8 @@ struct Level {
 }
 
 impl Level {
-    fn new(fd: OwnedFd, path_length: usize) -> io::Result<Self> {
-        let mut names = Vec::new();
+    fn new(fd: OwnedFd, path: &[u8], borrowed: &BorrowedFiles<'_>) -> io::Result<Self> {
+        let mut names = borrowed.names(path).map(|name| CString::new(name.as_slice())).collect::<Result<Vec<_>, _>>()?;
         for entry in Dir::read_from(&fd)? {
             let name = entry?.file_name().to_owned();
             if !matches!(name.as_bytes(), b"." | b"..") {
@@ -69,32 +75,51 @@ impl Level {
             }
         }
         names.sort();
-        Ok(Self { fd, names: names.into_iter(), path_length })
+        names.dedup();
+        Ok(Self { fd, names: names.into_iter(), path_length: path.len() })
     }
 }
 
 /// Calls `visit` for `root` and for everything below it. Symbolic links are never followed below `root`. Holds a descriptor for every
 /// level that it is deep.
 pub fn walk<E: From<Error>>(root: &Path, mut visit: impl FnMut(&Found<'_>) -> Result<(), E>) -> Result<(), E> {
+    walk_with(root, &BorrowedFiles::default(), |visited| match visited {
+        Visited::Found(found) => visit(found),
+        Visited::Borrowed { .. } => Ok(()),
+    })
+}
+
+/// [`walk`], which visits borrowed files in their places.
+pub(super) fn walk_with<'b, E: From<Error>>(
+    root: &Path,
+    borrowed: &BorrowedFiles<'b>,
+    mut visit: impl FnMut(Visited<'_, 'b>) -> Result<(), E>,
+) -> Result<(), E> {
     let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let at_root = |source: rustix::io::Errno| Error::Read { path: root.to_string_lossy().into_owned(), source: source.into() };
     let fd = openat(CWD, root, directory, Mode::empty()).map_err(at_root)?;
     let dot = CString::from(c".");
     let stat = statat(&fd, &dot, AtFlags::SYMLINK_NOFOLLOW).map_err(at_root)?;
-    visit(&Found { path: b"", stat, parent: fd.as_fd(), name: &dot, directory: Some(&fd) })?;
+    visit(Visited::Found(&Found { path: b"", stat, parent: fd.as_fd(), name: &dot, directory: Some(&fd) }))?;
 
     let mut path = Vec::new();
-    let mut stack = vec![Level::new(fd, 0).map_err(|source| Error::Read { path: root.to_string_lossy().into_owned(), source })?];
+    let mut stack =
+        vec![Level::new(fd, b"", borrowed).map_err(|source| Error::Read { path: root.to_string_lossy().into_owned(), source })?];
     while let Some(level) = stack.last_mut() {
         let Some(name) = level.names.next() else {
             stack.pop();
             continue;
         };
         path.truncate(level.path_length);
+        let lent = borrowed.get(&path, name.as_bytes());
         if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(name.as_bytes());
+        if let Some(file) = lent {
+            visit(Visited::Borrowed { path: &path, file })?;
+            continue;
+        }
 
         let failed = |source: io::Error| Error::Read { path: lossy(&path), source };
         let stat = statat(&level.fd, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(e.into()))?;
@@ -104,9 +129,9 @@ pub fn walk<E: From<Error>>(root: &Path, mut visit: impl FnMut(&Found<'_>) -> Re
             }
             _ => None,
         };
-        visit(&Found { path: &path, stat, parent: level.fd.as_fd(), name: &name, directory: opened.as_ref() })?;
+        visit(Visited::Found(&Found { path: &path, stat, parent: level.fd.as_fd(), name: &name, directory: opened.as_ref() }))?;
         if let Some(fd) = opened {
-            let level = Level::new(fd, path.len()).map_err(failed)?;
+            let level = Level::new(fd, &path, borrowed).map_err(failed)?;
             stack.push(level);
         }
     }

@@ -1,6 +1,6 @@
 //! Layers and images: directory trees to reproducible layer tars and back, manifests, OCI layouts and docker archives.
 //!
-//! Out: `changes` walks an overlay upper directory, `tar_writer` turns it into a tar, `compress` into a blob and its DiffId (`gzip`: block by block).
+//! Out: `changes` walks an overlay upper directory and the files that are `borrowed` for it, `tar_writer` turns it into a tar (`tar_header`: member by member), `compress` into a blob and its DiffId (`gzip`: block by block).
 //! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them below a `root` that no
 //! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that.
 //! `whiteout` is how both say what a layer removes.
@@ -8,6 +8,7 @@
 
 mod archive;
 mod assemble;
+mod borrowed;
 mod changes;
 mod compress;
 mod decompress;
@@ -22,6 +23,7 @@ mod oci_layout_reader;
 mod root;
 mod sparse;
 mod stream;
+mod tar_header;
 mod tar_reader;
 mod tar_writer;
 mod unpack;
@@ -30,6 +32,7 @@ mod xattr;
 
 pub use archive::{ArchiveOptions, extract_archive, is_archive, newest_member};
 pub use assemble::{Assembled, Format, Layer, assemble};
+pub use borrowed::{BorrowedFile, BorrowedFiles, Lender};
 pub use changes::{Found, normalise_mtimes, walk};
 pub use compress::{Codec, LayerTar, LayerWriter};
 pub use decompress::{Compression, detect};

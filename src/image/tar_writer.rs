@@ -1,23 +1,18 @@
 //! Change set to layer tar (OCI image spec, "Image Layer Filesystem Changeset"): the same tree gives the same bytes everywhere.
-//!
-//! Members are ustar headers; what those cannot hold goes to PAX records (POSIX.1-2017, pax). User and group names stay empty.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use rustix::fs::{FileType, major, minor};
-use tar::{Builder, EntryType, Header};
+use rustix::fs::FileType;
+use tar::{Builder, EntryType};
 
-use super::changes::{Found, walk};
+use super::changes::{Found, Visited, walk_with};
+use super::tar_header::{Member, encode};
 use super::whiteout::{is_opaque, is_whiteout};
 use super::xattr::{self, Xattrs};
-use super::{Error, lossy};
-
-/// What 8, and 12, bytes of octal digits and a NUL can hold.
-const MAX_ID: u32 = 0o7_777_777;
-const MAX_SIZE: u64 = 0o77_777_777_777;
+use super::{BorrowedFile, BorrowedFiles, Error, lossy};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mtime {
@@ -42,14 +37,17 @@ pub struct LayerSummary {
     pub content: u64,
 }
 
-/// Writes the tar of an overlay upper directory to `out`: character devices 0:0 become whiteouts, opaque marks become
+/// Writes the tar of an overlay upper directory, with the files that are `borrowed` for it, to `out`: character devices 0:0 become whiteouts, opaque marks become
 /// `.wh..wh..opq`, sockets are left out, and so is the root directory itself.
 ///
 /// # Errors
 /// When the tree cannot be read or changes meanwhile, and when `out` fails.
-pub fn write_layer(upper: &Path, options: &LayerOptions, out: impl Write) -> Result<LayerSummary, Error> {
+pub fn write_layer(upper: &Path, borrowed: &BorrowedFiles<'_>, options: &LayerOptions, out: impl Write) -> Result<LayerSummary, Error> {
     let mut writer = TarWriter { tar: Builder::new(out), options, links: HashMap::new(), summary: LayerSummary::default() };
-    walk(upper, |found| writer.add(found))?;
+    walk_with(upper, borrowed, |visited| match visited {
+        Visited::Found(found) => writer.add(found),
+        Visited::Borrowed { path, file } => writer.add_borrowed(path, file),
+    })?;
     let TarWriter { tar, summary, .. } = writer;
     tar.into_inner().map_err(Error::Write)?;
     Ok(summary)
@@ -59,21 +57,16 @@ struct TarWriter<'a, W: Write> {
     tar: Builder<W>,
     options: &'a LayerOptions,
     /// The first name of every file that has several.
-    links: HashMap<(u64, u64), Vec<u8>>,
+    links: HashMap<FileId, Vec<u8>>,
     summary: LayerSummary,
 }
 
-/// A member's metadata before it is squeezed into a header.
-struct Member<'a> {
-    kind: EntryType,
-    name: &'a [u8],
-    link: &'a [u8],
-    mode: u32,
-    owner: (u32, u32),
-    size: u64,
-    mtime: (i64, u32),
-    device: u64,
-    xattrs: Xattrs,
+#[derive(PartialEq, Eq, Hash)]
+enum FileId {
+    /// Device and inode.
+    Found(u64, u64),
+    /// [`BorrowedFile::link`].
+    Borrowed(u64),
 }
 
 impl<W: Write> TarWriter<'_, W> {
@@ -87,10 +80,7 @@ impl<W: Write> TarWriter<'_, W> {
             mode: stat.st_mode & 0o7777,
             owner: (stat.st_uid, stat.st_gid),
             size: 0,
-            mtime: match self.options.mtime {
-                Mtime::Normalized(seconds) => (seconds, 0),
-                Mtime::Preserve => (stat.st_mtime, stat.st_mtime_nsec as u32),
-            },
+            mtime: self.mtime((stat.st_mtime, stat.st_mtime_nsec as u32)),
             device: stat.st_rdev,
             xattrs: Vec::new(),
         };
@@ -98,13 +88,10 @@ impl<W: Write> TarWriter<'_, W> {
         if is_whiteout(stat) {
             return self.whiteout(whiteout_name(found.path), member.mtime);
         }
-        if found.path.rsplit(|&b| b == b'/').next().is_some_and(|name| name.starts_with(b".wh.")) {
-            return Err(Error::WhiteoutName { path: lossy(found.path) });
-        }
+        refuse_whiteout_name(found.path)?;
         // Directories have no hard links; whiteouts may be links of one another, but are whiteouts first.
         if file_type != FileType::Directory && stat.st_nlink > 1 && file_type != FileType::Socket {
-            let first = self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| found.path.to_vec()).clone();
-            if first != found.path {
+            if let Some(first) = self.first_name(FileId::Found(stat.st_dev, stat.st_ino), found.path) {
                 // Owner and attributes are the first name's; readers take them from there.
                 return self.append(&Member { kind: EntryType::Link, link: &first, ..member }, io::empty());
             }
@@ -126,6 +113,44 @@ impl<W: Write> TarWriter<'_, W> {
             FileType::BlockDevice => self.append(&Member { kind: EntryType::Block, ..member }, io::empty()),
             FileType::Socket | FileType::Unknown => Ok(()),
         }
+    }
+
+    fn add_borrowed(&mut self, path: &[u8], lent: &BorrowedFile<'_>) -> Result<(), Error> {
+        let failed = |source| Error::Read { path: lossy(path), source };
+        refuse_whiteout_name(path)?;
+        let mut member = Member {
+            kind: EntryType::Regular,
+            name: path,
+            link: b"",
+            mode: lent.mode,
+            owner: lent.owner,
+            size: 0,
+            mtime: self.mtime(lent.mtime),
+            device: 0,
+            xattrs: Vec::new(),
+        };
+        if let Some(first) = lent.link.and_then(|link| self.first_name(FileId::Borrowed(link), path)) {
+            return self.append(&Member { kind: EntryType::Link, link: &first, ..member }, io::empty());
+        }
+        let file = lent.lender.open(&lent.source).map_err(failed)?;
+        if lent.lender.lends_xattrs() {
+            member.xattrs = portable(xattr::read_all(&file).map_err(failed)?);
+        }
+        member.size = lent.size;
+        self.append_file(&member, file)
+    }
+
+    fn mtime(&self, own: (i64, u32)) -> (i64, u32) {
+        match self.options.mtime {
+            Mtime::Normalized(seconds) => (seconds, 0),
+            Mtime::Preserve => own,
+        }
+    }
+
+    /// The name that a file with several was written under; `None` where this is the first.
+    fn first_name(&mut self, id: FileId, path: &[u8]) -> Option<Vec<u8>> {
+        let first = self.links.entry(id).or_insert_with(|| path.to_vec());
+        (first != path).then(|| first.clone())
     }
 
     fn add_directory(&mut self, found: &Found<'_>, mut member: Member<'_>) -> Result<(), Error> {
@@ -155,8 +180,7 @@ impl<W: Write> TarWriter<'_, W> {
         if self.options.owner_xattr {
             member.owner = xattr::owner(&xattrs).unwrap_or(member.owner);
         }
-        let kept = xattrs.into_iter().filter(|(name, _)| xattr::kept(name));
-        member.xattrs = kept.map(|(name, value)| (name.clone(), xattr::portable(&name, value))).collect();
+        member.xattrs = portable(xattrs);
         Ok(())
     }
 
@@ -199,6 +223,18 @@ impl<W: Write> TarWriter<'_, W> {
     }
 }
 
+fn portable(xattrs: Xattrs) -> Xattrs {
+    let kept = xattrs.into_iter().filter(|(name, _)| xattr::kept(name));
+    kept.map(|(name, value)| (name.clone(), xattr::portable(&name, value))).collect()
+}
+
+fn refuse_whiteout_name(path: &[u8]) -> Result<(), Error> {
+    match path.rsplit(|&b| b == b'/').next().is_some_and(|name| name.starts_with(b".wh.")) {
+        true => Err(Error::WhiteoutName { path: lossy(path) }),
+        false => Ok(()),
+    }
+}
+
 fn whiteout_name(path: &[u8]) -> Vec<u8> {
     let base = path.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1);
     [&path[..base], b".wh.", &path[base..]].concat()
@@ -224,102 +260,9 @@ impl Read for Exactly {
     }
 }
 
-/// The ustar header of a member and the PAX records for what does not fit in it, sorted by key.
-fn encode(member: &Member<'_>) -> (Header, Vec<(String, Vec<u8>)>) {
-    let mut records: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut header = Header::new_ustar();
-    let mut note = |key: &str, value: String| records.push((key.to_owned(), value.into_bytes()));
-
-    header.set_entry_type(member.kind);
-    header.set_mode(member.mode);
-    let mut id = |key: &str, id: u32| {
-        if id > MAX_ID {
-            note(key, id.to_string());
-            return 0;
-        }
-        u64::from(id)
-    };
-    header.set_uid(id("uid", member.owner.0));
-    header.set_gid(id("gid", member.owner.1));
-    if member.size > MAX_SIZE {
-        note("size", member.size.to_string());
-    }
-    header.set_size(if member.size > MAX_SIZE { 0 } else { member.size });
-    let (seconds, nanoseconds) = member.mtime;
-    let whole = u64::try_from(seconds).ok().filter(|&s| s <= MAX_SIZE);
-    if whole.is_none() || nanoseconds != 0 {
-        note("mtime", pax_time(seconds, nanoseconds));
-    }
-    header.set_mtime(whole.unwrap_or(0));
-    // Both calls only fail on headers that are not ustar.
-    let device = match member.kind {
-        EntryType::Char | EntryType::Block => member.device,
-        _ => 0,
-    };
-    let _ = header.set_device_major(major(device));
-    let _ = header.set_device_minor(minor(device));
-
-    if let Some(ustar) = header.as_ustar_mut() {
-        let mut text = |key: &str, field: &mut [u8; 100], value: &[u8]| {
-            let length = value.len().min(field.len());
-            field[..length].copy_from_slice(&value[..length]);
-            if length < value.len() {
-                records.push((key.to_owned(), value.to_vec()));
-            }
-        };
-        text("path", &mut ustar.name, member.name);
-        text("linkpath", &mut ustar.linkname, member.link);
-    }
-    header.set_cksum();
-    // A PAX key is UTF-8 and ends at '='; an attribute whose name is neither cannot be expressed.
-    let xattrs = member.xattrs.iter().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)));
-    let xattrs = xattrs.filter(|(name, _)| !name.contains('='));
-    records.extend(xattrs.map(|(name, value)| (format!("SCHILY.xattr.{name}"), value.clone())));
-    records.sort();
-    (header, records)
-}
-
-/// Seconds with a decimal fraction, trailing zeros dropped; the fraction of a time before 1970 counts downwards.
-fn pax_time(seconds: i64, nanoseconds: u32) -> String {
-    let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-    let sign = if total < 0 { "-" } else { "" };
-    let (whole, fraction) = (total.unsigned_abs() / 1_000_000_000, total.unsigned_abs() % 1_000_000_000);
-    let text = format!("{sign}{whole}.{fraction:09}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_pax_wants_them() {
-        for (time, text) in
-            [((5, 0), "5"), ((5, 250_000_000), "5.25"), ((-1, 500_000_000), "-0.5"), ((-2, 0), "-2"), ((10, 1), "10.000000001")]
-        {
-            assert_eq!(pax_time(time.0, time.1), text);
-        }
-    }
-
-    #[test]
-    fn what_a_header_cannot_hold_goes_to_records() {
-        let long = [b'n'; 101];
-        let member = Member {
-            kind: EntryType::Regular,
-            name: &long,
-            link: b"",
-            mode: 0o4755,
-            owner: (MAX_ID, MAX_ID + 1),
-            size: MAX_SIZE + 1,
-            mtime: (1, 0),
-            device: 0,
-            xattrs: vec![(b"user.a".to_vec(), b"b\nc".to_vec())],
-        };
-        let (header, records) = encode(&member);
-        let keys: Vec<_> = records.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(keys, ["SCHILY.xattr.user.a", "gid", "path", "size"]);
-        assert_eq!((header.uid().unwrap(), header.mode().unwrap()), (u64::from(MAX_ID), 0o4755));
-    }
 
     #[test]
     fn a_file_that_shrinks_or_grows_is_an_error() {

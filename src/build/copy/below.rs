@@ -31,7 +31,7 @@ enum Finish {
     Nothing,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_, '_> {
     /// Merges what is below the source directory `found` into `top`.
     pub(super) fn below(&mut self, top: &Directory, found: &Match) -> Result<(), CopyError> {
         let mut open: Vec<Open<'_>> = Vec::new();
@@ -118,6 +118,9 @@ impl Writer<'_> {
 
     fn directory(&mut self, parent: &Directory, name: &[u8]) -> Result<(Directory, bool), CopyError> {
         let (directory, made) = parent.open_or_make(name)?;
+        if made {
+            self.refuse_borrowed(&directory)?;
+        }
         self.stats.directories += u64::from(made);
         Ok((directory, made))
     }
@@ -196,7 +199,7 @@ mod tests {
         let mut found = matched(&source, "s");
         found.below.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(found.below[1].0, b"a-b");
-        write_matches(&job(&source, &[found], &root, "/d")).unwrap();
+        write_matches(&job(&source, &[found], &root, "/d"), None).unwrap();
         assert_eq!(root.list(), ["d d755", "d/a d755", "d/a/x f644", "d/a-b f644"]);
     }
 
@@ -207,7 +210,7 @@ mod tests {
         source.chmod("s/a", 0o750);
         let mut found = matched(&source, "s");
         found.below.retain(|(path, _)| path == b"a/b/x");
-        write_matches(&job(&source, &[found], &root, "/d")).unwrap();
+        write_matches(&job(&source, &[found], &root, "/d"), None).unwrap();
         assert_eq!(root.list(), ["d d755", "d/a d750", "d/a/b d755", "d/a/b/x f644"]);
     }
 
@@ -231,7 +234,7 @@ mod tests {
             let root = Destination::new();
             let mut found = matched(&source, path);
             found.parents = Some(kept.as_bytes().to_vec());
-            write_matches(&job(&source, &[found], &root, "/out")).unwrap();
+            write_matches(&job(&source, &[found], &root, "/out"), None).unwrap();
             assert_eq!(root.list(), expected, "{path} as {kept}");
         }
     }
@@ -248,7 +251,7 @@ mod tests {
             found
         });
         let mode = ModeChange::parse("0770").unwrap();
-        write_matches(&super::super::CopyJob { mode: Some(&mode), ..job(&source, &matches, &root, "/") }).unwrap();
+        write_matches(&super::super::CopyJob { mode: Some(&mode), ..job(&source, &matches, &root, "/") }, None).unwrap();
         assert_eq!(root.list(), ["a d770", "a/x f770", "a/y f770"]);
         assert_eq!(root.stat("a").mtime(), 3_000);
     }

@@ -68,10 +68,12 @@ fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<u64> {
 }
 
 fn stream(from: &File, to: &File, start: u64, end: u64) -> io::Result<u64> {
-    let mut buffer = vec![0; BUFFER];
+    let most = usize::try_from(from.metadata()?.len().saturating_sub(start)).unwrap_or(BUFFER);
+    // A file that claims to be empty may not be.
+    let mut buffer = vec![0; most.clamp(4096, BUFFER)];
     let mut position = start;
     while position < end {
-        let wanted = usize::try_from(end - position).unwrap_or(BUFFER).min(BUFFER);
+        let wanted = usize::try_from(end - position).unwrap_or(BUFFER).min(buffer.len());
         let count = match from.read_at(&mut buffer[..wanted], position) {
             Ok(0) => break,
             Ok(count) => count,

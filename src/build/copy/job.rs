@@ -1,10 +1,12 @@
 //! Where each match of a COPY or ADD goes.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::CopyError;
+use super::borrow::Borrower;
 use super::directory::Directory;
 use super::leaf::FirstLinks;
 use super::metadata::{Metadata, set_mtime};
@@ -50,7 +52,7 @@ pub struct CopyStats {
     pub bytes: u64,
 }
 
-/// Writes the matches into the root.
+/// Writes the matches into the root, but for regular files if there is a `borrower` for them.
 ///
 /// A directory's *contents* go into the destination, which keeps its metadata but for the mtime if it was there and is 0755 else; a file
 /// goes into a destination that is a directory, and replaces one that is a file. The destination is followed through links inside the root;
@@ -60,24 +62,29 @@ pub struct CopyStats {
 ///
 /// # Errors
 /// The first match that cannot be written; what was written before it stays.
-pub fn write_matches(job: &CopyJob<'_>) -> Result<CopyStats, CopyError> {
-    let mut writer = Writer { job, stats: CopyStats::default(), links: FirstLinks::default() };
+pub fn write_matches(job: &CopyJob<'_>, borrower: Option<Borrower<'_, '_>>) -> Result<CopyStats, CopyError> {
+    let (links, borrowed_links) = (FirstLinks::default(), HashMap::new());
+    let mut writer = Writer { job, borrower, stats: CopyStats::default(), links, borrowed_links };
     for found in job.matches {
         if found.parents.is_none() {
             writer.links.clear();
+            writer.borrowed_links.clear();
         }
         writer.place(found)?;
     }
     Ok(writer.stats)
 }
 
-pub(super) struct Writer<'a> {
+pub(super) struct Writer<'a, 'b, 'l> {
     pub(super) job: &'a CopyJob<'a>,
+    pub(super) borrower: Option<Borrower<'b, 'l>>,
     pub(super) stats: CopyStats,
     pub(super) links: FirstLinks,
+    /// The numbers of source files with several links, by device and inode.
+    pub(super) borrowed_links: HashMap<(u64, u64), u64>,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_, '_> {
     fn place(&mut self, found: &Match) -> Result<(), CopyError> {
         if let Some(kept) = &found.parents {
             let top = self.destination_directory(self.implicit_mode())?;
@@ -127,6 +134,7 @@ impl Writer<'_> {
     }
 
     fn made(&mut self, directory: &Directory, mode: u32) -> Result<(), CopyError> {
+        self.refuse_borrowed(directory)?;
         self.stats.directories += 1;
         self.implicit(directory, mode)
     }
@@ -267,7 +275,7 @@ mod tests {
             let (source, root) = (source(), Destination::new());
             let mode = ModeChange::parse(text).unwrap();
             let matches = [matched(&source, "dir")];
-            write_matches(&CopyJob { mode: Some(&mode), ..job(&source, &matches, &root, "/p/q") }).unwrap();
+            write_matches(&CopyJob { mode: Some(&mode), ..job(&source, &matches, &root, "/p/q") }, None).unwrap();
             assert_eq!(root.list(), expected, "{text}");
         }
     }
@@ -288,7 +296,7 @@ mod tests {
             std::os::unix::fs::chown(root.path("there"), Some(500), Some(600)).unwrap();
             let matches = [matched(&source, "dir")];
             for destination in ["/new", "/there"] {
-                write_matches(&CopyJob { owner, ..job(&source, &matches, &root, destination) }).unwrap();
+                write_matches(&CopyJob { owner, ..job(&source, &matches, &root, destination) }, None).unwrap();
             }
             let owner_of = |path: &str| (root.stat(path).uid(), root.stat(path).gid());
             assert_eq!(["new", "new/sub", "new/sub/deep"].map(owner_of), expected);
@@ -307,8 +315,8 @@ mod tests {
         source.link("file", "link");
         let matches = [matched(&source, "file"), matched(&source, "link")];
         let refused = CopyJob { owner: Some((0, 7)), ..job(&source, &matches, &root, "/d/") };
-        assert!(matches!(write_matches(&refused), Err(CopyError::Write { action: "change the owner of", .. })));
-        write_matches(&CopyJob { record_owner: true, ..refused }).unwrap();
+        assert!(matches!(write_matches(&refused, None), Err(CopyError::Write { action: "change the owner of", .. })));
+        write_matches(&CopyJob { record_owner: true, ..refused }, None).unwrap();
         let recorded = |path: &str| {
             let mut value = [0; 16];
             rustix::fs::lgetxattr(root.path(path), OWNER_XATTR, &mut value[..])
@@ -316,7 +324,7 @@ mod tests {
         };
         assert_eq!(recorded("d/file").as_deref(), Ok("0:7"));
         // Given back to whom the kernel allows: the record goes.
-        write_matches(&CopyJob { owner: Some(me()), record_owner: true, ..refused }).unwrap();
+        write_matches(&CopyJob { owner: Some(me()), record_owner: true, ..refused }, None).unwrap();
         assert!(recorded("d/file").is_err());
     }
 
@@ -340,7 +348,7 @@ mod tests {
         source.file("a.tar", "tar");
         let matches = [matched(&source, "a.tar"), matched(&source, "file")];
         let mode = ModeChange::parse("0600").unwrap();
-        write_matches(&CopyJob { unpack: Some(&Tars), mode: Some(&mode), ..job(&source, &matches, &root, "/dest") }).unwrap();
+        write_matches(&CopyJob { unpack: Some(&Tars), mode: Some(&mode), ..job(&source, &matches, &root, "/dest") }, None).unwrap();
         assert_eq!(root.list(), ["dest d755", "dest/file f600", "dest/unpacked d700"]);
     }
 
@@ -351,7 +359,7 @@ mod tests {
             files.add_heredoc("A", b"a\n".to_vec(), 1);
             files.add_heredoc("B", b"bb\n".to_vec(), 1);
             let (root, matches) = (Destination::new(), files.matches());
-            let stats = write_matches(&CopyJob { tree: &files, ..job(&Destination::new(), &matches, &root, destination) }).unwrap();
+            let stats = write_matches(&CopyJob { tree: &files, ..job(&Destination::new(), &matches, &root, destination) }, None).unwrap();
             assert_eq!(root.list(), expected);
             assert_eq!(stats.bytes, 5);
         }

@@ -16,7 +16,7 @@ use crate::source::tree::{Node, NodeKind};
 /// The first copy of each source file with several links, relative to the root, by device and inode of the source.
 pub(super) type FirstLinks = HashMap<(u64, u64), Vec<u8>>;
 
-impl Writer<'_> {
+impl Writer<'_, '_, '_> {
     /// Writes `node`, which is no directory, as `name` into `directory`. A file or link of that name is removed first, never written through.
     pub(super) fn leaf(&mut self, directory: &Directory, name: &[u8], source: &[u8], node: &Node) -> Result<(), CopyError> {
         if let Some(found) = directory.lookup(name)? {
@@ -26,6 +26,10 @@ impl Writer<'_> {
             unlinkat(directory, name, AtFlags::empty()).map_err(|e| CopyError::write("replace", directory.path_of(name), e))?;
         }
         self.stats.files += 1;
+        if node.kind == NodeKind::File && self.borrowed(directory, check(name)?, source, node)? {
+            return Ok(());
+        }
+        self.forget_borrowed(directory, name);
         match &node.kind {
             NodeKind::File => self.file(directory, name, source, node),
             NodeKind::Symlink(target) => {
@@ -165,7 +169,7 @@ mod tests {
         for (parents, expected) in [(false, 1), (true, 2)] {
             let root = Destination::new();
             let matches = ["one/x", "two/y"].map(|path| Match { parents: parents.then(|| path.into()), ..matched(&source, path) });
-            write_matches(&job(&source, &matches, &root, "/d/")).unwrap();
+            write_matches(&job(&source, &matches, &root, "/d/"), None).unwrap();
             assert_eq!(root.stat(if parents { "d/one/x" } else { "d/x" }).nlink(), expected, "parents: {parents}");
         }
     }
@@ -179,14 +183,14 @@ mod tests {
     #[test]
     fn a_socket_becomes_an_empty_file() {
         let (source, root) = (Destination::new(), Destination::new());
-        write_matches(&job(&source, &[single(NodeKind::Socket)], &root, "/")).unwrap();
+        write_matches(&job(&source, &[single(NodeKind::Socket)], &root, "/"), None).unwrap();
         assert_eq!(root.list(), ["node f640"]);
     }
 
     #[test]
     fn a_device_is_made_or_refused_by_name() {
         let (source, root) = (Destination::new(), Destination::new());
-        match write_matches(&job(&source, &[single(NodeKind::CharDevice { major: 1, minor: 3 })], &root, "/")) {
+        match write_matches(&job(&source, &[single(NodeKind::CharDevice { major: 1, minor: 3 })], &root, "/"), None) {
             Ok(_) => assert!(is_root() && root.stat("node").file_type().is_char_device() && root.stat("node").rdev() == makedev(1, 3)),
             Err(error) => assert!(matches!(error, CopyError::DeviceRefused { path } if path.0 == b"/node")),
         }
@@ -198,7 +202,7 @@ mod tests {
             let (source, root) = (Destination::new(), Destination::new());
             source.file("file", "x");
             let found = Match { name: name.to_vec(), ..matched(&source, "file") };
-            let error = write_matches(&job(&source, &[found], &root, "/d/")).unwrap_err();
+            let error = write_matches(&job(&source, &[found], &root, "/d/"), None).unwrap_err();
             assert!(matches!(error, CopyError::InvalidName { .. }), "{name:?}");
         }
     }

@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fremovexattr, fsetxattr,
-    futimens, utimensat,
+    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fremovexattr,
+    fsetxattr, futimens, utimensat,
 };
 use rustix::io::Errno;
 
@@ -96,13 +96,20 @@ pub(super) fn set_mtime(directory: &Directory, mtime: (i64, u32)) -> Result<(), 
     futimens(directory.as_fd(), &timestamps(mtime)).map_err(|e| CopyError::write("set the time of", directory.path().to_vec(), e))
 }
 
+/// Sets the mtime to now, as the kernel does where a file is made in a directory.
+pub(super) fn touch(directory: &Directory) -> Result<(), CopyError> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+    futimens(directory.as_fd(), &times).map_err(|e| CopyError::write("set the time of", directory.path().to_vec(), e))
+}
+
 /// Attributes of overlayfs and of brik's own bookkeeping belong to a place, not to a file.
 fn is_portable(name: &[u8]) -> bool {
     !(name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") || name == OWNER_XATTR.as_bytes())
 }
 
 /// -1 would mean "leave it" to the kernel.
-fn ids((uid, gid): (u32, u32)) -> Result<(Uid, Gid), Errno> {
+pub(super) fn ids((uid, gid): (u32, u32)) -> Result<(Uid, Gid), Errno> {
     if uid == u32::MAX || gid == u32::MAX {
         return Err(Errno::INVAL);
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `job` | where each match goes: file or directory, into or onto, implicit parents |
 //! | `below` | the walk below a copied directory, and the directories that `--parents` keeps |
+//! | `borrow` | files that are left where they are until the layer is written |
 //! | `leaf` | one file, link, FIFO or device, replacing what was there |
 //! | `content` | the bytes of a file, holes kept |
 //! | `metadata` | owner, xattrs, mode and mtime, in the order the kernel needs |
@@ -16,6 +17,7 @@
 //! | `workdir` | WORKDIR's directory |
 
 mod below;
+mod borrow;
 mod checksum;
 pub(in crate::build) mod content;
 mod directory;
@@ -30,6 +32,7 @@ mod resolve;
 mod testing;
 mod workdir;
 
+pub use borrow::Borrower;
 pub use checksum::{parse_checksum, verify_checksum};
 pub use error::{CopyError, ImagePath};
 pub use job::{CopyJob, CopyStats, Unpacker, write_matches};

@@ -189,7 +189,7 @@ pub(super) fn job<'a>(source: &'a Destination, matches: &'a [Match], root: &'a D
 /// Copies `paths` of `source`.
 pub(super) fn copy(source: &Destination, paths: &[&str], root: &Destination, destination: &str) -> Result<CopyStats, CopyError> {
     let matches: Vec<_> = paths.iter().map(|path| matched(source, path)).collect();
-    write_matches(&job(source, &matches, root, destination))
+    write_matches(&job(source, &matches, root, destination), None)
 }
 
 /// The match of `path` with all that is below it.

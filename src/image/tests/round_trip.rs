@@ -14,7 +14,7 @@ use super::{EPOCH, lenient, options, privileged};
 
 fn layer_of(dir: &Path, options: &LayerOptions) -> Vec<u8> {
     let mut tar = Vec::new();
-    write_layer(dir, options, &mut tar).unwrap();
+    write_layer(dir, &BorrowedFiles::default(), options, &mut tar).unwrap();
     tar
 }
 
@@ -116,7 +116,7 @@ fn another_reader_sees_relative_sorted_names() {
 fn no_change_is_a_layer_of_1024_zeros() {
     let dir = tempfile::tempdir().unwrap();
     let mut tar = Vec::new();
-    let summary = write_layer(dir.path(), &options(), &mut tar).unwrap();
+    let summary = write_layer(dir.path(), &BorrowedFiles::default(), &options(), &mut tar).unwrap();
     assert_eq!((summary.entries, tar), (0, vec![0; 1024]));
 }
 
@@ -137,7 +137,7 @@ fn an_overlay_that_redirects_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("d")).unwrap();
     setxattr(dir.path().join("d"), c"user.overlay.redirect", b"/old", XattrFlags::empty()).unwrap();
-    let result = write_layer(dir.path(), &options(), io::sink());
+    let result = write_layer(dir.path(), &BorrowedFiles::default(), &options(), io::sink());
     assert!(matches!(result, Err(Error::OverlayFeature { .. })), "{result:?}");
 }
 
@@ -169,7 +169,7 @@ fn a_compressed_layer_unpacks_with_both_digests() {
     let source = tree();
     for codec in [Codec::default(), Codec::Zstd { level: 1 }, Codec::None] {
         let mut writer = LayerWriter::new(codec, Vec::new());
-        write_layer(source.path(), &options(), &mut writer).unwrap();
+        write_layer(source.path(), &BorrowedFiles::default(), &options(), &mut writer).unwrap();
         let (bytes, tar) = writer.finish().unwrap();
         let digest = crate::oci::Digest::of(&bytes);
         let dest = tempfile::tempdir().unwrap();
