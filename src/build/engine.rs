@@ -12,7 +12,7 @@ use super::layers::Layers;
 use super::lookup::{Lookup, StepRecord, recorded};
 use super::sandbox::{CancelFlag, Rung};
 use super::workspace::{Source, Workspaces, stacked};
-use crate::image::{BorrowedFiles, Codec, Layer, LayerOptions, LayerWriter, Mtime, normalise_mtimes, write_layer};
+use crate::image::{BorrowedFiles, Codec, Layer, LayerOptions, LayerWriter, Mtime, write_layer};
 use crate::oci::{Descriptor, Platform};
 use crate::plan::{Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
@@ -134,16 +134,10 @@ impl<'a> Engine<'a> {
         Ok(layer)
     }
 
-    /// Makes a layer of an upper directory, with the times that its snapshot is to have, and of what it borrows.
+    /// Makes a layer of an upper directory and of what it borrows; gives the directory the times that its snapshot is to have.
     fn layer_of(&self, epoch: Option<i64>, upper: &Path, borrowed: &BorrowedFiles<'_>) -> Result<Layer, Error> {
         let store = self.layers.store;
-        let mtime = match epoch {
-            Some(epoch) => {
-                normalise_mtimes(upper, epoch)?;
-                Mtime::Normalized(epoch)
-            }
-            None => Mtime::Preserve,
-        };
+        let mtime = epoch.map_or(Mtime::Preserve, Mtime::Normalized);
         let options = LayerOptions { mtime, owner_xattr: self.layers.rung == Rung::SingleUid };
         let codec = Codec::default();
         let io = |source| Error::Io { action: "write a layer to", path: store.root().to_owned(), source };

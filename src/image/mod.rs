@@ -33,7 +33,7 @@ mod xattr;
 pub use archive::{ArchiveOptions, extract_archive, is_archive, newest_member};
 pub use assemble::{Assembled, Format, Layer, assemble};
 pub use borrowed::{BorrowedFile, BorrowedFiles, Lender};
-pub use changes::{Found, normalise_mtimes, walk};
+pub use changes::{Found, walk};
 pub use compress::{Codec, LayerTar, LayerWriter};
 pub use decompress::{Compression, detect};
 pub use docker_archive::export_docker_archive;

@@ -16,7 +16,8 @@ use super::{BorrowedFile, BorrowedFiles, Error, lossy};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mtime {
-    /// Every member has this time, in seconds since 1970.
+    /// Every member has this time, in seconds since 1970, and so has everything in the upper directory when its layer is written: it
+    /// then equals what unpacking the layer gives.
     Normalized(i64),
     /// Every member has the time of its file.
     Preserve,
@@ -73,6 +74,9 @@ impl<W: Write> TarWriter<'_, W> {
     fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
         let failed = |source| Error::Read { path: lossy(found.path), source };
         let stat = &found.stat;
+        if let Mtime::Normalized(epoch) = self.options.mtime {
+            found.normalise_mtime(epoch)?;
+        }
         let mut member = Member {
             kind: EntryType::Regular,
             name: found.path,
@@ -262,7 +266,26 @@ impl Read for Exactly {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
     use super::*;
+
+    #[test]
+    fn normalised_times_reach_links_and_directories_but_not_their_targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        symlink(outside.path(), dir.path().join("d/l")).unwrap();
+        let options = LayerOptions { mtime: Mtime::Normalized(1_000), owner_xattr: false };
+        write_layer(dir.path(), &BorrowedFiles::default(), &options, io::sink()).unwrap();
+        for path in ["d", "d/l"] {
+            let stat = fs::symlink_metadata(dir.path().join(path)).unwrap();
+            assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_000, 0), "{path}");
+        }
+        assert_eq!(dir.path().metadata().unwrap().mtime(), 0);
+        assert_ne!(outside.path().metadata().unwrap().mtime(), 1_000);
+    }
 
     #[test]
     fn a_file_that_shrinks_or_grows_is_an_error() {
