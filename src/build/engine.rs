@@ -12,8 +12,8 @@ use super::layers::Layers;
 use super::lookup::{Lookup, StepRecord, recorded};
 use super::sandbox::{CancelFlag, Rung};
 use super::workspace::{Source, Workspaces, stacked};
-use crate::image::{BorrowedFiles, Codec, Layer, LayerOptions, LayerWriter, Mtime, write_layer};
-use crate::oci::{Descriptor, Platform};
+use crate::image::{BorrowedFiles, Layer};
+use crate::oci::Platform;
 use crate::plan::{Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
 use crate::store::{RecordKind, TempDir};
@@ -38,6 +38,8 @@ pub struct Engine<'a> {
     results: Vec<OnceLock<Layer>>,
     /// Steps whose files another Step of this run works on or copies.
     needed: BTreeSet<StepId>,
+    /// Steps whose layers are an image's.
+    shipped: BTreeSet<StepId>,
     workspaces: Workspaces,
 }
 
@@ -52,7 +54,12 @@ impl<'a> Engine<'a> {
             parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
         };
         let needed = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
-        Self { plan, layers, supplies, results, needed, workspaces: Workspaces::default() }
+        let shipped = plan.images.iter().flat_map(|image| plan.chain(image.root).1).collect();
+        Self { plan, layers, supplies, results, needed, shipped, workspaces: Workspaces::default() }
+    }
+
+    pub(super) fn is_shipped(&self, step: StepId) -> bool {
+        self.shipped.contains(&step)
     }
 
     /// Whether owners are lost here.
@@ -125,27 +132,13 @@ impl<'a> Engine<'a> {
         }
         let goes_on = |next: &Step| next.parent == Root::Step(id) && !next.independent;
         let change = workspace.finish(needed && !step.independent && self.plan.steps.iter().any(goes_on))?;
-        let layer = self.layer_of(step.epoch, &change.upper, &borrowed)?;
+        let layer = self.write_layer(id, step.epoch, &change.upper, &borrowed)?;
         // Without the files that were borrowed it is none.
         if borrowed.is_empty() {
             let snapshot = self.layers.store.commit_snapshot(self.layers.ids(), &layer.diff_id.0, &change.upper)?;
             self.workspaces.keep(change, snapshot)?;
         }
         Ok(layer)
-    }
-
-    /// Makes a layer of an upper directory and of what it borrows; gives the directory the times that its snapshot is to have.
-    fn layer_of(&self, epoch: Option<i64>, upper: &Path, borrowed: &BorrowedFiles<'_>) -> Result<Layer, Error> {
-        let store = self.layers.store;
-        let mtime = epoch.map_or(Mtime::Preserve, Mtime::Normalized);
-        let options = LayerOptions { mtime, owner_xattr: self.layers.rung == Rung::SingleUid };
-        let codec = Codec::default();
-        let io = |source| Error::Io { action: "write a layer to", path: store.root().to_owned(), source };
-        let mut writer = LayerWriter::new(codec, store.blob_writer()?);
-        write_layer(upper, borrowed, &options, &mut writer)?;
-        let (blob, tar) = writer.finish().map_err(io)?;
-        let (digest, size) = blob.commit()?;
-        Ok(Layer { diff_id: tar.diff_id, descriptor: Descriptor::new(codec.media_type(), digest, size) })
     }
 
     /// The snapshots of a state, top first, as overlayfs wants them.

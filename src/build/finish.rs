@@ -15,7 +15,7 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
     let (base, steps) = engine.plan.chain(image.root);
     let mut layers = base.map_or_else(Vec::new, |base| base_layers(&engine.plan.bases[base]));
     for step in steps {
-        layers.push(engine.layer(step).ok_or(Error::Cancelled)?.clone());
+        layers.push(engine.shipped_layer(step)?);
     }
     let single_uid = single_uid || engine.single_uid();
     let assembled = assemble(&image.config, &layers, format)?;

@@ -5,6 +5,7 @@
 //! lookup      keys and records -> what is known, what has to run
 //! schedule    tasks on threads, each after what it needs
 //! engine      one Step: a workspace, an operation in it, a layer of the change     (workspace, run_step, copy_step, copy, sandbox)
+//! layer_blob  changes compressed: for images, or only for other Steps
 //! layers      blobs pulled, snapshots unpacked
 //! finish      images assembled and recorded
 //! push        layers, configs, manifests and tags to registries
@@ -18,6 +19,7 @@ mod engine;
 mod error;
 mod fan_out;
 mod finish;
+mod layer_blob;
 mod layers;
 mod lookup;
 mod push;

@@ -129,3 +129,24 @@ fn a_snapshot_keeps_nothing_but_what_its_step_made() {
     }
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["boot", "fs"]);
 }
+
+#[test]
+fn a_layer_that_only_a_stage_had_is_the_same_when_an_image_gets_it() {
+    let text = "FROM scratch AS parts\nCOPY a /a\nFROM scratch\nCOPY --from=parts /a /b\n";
+    let project = || Project::dockerfile(text).file("a", "content ".repeat(1000));
+    let (one, other) = (project(), project());
+    let _ = one.build::<&str>([]).succeeds();
+    let later = one.build(["--target", "parts"]).succeeds();
+    assert_eq!(later.steps_run(), Vec::<String>::new());
+    assert_eq!(later.digests(), other.build(["--target", "parts"]).succeeds().digests());
+    assert_eq!(one.image(["--target", "parts"]).text("/a").len(), 8000);
+}
+
+#[test]
+fn a_step_over_a_layer_that_borrowed_its_files_finds_them() {
+    let project = Project::dockerfile("FROM {busybox}\nCOPY a /src\n").file("a/b", "there");
+    let _ = project.build::<&str>([]).succeeds();
+    project.write("Dockerfile", "FROM {busybox}\nCOPY a /src\nRUN cat /src/b > /read\n");
+    assert_eq!(project.build(["--output", "oci:again"]).succeeds().steps_run(), ["[app stage-0 2/2] RUN cat /src/b > /read"]);
+    assert_eq!(crate::support::Image::read(&project.path("again")).text("/read"), "there");
+}
