@@ -50,7 +50,8 @@
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
 //!    `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
 //! 5. `build::lookup` asks the store for finished images, then for Steps: what is left has to run. If nothing is left, 6 is skipped.
-//! 6. `build::sandbox::respawn` executes brik again inside its namespaces (1 to 5 are repeated there), or stays where there are none to be had. `cli::secrets` reads
+//! 6. `build::sandbox::respawn` executes brik again inside its namespaces, or stays where there are none to be had. 1 to 5 are repeated
+//!    there, with the answers of all servers that `cli::handover` brings: nobody is asked twice. `cli::secrets` reads
 //!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), a workspace is opened (an
 //!    overlay, or a copy on rung 3), the Step works in it (`run_step`, `copy_step`), the change becomes a layer, a record and a snapshot.
 //! 7. `build::finish` assembles each image as soon as its Steps are done, and `build::push` pushes it: layers, config, manifest, tags.

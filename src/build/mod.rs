@@ -37,5 +37,5 @@ pub use finish::{Built, base_of, document};
 pub use layers::Layers;
 pub use lookup::{ImageRecord, Lookup, look_up};
 pub use push::{PushCounts, Pusher};
-pub use remote::{Access, ReadSecret, RemoteSources, last_seen};
+pub use remote::{Access, Answers, ReadSecret, RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
+use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all, one_line};
 use super::request::Request;
 use super::secrets::{self, Given, Shown};
@@ -18,15 +18,15 @@ use crate::build::{Layers, Pusher, RemoteSources, Supplies, look_up};
 use crate::config::{Finding, Findings, Severity};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::{self, Options, Plan, Remote, Target};
-use crate::registry::{Client, ClientOptions, Credentials, RegistryOptions};
+use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions};
 use crate::report::{Event, Mode, Redactor, Reporter, Terminal};
 use crate::source::{GitFacts, StatCache};
 use crate::store::Store;
 
 /// Runs brik again inside its namespaces, unless it is where it can work already.
-pub fn enter_sandbox() -> Result<Entered, Failure> {
+pub fn enter_sandbox(hand_over: &[u8]) -> Result<Entered, Failure> {
     let refused = |error: sandbox::SandboxError| Failure::diagnosed(Code::Failed, "brik::sandbox::refused", &error.to_string(), None);
-    Ok(match sandbox::enter().map_err(refused)? {
+    Ok(match sandbox::enter(hand_over).map_err(refused)? {
         sandbox::Entry::Ran(code) => Entered::Ran(ExitCode::from(u8::try_from(code).unwrap_or(1))),
         sandbox::Entry::Here(rung) => Entered::Here(rung),
     })
@@ -41,12 +41,13 @@ pub enum Entered {
 }
 
 pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
-    let started = Instant::now();
     let inside = sandbox::inside();
-    let request = Request::new(global, args)?;
+    let mut handover = Handover::received();
+    let started = handover.started();
+    let request = Request::new(global, args, &handover.answers)?;
     let redactor = Redactor::new();
     let store = Store::open(&global.store_path(&request.env)?).map_err(|error| Failure::failed(error.to_string()))?;
-    let client = client(&request, &redactor)?;
+    let client = client(&request, &redactor, handover.counts)?;
     let git = GitFacts::read(&request.config.root, &request.env);
     let (workspace, findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
     if Findings(findings.clone()).has_errors() {
@@ -64,7 +65,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     }
     let stat_cache = Arc::new(StatCache::load(&store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex())));
     let shown = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), Shown::from(loaded.service))).collect();
-    let remote = RemoteSources::new(&client, &store, secrets::access(shown, &request.env, &redactor));
+    let remote = RemoteSources::new(&client, &store, secrets::access(shown, &request.env, &redactor), &handover.answers);
     let targets = targets(&request, &workspace)?;
     remote.prefetch(&workspace.images(&targets));
     let options = Options {
@@ -89,10 +90,11 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let _ = stat_cache.save();
     let single_uid = || inside.map_or_else(|| sandbox::probe().is_ok_and(|rung| rung == Rung::SingleUid), |rung| rung == Rung::SingleUid);
     let lookup = look_up(&plan, &store, &single_uid);
+    handover.note(&client, started);
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
     let rung = match lookup.run.is_empty() {
         true => inside.unwrap_or(Rung::Root),
-        false => match enter_sandbox()? {
+        false => match enter_sandbox(&handover.to_bytes())? {
             Entered::Ran(code) => return Ok(code),
             Entered::Here(rung) => rung,
         },
@@ -106,7 +108,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         reporter.warning(finding.one_line());
     }
     lints.iter().for_each(|finding| reporter.warning(one_line(finding)));
-    client.credentials().take_warnings().into_iter().for_each(|warning| reporter.warning(warning.to_string()));
+    handover.warnings.into_iter().for_each(|warning| reporter.warning(warning));
     if !lookup.run.is_empty() {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
         let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
@@ -145,13 +147,14 @@ fn nowhere(request: &Request, loaded: &Loaded) -> bool {
         && loaded.service.image.repository.starts_with("library/")
 }
 
-fn client(request: &Request, redactor: &Redactor) -> Result<Client, Failure> {
+fn client(request: &Request, redactor: &Redactor, before: Counts) -> Result<Client, Failure> {
     let host = request.config.registry.as_deref().map(|registry| registry.split('/').next().unwrap_or(registry));
     let credentials = Credentials::discover(request.env.clone(), host);
     let registries = request.config.registries.iter().map(|(host, options)| {
         (host.clone(), RegistryOptions { mirror: options.mirror.clone(), insecure: options.insecure, ca: options.ca.clone() })
     });
-    let options = ClientOptions { registries: registries.collect(), credentials: Arc::new(credentials), ..ClientOptions::default() };
+    let options =
+        ClientOptions { registries: registries.collect(), credentials: Arc::new(credentials), before, ..ClientOptions::default() };
     let client = Client::new(options).map_err(|error| Failure::failed(error.to_string()))?;
     learn(redactor, &client)?;
     Ok(client)

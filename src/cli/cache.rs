@@ -44,7 +44,7 @@ pub fn prune(global: &Global, keep_storage: Option<&str>, keep_within: Option<&s
         .map(|text| parse_span(text).ok_or_else(|| Failure::usage(format!("--keep-within {text:?}: expected a time, as in 72h or 14d"))));
     let budget = PruneBudget { keep_bytes: keep_bytes.transpose()?, keep_used_within: keep_used_within.transpose()? };
     // Snapshots hold files of subordinate ids, which only their user namespace may remove.
-    if let Entered::Ran(code) = enter_sandbox()? {
+    if let Entered::Ran(code) = enter_sandbox(&[])? {
         return Ok(code);
     }
     let pruned = open(global)?.prune(&budget).map_err(|e| Failure::failed(e.to_string()))?;

@@ -6,6 +6,7 @@ mod cache;
 mod check;
 mod explain;
 mod failure;
+mod handover;
 mod lint;
 mod one_image;
 mod output;

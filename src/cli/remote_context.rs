@@ -7,7 +7,7 @@ use super::args::{BuildArgs, Global};
 use super::failure::Failure;
 use super::one_image;
 use super::secrets::{self, Shown};
-use crate::build::RemoteSources;
+use crate::build::{Answers, RemoteSources};
 use crate::plan::{Fetched, Remote};
 use crate::registry::{Client, ClientOptions};
 use crate::report::Redactor;
@@ -24,7 +24,13 @@ pub struct RemoteContext {
 }
 
 /// `None` where `--context` is a directory, or is not given.
-pub fn fetch(global: &Global, args: &BuildArgs, cwd: &Path, env: &BTreeMap<String, String>) -> Result<Option<RemoteContext>, Failure> {
+pub fn fetch(
+    global: &Global,
+    args: &BuildArgs,
+    cwd: &Path,
+    env: &BTreeMap<String, String>,
+    answers: &Answers,
+) -> Result<Option<RemoteContext>, Failure> {
     let Some(text) = args.image.context.as_deref().and_then(Path::to_str) else { return Ok(None) };
     let git =
         GitRef::parse(text, false).transpose().map_err(|error| Failure::usage(format!("--context {}: {error}", shown_source(text))))?;
@@ -38,7 +44,7 @@ pub fn fetch(global: &Global, args: &BuildArgs, cwd: &Path, env: &BTreeMap<Strin
     let client = Client::new(ClientOptions::default()).map_err(|error| Failure::failed(error.to_string()))?;
     let (given, agents) = (one_image::secrets(&args.image, cwd)?, one_image::agents(&args.image, cwd));
     let shown = Shown { secrets: &given, agents: &agents };
-    let remote = RemoteSources::new(&client, &store, secrets::access(BTreeMap::from([("", shown)]), env, &redactor));
+    let remote = RemoteSources::new(&client, &store, secrets::access(BTreeMap::from([("", shown)]), env, &redactor), answers);
     let Some(git) = git else {
         let download = remote.download("", text, None).map_err(failed)?;
         let time = || download.modified.map_or_else(|| remote.newest_member(&download), |time| Ok(Some(time)));

@@ -7,6 +7,7 @@ use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::output::Destination;
 use super::{environment, one_image, remote_context, size};
+use crate::build::Answers;
 use crate::config::{Config, Findings, LoadOptions, Timestamps, load};
 use crate::plan;
 
@@ -30,9 +31,9 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(global: &Global, args: &BuildArgs) -> Result<Self, Failure> {
+    pub fn new(global: &Global, args: &BuildArgs, answers: &Answers) -> Result<Self, Failure> {
         let (cwd, env) = (global.cwd()?, environment());
-        let remote = remote_context::fetch(global, args, &cwd, &env)?;
+        let remote = remote_context::fetch(global, args, &cwd, &env, answers)?;
         let (mut config, tags) = match &args.image.image {
             Some(_) if global.config.is_some() || !global.set.is_empty() => {
                 return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));

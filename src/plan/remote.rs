@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
 use crate::source::GitRef;
 
 /// An image that no service of this run builds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaseImage {
     /// As the Dockerfile names it, fully qualified. `None` where it comes from an OCI layout: its blobs are in the store then.
     pub reference: Option<Reference>,
@@ -18,7 +20,7 @@ pub struct BaseImage {
 }
 
 /// A file that was fetched from a URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Download {
     /// Of its content, which is a blob of the store.
     pub digest: Digest,
@@ -27,7 +29,7 @@ pub struct Download {
 }
 
 /// Files of a git repository that were fetched. Nobody changes them any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkout {
     pub path: PathBuf,
     /// The committer's time, seconds since 1970.

@@ -10,7 +10,7 @@ use super::Error;
 use super::auth::Auth;
 use super::budget::Budgets;
 use super::connector::Connector;
-use super::counters::{Counters, Counts};
+use super::counters::Counts;
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::http::Http;
@@ -59,6 +59,8 @@ pub struct ClientOptions {
     pub user_agent: String,
     pub retries: RetryPolicy,
     pub proxies: Proxies,
+    /// What another client has done for the same run.
+    pub before: Counts,
 }
 
 impl Default for ClientOptions {
@@ -69,6 +71,7 @@ impl Default for ClientOptions {
             user_agent: concat!("brik/", env!("CARGO_PKG_VERSION")).to_owned(),
             retries: RetryPolicy::default(),
             proxies: Proxies::default(),
+            before: Counts::default(),
         }
     }
 }
@@ -93,7 +96,7 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("registry").enable_all().build();
         let http = Http {
             connector: Connector::new(options.user_agent, options.proxies),
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(options.before.into()),
             budgets: Budgets::default(),
             policy: options.retries,
         };

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use serde::{Deserialize, Serialize};
+
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     requests: AtomicU64,
@@ -11,8 +13,8 @@ pub(super) struct Counters {
     retries: AtomicU64,
 }
 
-/// What a client has done since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a client has done since it was made, and what was done before that it goes on from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// HTTP requests begun, each redirect, token request and repeated attempt included.
     pub requests: u64,
@@ -24,6 +26,19 @@ pub struct Counts {
     pub mounted: u64,
     /// Attempts beyond the first.
     pub retries: u64,
+}
+
+impl From<Counts> for Counters {
+    fn from(before: Counts) -> Self {
+        let Counts { requests, bytes_up, bytes_down, mounted, retries } = before;
+        Self {
+            requests: requests.into(),
+            bytes_up: bytes_up.into(),
+            bytes_down: bytes_down.into(),
+            mounted: mounted.into(),
+            retries: retries.into(),
+        }
+    }
 }
 
 impl Counters {

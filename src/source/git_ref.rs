@@ -1,11 +1,13 @@
 //! Names of git repositories as `ADD` and contexts take them (BuildKit's `dfgitutil` and `gitutil`):
 //! `https://host/repo.git#ref:subdir`, `git@host:repo`, `ssh://…`, `git://…`, and the same with `?ref=…&subdir=…`.
 
+use serde::{Deserialize, Serialize};
+
 use super::git::without_credentials;
 use super::remote_url::{percent_decoded, query_pairs, scheme_of};
 
 /// A tree in a repository somewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GitRef {
     /// What git itself takes: no fragment, no query. May hold credentials: show it with [`GitRef::shown`] only.
     pub remote: String,

@@ -16,6 +16,7 @@ mod corpus;
 mod differential;
 mod errors;
 mod git;
+mod handover;
 mod house;
 mod lint;
 mod monorepo;

@@ -5,21 +5,22 @@
 //! | `image` | base images of registries and OCI layouts |
 //! | `download` | files behind URLs |
 //! | `git`, `git_program`, `tree` | files of git repositories |
+//! | `answers` | what was answered: nobody is asked twice |
 //! | `access` | which secrets and credentials go to whom |
 
 mod access;
+mod answers;
 mod download;
 mod git;
 mod git_program;
 mod image;
 mod tree;
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 pub use access::{Access, ReadSecret};
+pub use answers::Answers;
 pub use image::last_seen;
 
 use super::fan_out::fan_out;
@@ -33,35 +34,13 @@ pub struct RemoteSources<'a> {
     client: &'a Client,
     store: &'a Store,
     access: Access<'a>,
-    bases: Answers<(Reference, Platform), Arc<BaseImage>>,
-    layouts: Answers<(PathBuf, Option<String>, Platform), Arc<BaseImage>>,
-    /// By service too: another one may have no right to see it.
-    downloads: Answers<(String, String, Option<Digest>), Download>,
-    checkouts: Answers<(String, GitRef, bool), Checkout>,
-}
-
-/// Whoever asks while an answer is under way waits for it.
-struct Answers<K, T>(Mutex<HashMap<K, Answer<T>>>);
-
-type Answer<T> = Arc<OnceLock<Result<T, String>>>;
-
-impl<K, T> Default for Answers<K, T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, T: Clone> Answers<K, T> {
-    fn ask(&self, key: K, find: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        answer.get_or_init(find).clone()
-    }
+    answers: &'a Answers,
 }
 
 impl<'a> RemoteSources<'a> {
-    pub fn new(client: &'a Client, store: &'a Store, access: Access<'a>) -> Self {
-        let (bases, layouts, downloads, checkouts) = Default::default();
-        Self { client, store, access, bases, layouts, downloads, checkouts }
+    /// `answers` holds what was asked before, and takes what is asked from now on.
+    pub fn new(client: &'a Client, store: &'a Store, access: Access<'a>, answers: &'a Answers) -> Self {
+        Self { client, store, access, answers }
     }
 
     /// Resolves images in parallel. Errors are told when planning asks for them.
@@ -77,21 +56,21 @@ impl<'a> RemoteSources<'a> {
 
 impl Remote for RemoteSources<'_> {
     fn base(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
-        self.bases.ask((reference.clone(), platform.clone()), || self.resolve(reference, platform))
+        self.answers.bases.ask((reference.clone(), platform.clone()), || self.resolve(reference, platform))
     }
 
     fn layout(&self, path: &Path, tag_or_digest: Option<&str>, platform: &Platform) -> Result<Arc<BaseImage>, String> {
         let key = (path.to_owned(), tag_or_digest.map(str::to_owned), platform.clone());
-        self.layouts.ask(key, || self.import(path, tag_or_digest, platform))
+        self.answers.layouts.ask(key, || self.import(path, tag_or_digest, platform))
     }
 
     fn download(&self, service: &str, url: &str, checksum: Option<&Digest>) -> Result<Download, String> {
         let key = (service.to_owned(), url.to_owned(), checksum.copied());
-        let found = self.downloads.ask(key, || self.fetch(service, url, checksum))?;
+        let found = self.answers.downloads.ask(key, || self.fetch(service, url, checksum).map(Arc::new))?;
         // Checked here, however the answer was come by: a Step's key has the content's digest, not the checksum.
         match checksum.filter(|expected| **expected != found.digest) {
             Some(expected) => Err(format!("digest mismatch {}: {expected}", found.digest)),
-            None => Ok(found),
+            None => Ok(Arc::unwrap_or_clone(found)),
         }
     }
 
@@ -105,7 +84,7 @@ impl Remote for RemoteSources<'_> {
 
     fn checkout(&self, service: &str, source: &GitRef, keep_git_dir: bool) -> Result<Checkout, String> {
         let key = (service.to_owned(), source.clone(), keep_git_dir);
-        self.checkouts.ask(key, || self.check_out(service, source, keep_git_dir))
+        self.answers.checkouts.ask(key, || self.check_out(service, source, keep_git_dir).map(Arc::new)).map(Arc::unwrap_or_clone)
     }
 }
 
@@ -148,7 +127,8 @@ mod tests {
         let (right, wrong) = (Digest::of(b"one"), Digest::of(b"two"));
         let env = BTreeMap::new();
         let access = Access { secret: Box::new(|_, _| Ok(None)), agents: BTreeMap::new(), env: &env };
-        let remote = RemoteSources::new(&client, &store, access);
+        let answers = Answers::default();
+        let remote = RemoteSources::new(&client, &store, access, &answers);
         assert_eq!(remote.download("app", &url, None).unwrap().digest, right);
         let error = remote.download("app", &url, Some(&wrong)).unwrap_err();
         assert!(error.starts_with("digest mismatch"), "{error}");

@@ -18,7 +18,7 @@ pub(super) fn in_sandbox(name: &str, body: impl FnOnce(Rung)) {
     let log = rustix::fs::memfd_create("log", MemfdFlags::CLOEXEC).unwrap();
     let program = std::env::args_os().next().unwrap();
     let args = [program, name.into(), "--exact".into(), "--nocapture".into(), "--include-ignored".into()];
-    let child = match respawn::start(args.into(), Some(log.try_clone().unwrap())) {
+    let child = match respawn::start(args.into(), Some(log.try_clone().unwrap()), &[]) {
         Ok(child) => child,
         Err(SandboxError::Refused(reason)) => return println!("skipped: {reason}"),
         Err(error) => panic!("{error}"),

@@ -51,7 +51,7 @@ pub use cancel::CancelFlag;
 pub use error::SandboxError;
 pub use overlay::Overlay;
 pub use refusal::Refusal;
-pub use respawn::{Entry, enter, inside, probe};
+pub use respawn::{Entry, enter, handed_over, inside, probe};
 pub use run::run;
 pub use rung::Rung;
 pub use spec::{Access, Network, Outcome, RunSpec, SandboxMount, Stream};

@@ -4,12 +4,13 @@
 //! hands on its exit code. The inner one is an ordinary multi-threaded process that may mount overlays and change owners.
 
 use std::ffi::{CString, OsString};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
 
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
 use rustix::mount::MountPropagationFlags;
 use rustix::pipe::PipeFlags;
@@ -22,25 +23,44 @@ use super::rung::Rung;
 use super::sys::{self, ExecStrings};
 use super::{idmap, refusal};
 
-/// The number of an inherited descriptor that says where the inner process is.
+/// The number of an inherited descriptor: a line that says where the inner process is, and then what the outer one hands over. It lies
+/// in memory and is sealed, for what is handed over can hold what must not reach a disk.
 const MARKER: &str = "BRIK_SANDBOX";
 const MARKER_FILE: &str = "brik-sandbox";
 
 /// Where this process is: `None` is outside. The first call, which belongs at the program's start, takes the marker out of the
 /// environment. A variable of that name that a user has set means nothing without the descriptor and the right parent.
 pub fn inside() -> Option<Rung> {
-    static INSIDE: OnceLock<Option<Rung>> = OnceLock::new();
-    *INSIDE.get_or_init(|| {
+    marked().map(|(rung, _)| *rung)
+}
+
+/// What the outer process gave to [`enter`]; nothing outside.
+pub fn handed_over() -> &'static [u8] {
+    marked().map_or(&[], |(_, handed_over)| handed_over)
+}
+
+fn marked() -> Option<&'static (Rung, Vec<u8>)> {
+    static MARKED: OnceLock<Option<(Rung, Vec<u8>)>> = OnceLock::new();
+    let read = || {
         let marker = std::env::var(MARKER).ok()?;
         sys::remove_from_environment(MARKER);
-        let path = format!("/proc/self/fd/{}", marker.parse::<u16>().ok()?);
+        let number = u32::from(marker.parse::<u16>().ok()?);
+        let path = format!("/proc/self/fd/{number}");
         if !std::fs::read_link(&path).ok()?.to_str()?.starts_with(&format!("/memfd:{MARKER_FILE}")) {
             return None;
         }
-        let text = std::fs::read_to_string(path).ok()?;
-        let (rung, parent) = text.split_once(' ')?;
-        (rustix::process::getppid() == Pid::from_raw(parent.parse().ok()?)).then(|| Rung::from_name(rung))?
-    })
+        let mut content = BufReader::new(File::open(path).ok()?);
+        let mut place = String::new();
+        content.read_line(&mut place).ok()?;
+        let (rung, parent) = place.trim_end().split_once(' ')?;
+        let rung = Rung::from_name(rung).filter(|_| rustix::process::getppid() == parent.parse().ok().and_then(Pid::from_raw))?;
+        let mut handed_over = Vec::new();
+        content.read_to_end(&mut handed_over).ok()?;
+        // No process that this one starts has any business with it.
+        sys::close_range(number, number).ok()?;
+        Some((rung, handed_over))
+    };
+    MARKED.get_or_init(read).as_ref()
 }
 
 /// What [`enter`] came to.
@@ -52,15 +72,16 @@ pub enum Entry {
     Here(Rung),
 }
 
-/// Brings this program to where it can work: it runs again inside of namespaces, or stays where only chroot(2) is allowed.
+/// Brings this program to where it can work: it runs again inside of namespaces, or stays where only chroot(2) is allowed. Inside,
+/// [`handed_over`] is `hand_over`, which passes through no file.
 ///
 /// # Errors
 /// [`SandboxError::Refused`] with the missing right and the fix.
-pub fn enter() -> Result<Entry, SandboxError> {
+pub fn enter(hand_over: &[u8]) -> Result<Entry, SandboxError> {
     if let Some(rung) = inside() {
         return Ok(Entry::Here(rung));
     }
-    match respawn() {
+    match respawn(hand_over) {
         Err(SandboxError::Refused(reason)) => {
             chroot_instead(reason)?;
             // RUNs are processes of the same user, and what brik holds in its memory is none of their business.
@@ -104,8 +125,8 @@ const NEEDED_FOR_CHROOT: [(&str, CapabilitySet); 6] = [
 
 /// Runs this program again inside, with the same arguments and environment, and returns its exit code (128 + n after signal n).
 /// Signals that others send to this process reach the inner one, which dies with this thread.
-fn respawn() -> Result<i32, SandboxError> {
-    let child = start(std::env::args_os().collect(), None)?;
+fn respawn(hand_over: &[u8]) -> Result<i32, SandboxError> {
+    let child = start(std::env::args_os().collect(), None, hand_over)?;
     sys::forward_signals_to(Some(child.pid));
     let exited = wait_without_reaping(&child);
     sys::forward_signals_to(None);
@@ -114,9 +135,10 @@ fn respawn() -> Result<i32, SandboxError> {
 }
 
 /// Starts this program inside, with its output to `output` if given.
-pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>) -> Result<sys::Child, SandboxError> {
+pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>, hand_over: &[u8]) -> Result<sys::Child, SandboxError> {
     let failed = |action| move |source: io::Error| SandboxError::Respawn { action, source };
-    let marker = rustix::fs::memfd_create(MARKER_FILE, MemfdFlags::CLOEXEC).map_err(|errno| failed("memfd_create")(errno.into()))?;
+    let marker = rustix::fs::memfd_create(MARKER_FILE, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .map_err(|errno| failed("memfd_create")(errno.into()))?;
 
     let argv = args.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
     let mut env = vec![CString::new(format!("{MARKER}={}", marker.as_raw_fd())).map_err(|_| SandboxError::NulByte("environment"))?];
@@ -128,9 +150,13 @@ pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>) -> Result<sys:
     }
     let (argv, env) = (ExecStrings::new(argv), ExecStrings::new(env));
 
-    let mut marker_file = std::fs::File::from(marker.try_clone().map_err(failed("dup"))?);
+    let mut marker_file = File::from(marker.try_clone().map_err(failed("dup"))?);
     let outer = rustix::process::getpid();
-    let say_where = |rung: Rung| write!(marker_file, "{} {}", rung.name(), outer.as_raw_nonzero());
+    let say_where = |rung: Rung| {
+        writeln!(marker_file, "{} {}", rung.name(), outer.as_raw_nonzero())?;
+        marker_file.write_all(hand_over)?;
+        Ok(rustix::fs::fcntl_add_seals(&marker_file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?)
+    };
     let exec = || {
         let prepared = || {
             if let Some(output) = &output {
@@ -192,7 +218,7 @@ fn fork_inside(mapped: impl FnOnce(Rung) -> io::Result<()>, last: impl FnOnce() 
     drop(go_write);
 
     let mut message = Vec::new();
-    let read = std::fs::File::from(error_read).take(8).read_to_end(&mut message);
+    let read = File::from(error_read).take(8).read_to_end(&mut message);
     read.map_err(|source| SandboxError::Respawn { action: "read", source })?;
     let Ok([step, errno]) = <[u8; 8]>::try_from(message).map(|m| [[m[0], m[1], m[2], m[3]], [m[4], m[5], m[6], m[7]]]) else {
         return Ok((child, rung));
@@ -278,13 +304,14 @@ mod tests {
     fn play_brik() {
         let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
         let Some(rung) = inside() else {
-            match respawn() {
+            match respawn(b"handed\nover") {
                 Ok(code) => std::process::exit(code),
                 Err(SandboxError::Refused(_)) => std::process::exit(99),
                 Err(error) => panic!("{error}"),
             }
         };
         assert!(std::env::var_os(MARKER).is_none(), "the marker is gone");
+        assert_eq!(handed_over(), b"handed\nover");
         match directory.file_name().and_then(|name| name.to_str()) {
             Some("exit") => std::process::exit(42),
             Some("run") => {

@@ -139,9 +139,10 @@ pub(super) fn close_on_exec_from(first: c_uint) -> rustix::io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })
 }
 
-/// Closes the descriptors `first..=last`. Only for a forked child that never returns to code which owns them.
+/// Closes the descriptors `first..=last`. Only where nothing owns them any more (in a forked child that never returns to the code which
+/// does) or ever did (inherited from the program before).
 pub(super) fn close_range(first: c_uint, last: c_uint) -> rustix::io::Result<()> {
-    // SAFETY: by contract the owners of these descriptors do not run in this process any more.
+    // SAFETY: by contract no code that runs in this process owns these descriptors.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
