@@ -100,7 +100,7 @@ impl<'a> Engine<'a> {
     }
 
     fn run_unless_recorded(&self, id: StepId, step: &'a Step, started: Instant) -> Result<Outcome, Error> {
-        let _flight = self.layers.store.single_flight(&step.key.0)?;
+        let flight = self.layers.store.single_flight(&step.key.0)?;
         if let Some(record) = recorded(self.layers.store, step, &|| self.single_uid()).filter(|_| !step.no_cache) {
             let _ = self.results[id].set(Layer { diff_id: record.diff_id, descriptor: record.layer });
             return Ok(Outcome::Cached);
@@ -114,7 +114,8 @@ impl<'a> Engine<'a> {
             took,
             single_uid: self.single_uid(),
         };
-        self.layers.store.put_record(RecordKind::Step, &step.key.0, &record)?;
+        self.layers.store.put_record_soon(RecordKind::Step, &step.key.0, &record)?;
+        self.layers.store.hold_until_durable(flight)?;
         let _ = self.results[id].set(layer);
         Ok(Outcome::Built)
     }

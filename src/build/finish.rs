@@ -23,7 +23,7 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
     store.put_blob(&assembled.config)?;
     store.put_blob(&assembled.manifest)?;
     let record = ImageRecord { manifest: assembled.manifest_descriptor, config: assembled.config_descriptor, layers, single_uid };
-    store.put_record(RecordKind::Image, &image.key.0, &record)?;
+    store.put_record_soon(RecordKind::Image, &image.key.0, &record)?;
     Ok(record)
 }
 

@@ -33,13 +33,14 @@ impl Layers<'_> {
         if self.store.blob_size(&blob.digest) == Some(blob.size) {
             return Ok(());
         }
-        let _flight = self.store.single_flight(&blob.digest)?;
+        let flight = self.store.single_flight(&blob.digest)?;
         if self.store.blob_size(&blob.digest) == Some(blob.size) {
             return Ok(());
         }
         let mut writer = self.store.blob_writer()?;
         self.client.pull_blob(image, blob, &mut writer)?;
         writer.commit()?;
+        self.store.hold_until_durable(flight)?;
         self.reporter.emit(Event::LayerProgress {
             service: image.to_string(),
             transfer: Transfer::Pull,

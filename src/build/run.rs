@@ -52,7 +52,7 @@ pub fn run(
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
     let is_image = |task: usize| task >= plan.steps.len();
-    schedule::run(&graph, (jobs, IMAGES_AT_ONCE), is_image, |task| {
+    let ran = schedule::run(&graph, (jobs, IMAGES_AT_ONCE), is_image, |task| {
         if !is_image(task) {
             // As in BuildKit, one failure ends the RUNs that are under way.
             let failed = |error| {
@@ -81,7 +81,11 @@ pub fn run(
         then(index, &done)?;
         finished.lock().unwrap_or_else(PoisonError::into_inner).insert(index, done);
         Ok(())
-    })?;
+    });
+    // Also of a run that failed, what is finished is remembered.
+    let settled = layers.store.settle();
+    ran?;
+    settled.map_err(|error| vec![Failure { step: None, service: None, error: Box::new(error.into()) }])?;
     Ok(finished.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 

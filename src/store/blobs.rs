@@ -1,9 +1,11 @@
-//! Blobs: write to a temporary file, fsync, rename. Size is checked on every use, the digest when bytes are served.
+//! Blobs: write to a temporary file, rename, fsync in the background. Size is checked on every use, the digest when bytes are served.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use super::writeback::{Blob, UNSYNCED};
 use super::{Error, Store, at};
 use crate::oci::{Digest, Hasher};
 
@@ -31,16 +33,15 @@ impl Write for BlobWriter<'_> {
 }
 
 impl BlobWriter<'_> {
-    /// Makes the blob durable and visible: its digest and its size in bytes.
+    /// Makes the blob visible, and durable by and by ([`Store::settle`]): its digest and its size in bytes.
     pub fn commit(mut self) -> Result<(Digest, u64), Error> {
         let digest = std::mem::take(&mut self.hasher).finish();
         let target = self.store.blob_path(&digest);
-        if let Some(file) = self.file.take() {
-            if self.store.blob_size(&digest) == Some(self.size) {
-                return Ok((digest, self.size));
-            }
-            file.sync_data().map_err(at("write", &self.path))?;
+        if self.store.blob_size(&digest) != Some(self.size) {
             fs::rename(&self.path, &target).map_err(at("write", &target))?;
+            if let Some(file) = self.file.take() {
+                self.store.writeback.blob(Blob { digest, path: target, file })?;
+            }
         }
         Ok((digest, self.size))
     }
@@ -48,7 +49,9 @@ impl BlobWriter<'_> {
 
 impl Drop for BlobWriter<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -57,9 +60,11 @@ impl Store {
         self.root.join("blobs/sha256").join(digest.hex())
     }
 
-    /// The size in bytes of a blob that is here.
+    /// The size in bytes of a blob that is here: durable, or written by this process.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
-        fs::metadata(self.blob_path(digest)).ok().map(|m| m.len())
+        let metadata = fs::metadata(self.blob_path(digest)).ok()?;
+        let durable = metadata.mode() & 0o7777 != UNSYNCED;
+        (durable || self.writeback.is_waiting(digest)).then_some(metadata.len())
     }
 
     pub fn open_blob(&self, digest: &Digest) -> Result<File, Error> {
@@ -95,7 +100,7 @@ impl Store {
     }
 
     pub fn blob_writer(&self) -> Result<BlobWriter<'_>, Error> {
-        let (path, file) = self.temp.file()?;
+        let (path, file) = self.temp.file(UNSYNCED)?;
         Ok(BlobWriter { store: self, path, file: Some(file), hasher: Hasher::new(), size: 0 })
     }
 

@@ -3,32 +3,45 @@
 //! ```text
 //! version              "1": a store of another version is refused
 //! lock                 flock: shared by every running brik, exclusive for pruning
-//! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold
+//! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold; one that only its owner may read (mode
+//!                      0600) is not durable yet
 //! records/<kind>/<hex> small JSON documents: CacheKey -> result; written only after the blobs that they name are durable
-//! snapshots/<ids>/<hex>/fs   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single), or that
-//!                      these are no layers but files that were fetched, as from git (fetched);
-//!                      boot beside it says since when they are here
+//! snapshots/<ids>/<hex>/<boot>/   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single), or
+//!                      that these are no layers but files that were fetched, as from git (fetched); <boot> says since when they are here
 //! mounts/<ids>/<hex>   RUN --mount=type=cache directories
 //! stat/                stat caches of build contexts
 //! flight/<hex>         flock: who runs a CacheKey now
 //! tmp/<owner>.<n>/     work in progress; reclaimed once its owner is gone
 //! ```
 //!
-//! Whatever appears, appears by rename from `tmp/`, so that a process that is killed at any moment leaves only garbage there, never a
-//! wrong result. Blobs and records are synced before; a record whose blob was lost with the power counts as absent. Snapshots are not
-//! synced and are used in the boot that made them only.
+//! # What holds at any moment
+//!
+//! Whatever appears, appears by rename from `tmp/`, complete: a process that is killed leaves only garbage, never a wrong result. For
+//! when the power goes, too:
+//!
+//! - A *record* is synced before it appears, and so are, before that, the blobs that it names. Nobody inside this process has to wait for
+//!   that: results are passed on in memory while `writeback` syncs. A record whose blob is not here counts as absent.
+//! - A *blob* appears before it is synced, and proves nothing until then: its mode says so, and it is here only for the process that is
+//!   syncing it. Others write it anew; the last one stays, and the bytes are the same.
+//! - A *flight* can be held until what was made in it is durable ([`Store::hold_until_durable`]): who waits for it finds the record.
+//! - A *snapshot* is never synced, and is used in the boot that made it only.
+//!
+//! What is removed from `tmp/` is removed by `reaper`, whom nobody waits for either. The end of a process waits for both.
 
 mod blobs;
 mod caches;
 mod flight;
 mod prune;
+mod reaper;
 mod records;
 mod snapshots;
 mod temp;
+mod writeback;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::FlockOperation;
 
@@ -57,6 +70,8 @@ pub enum Error {
     Record { key: Digest, source: serde_json::Error },
     #[error("the store at {path} is in use by another brik; try again when it has finished")]
     Busy { path: PathBuf },
+    #[error("the store is not written any more since an earlier failure")]
+    Unwritten,
     #[error("no space left on the device of the store at {path}; free some or run `brik cache prune`")]
     Full { path: PathBuf },
 }
@@ -72,7 +87,8 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Err
 /// A store that this process uses. Holds the shared lock until it is dropped.
 pub struct Store {
     root: PathBuf,
-    temp: temp::TempArea,
+    temp: Arc<temp::TempArea>,
+    writeback: writeback::Writeback,
     lock: File,
     /// Differs from boot to boot of the machine.
     boot: String,
@@ -90,7 +106,7 @@ impl Store {
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;
         rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
-        let temp = temp::TempArea::new(&root.join("tmp"));
+        let temp = Arc::new(temp::TempArea::new(&root.join("tmp")));
         let version = root.join("version");
         match fs::read_to_string(&version) {
             Ok(found) if found.trim() == VERSION => {}
@@ -99,7 +115,9 @@ impl Store {
             Err(e) => return Err(at("read", &version)(e)),
         }
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Ok(Self { root, temp, lock, boot })
+        let boot = format!("boot-{}", boot.trim());
+        let writeback = writeback::Writeback::new(temp.clone());
+        Ok(Self { root, temp, writeback, lock, boot })
     }
 
     pub fn root(&self) -> &Path {
@@ -111,7 +129,17 @@ impl Store {
         self.root.join("stat").join(name)
     }
 
-    /// A directory of this process's own, on the store's file system, removed when dropped.
+    /// Waits until everything that this process has committed is durable: the first failure since this was last asked.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.writeback.settle()
+    }
+
+    /// Keeps a flight until everything that this process has committed by now is durable: whoever waits for it finds the results.
+    pub fn hold_until_durable(&self, flight: FlightGuard) -> Result<(), Error> {
+        self.writeback.flight(flight)
+    }
+
+    /// A directory of this process's own, on the store's file system, removed after it is dropped.
     pub fn temp_dir(&self) -> Result<TempDir, Error> {
         self.temp.dir()
     }

@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::writeback::Record;
 use super::{Error, Store, at};
 use crate::oci::Digest;
 
@@ -60,12 +61,19 @@ impl Store {
         let _ = utimensat(CWD, self.record_dir(kind).join(key.hex()), &now, AtFlags::SYMLINK_NOFOLLOW);
     }
 
-    /// Writes a record. The blobs that it names must have been committed before.
+    /// Writes a record, which is there and durable then. The blobs that it names must have been committed before.
     pub fn put_record<T: Serialize>(&self, kind: RecordKind, key: &Digest, record: &T) -> Result<(), Error> {
+        self.put_record_soon(kind, key, record)?;
+        self.settle()
+    }
+
+    /// Writes a record that nobody in this process is going to look for: it appears when the blobs that it names are durable.
+    /// They must have been committed before.
+    pub fn put_record_soon<T: Serialize>(&self, kind: RecordKind, key: &Digest, record: &T) -> Result<(), Error> {
         let bytes = serde_json::to_vec_pretty(record).map_err(|source| Error::Record { key: *key, source })?;
         let dir = self.record_dir(kind);
         fs::create_dir_all(&dir).map_err(at("create", &dir))?;
-        self.temp.publish(&bytes, &dir.join(key.hex()))
+        self.writeback.record(Record { target: dir.join(key.hex()), bytes })
     }
 }
 

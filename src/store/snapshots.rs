@@ -1,6 +1,7 @@
 //! Snapshots: layers unpacked into directories that serve as overlay lowers.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Store, at};
@@ -40,31 +41,27 @@ impl Store {
     /// The directory of a snapshot that is here. One of an earlier boot is not: nobody syncs all its files, so that they may be empty
     /// if power was lost. Its blob is durable, and it is unpacked again.
     pub fn snapshot(&self, ids: IdMapping, id: &Digest) -> Option<PathBuf> {
-        let place = self.snapshot_path(ids, id);
-        let made = fs::read_to_string(place.join("boot")).ok()?;
-        (made == self.boot).then(|| place.join("fs"))
+        Some(self.snapshot_path(ids, id).join(&self.boot)).filter(|tree| tree.is_dir())
     }
 
     /// Makes `tree`, a complete directory in a temporary one, the snapshot `id`: the directory of the snapshot.
     pub fn commit_snapshot(&self, ids: IdMapping, id: &Digest, tree: &Path) -> Result<PathBuf, Error> {
         let place = self.snapshot_path(ids, id);
-        let _flight = self.single_flight(&Digest::of(place.as_os_str().as_encoded_bytes()))?;
-        // Another Step or another brik was first; the content is the same.
-        if let Some(known) = self.snapshot(ids, id) {
-            return Ok(known);
+        let snapshot = place.join(&self.boot);
+        let known = place.is_dir();
+        fs::create_dir_all(&place).map_err(at("create", &place))?;
+        match fs::rename(tree, &snapshot) {
+            // Another Step or another brik was first; the content is the same.
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => return Ok(snapshot),
+            renamed => renamed.map_err(at("write", &snapshot))?,
         }
-        let [fresh, stale] = [self.temp_dir()?, self.temp_dir()?];
-        let write = || {
-            fs::write(fresh.path().join("boot"), &self.boot)?;
-            fs::rename(tree, fresh.path().join("fs"))?;
-            fs::create_dir_all(place.parent().unwrap_or(&self.root))?;
-            if place.exists() {
-                fs::rename(&place, stale.path().join("snapshot"))?;
+        if known {
+            for stale in fs::read_dir(&place).into_iter().flatten().flatten().filter(|entry| *entry.file_name() != *self.boot) {
+                let gone = self.temp_dir()?;
+                let _ = fs::rename(stale.path(), gone.path().join("snapshot"));
             }
-            fs::rename(fresh.path(), &place)
-        };
-        write().map_err(at("write", &place))?;
-        Ok(place.join("fs"))
+        }
+        Ok(snapshot)
     }
 }
 
@@ -91,19 +88,21 @@ mod tests {
         assert_eq!(store.snapshot(IdMapping::SingleUid, &Digest::of(b"id")), None);
         assert_eq!(commit(&store, "second"), first);
         assert_eq!(fs::read_to_string(first.join("file")).unwrap(), "first");
-        assert_eq!(fs::read_dir(first.parent().unwrap()).unwrap().count(), 2, "fs and boot");
+        assert_eq!(fs::read_dir(first.parent().unwrap()).unwrap().count(), 1);
+        drop(store);
         let left = fs::read_dir(store.root().join("tmp")).unwrap().count();
-        assert_eq!(left, 1, "the lease");
+        assert_eq!(left, 0);
     }
 
     #[test]
     fn a_snapshot_of_an_earlier_boot_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
-        let place = commit(&store, "torn");
+        let torn = commit(&store, "torn");
         store.boot = "next".to_owned();
         assert_eq!(store.snapshot(IdMapping::Root, &Digest::of(b"id")), None);
-        assert_eq!(commit(&store, "whole"), place);
+        let place = commit(&store, "whole");
+        assert!(!torn.exists());
         assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "whole");
     }
 }

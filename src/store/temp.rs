@@ -3,22 +3,26 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::FlockOperation;
 
+use super::reaper::Reaper;
 use super::{Error, at};
 
+#[derive(Debug)]
 pub(super) struct TempArea {
     root: PathBuf,
+    reaper: Reaper,
     lease: OnceLock<Lease>,
     next: AtomicU64,
 }
 
-/// This process as an owner: its name, and the lock that says that it lives.
+/// This process as an owner: its name, and the lock that says that it lives. The name goes before the lock does.
+#[derive(Debug)]
 struct Lease {
     owner: String,
     path: PathBuf,
@@ -26,54 +30,60 @@ struct Lease {
     file: File,
 }
 
-/// A directory that is removed, with all that is in it, when dropped.
+/// A directory that is removed, with all that is in it, after it is dropped.
 #[derive(Debug)]
-pub struct TempDir(PathBuf);
+pub struct TempDir {
+    path: PathBuf,
+    area: Arc<TempArea>,
+}
 
 impl TempDir {
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        remove_tree(&self.0);
+        self.area.reaper.remove(std::mem::take(&mut self.path));
     }
 }
 
 impl TempArea {
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), lease: OnceLock::new(), next: AtomicU64::new(0) }
+        Self { root: root.to_owned(), reaper: Reaper::default(), lease: OnceLock::new(), next: AtomicU64::new(0) }
     }
 
     /// Takes the lease before the first entry is made, so that another process never reclaims it.
     fn name(&self) -> Result<PathBuf, Error> {
-        if self.lease.get().is_none()
-            && let Err(late) = self.lease.set(Lease::take(&self.root)?)
-        {
-            let _ = fs::remove_file(late.path);
+        if self.lease.get().is_none() {
+            // Of two at once, the late one goes again.
+            let _ = self.lease.set(Lease::take(&self.root)?);
         }
         let owner = self.lease.get().map_or("", |lease| &lease.owner);
         Ok(self.root.join(format!("{owner}.{}", self.next.fetch_add(1, Ordering::Relaxed))))
     }
 
-    pub fn dir(&self) -> Result<TempDir, Error> {
+    pub fn dir(self: &Arc<Self>) -> Result<TempDir, Error> {
         let path = self.name()?;
         remove_tree(&path);
         fs::create_dir(&path).map_err(at("create", &path))?;
-        Ok(TempDir(path))
+        Ok(TempDir { path, area: self.clone() })
     }
 
-    pub fn file(&self) -> Result<(PathBuf, File), Error> {
+    pub fn file(&self, mode: u32) -> Result<(PathBuf, File), Error> {
         let path = self.name()?;
-        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path).map_err(at("create", &path))?;
+        let file = File::options().create(true).truncate(true).read(true).write(true).mode(mode).open(&path).map_err(at("create", &path))?;
         Ok((path, file))
     }
 
-    /// Writes a small file so that at `target` there is never a part of it, whatever happens.
+    /// Writes a small file, durable before it appears, so that at `target` there is never a part of it, whatever happens.
     pub fn publish(&self, bytes: &[u8], target: &Path) -> Result<(), Error> {
-        let (path, mut file) = self.file()?;
+        let (path, mut file) = self.file(0o666)?;
         let written = file.write_all(bytes).and_then(|()| file.sync_data()).and_then(|()| fs::rename(&path, target));
         written.map_err(|e| {
             let _ = fs::remove_file(&path);
@@ -119,11 +129,9 @@ impl Lease {
     }
 }
 
-impl Drop for TempArea {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.get() {
-            let _ = fs::remove_file(&lease.path);
-        }
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -155,7 +163,7 @@ mod tests {
     #[test]
     fn two_owners_of_one_process_id_work_apart() {
         let root = tempfile::tempdir().unwrap();
-        let (one, other) = (TempArea::new(root.path()), TempArea::new(root.path()));
+        let (one, other) = (Arc::new(TempArea::new(root.path())), Arc::new(TempArea::new(root.path())));
         let (one, other) = (one.dir().unwrap(), other.dir().unwrap());
         assert_ne!(one.path(), other.path());
     }
@@ -163,7 +171,7 @@ mod tests {
     #[test]
     fn the_work_of_the_living_is_kept_and_that_of_the_dead_reclaimed() {
         let root = tempfile::tempdir().unwrap();
-        let (living, other) = (TempArea::new(root.path()), TempArea::new(root.path()));
+        let (living, other) = (Arc::new(TempArea::new(root.path())), TempArea::new(root.path()));
         let kept = living.dir().unwrap();
         let dead = root.path().join("1-0.7");
         fs::create_dir(&dead).unwrap();

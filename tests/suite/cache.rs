@@ -121,13 +121,14 @@ fn a_snapshot_keeps_nothing_but_what_its_step_made() {
     let project =
         Project::dockerfile("FROM {busybox}\nRUN --mount=target=/context,rw cp /context/a /b && echo >> /context/a\n").file("a", "a");
     let _ = project.build::<&str>([]).succeeds();
-    let mut names = std::collections::BTreeSet::new();
+    let mut snapshots = 0;
     for mapping in std::fs::read_dir(project.store().join("snapshots")).unwrap() {
         for snapshot in std::fs::read_dir(mapping.unwrap().path()).unwrap() {
-            names.extend(std::fs::read_dir(snapshot.unwrap().path()).unwrap().map(|entry| entry.unwrap().file_name()));
+            assert_eq!(std::fs::read_dir(snapshot.unwrap().path()).unwrap().count(), 1);
+            snapshots += 1;
         }
     }
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["boot", "fs"]);
+    assert_eq!(snapshots, 2, "the base and the RUN");
 }
 
 #[test]

@@ -52,6 +52,8 @@ impl RemoteSources<'_> {
             layout.copy_blob(layer, &mut writer).map_err(|error| error.to_string())?;
             writer.commit().map_err(store_error)?;
         }
+        // Another process may go on with them.
+        self.store.settle().map_err(store_error)?;
         if let Some(known) = known(self.store, None, &digest) {
             return Ok(known);
         }

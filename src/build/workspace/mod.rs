@@ -68,7 +68,7 @@ pub struct Change {
 impl Workspaces {
     /// A workspace over `lowers`, uppermost first, whose change will lie below `work`.
     pub fn open(&self, rung: Rung, store: &Store, lowers: Vec<PathBuf>, work: &TempDir) -> Result<Workspace, Error> {
-        let [upper, scratch, root] = ["fs", "work", "root"].map(|name| work.path().join(name));
+        let [upper, scratch] = ["fs", "work"].map(|name| work.path().join(name));
         make_dir(&upper)?;
         // The root of an image is 0755, whatever the umask.
         set_mode(&upper, 0o755)?;
@@ -76,8 +76,8 @@ impl Workspaces {
             return Ok(Workspace::Copied(Box::new(Copied::open(store, &self.trees, lowers, upper)?)));
         }
         make_dir(&scratch)?;
-        make_dir(&root)?;
-        let overlay = Overlay::mount(&lowers, Some(&upper), Some(&scratch), &root)?;
+        // The overlay covers the directory that it works in: nobody else has to see that.
+        let overlay = Overlay::mount(&lowers, Some(&upper), Some(&scratch), &scratch)?;
         Ok(Workspace::Mounted { overlay, upper })
     }
 

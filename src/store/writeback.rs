@@ -1,0 +1,266 @@
+//! What has been committed and is not durable yet. A thread of the store makes it so, in the order in which it was handed in, and nobody
+//! waits for it but who asks to: a sync takes longer than most Steps.
+
+use std::collections::HashSet;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::temp::TempArea;
+use super::{Error, FlightGuard, at};
+use crate::oci::Digest;
+
+/// The mode of a blob that is not known to be durable, and of one that is: the next process after a crash has to tell them apart.
+pub(super) const UNSYNCED: u32 = 0o600;
+const DURABLE: u32 = 0o644;
+
+/// Files that are synced at the same time: the file system commits them together.
+const AT_ONCE: usize = 8;
+
+/// A blob that has got its name.
+pub(super) struct Blob {
+    pub digest: Digest,
+    pub path: PathBuf,
+    pub file: File,
+}
+
+/// A record that is to appear at `target`.
+pub(super) struct Record {
+    pub target: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+/// The thread, from the first thing that it has to do until the store is closed.
+pub(super) struct Writeback {
+    shared: Arc<Shared>,
+    temp: Arc<TempArea>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Batch,
+    /// Blobs that have a name and are not durable.
+    unsynced: HashSet<Digest>,
+    busy: bool,
+    closed: bool,
+    /// What comes after a failure may name what was lost by it, and is not written.
+    poisoned: bool,
+    failure: Option<Error>,
+}
+
+/// Blobs, then the records that may name them, then the flights of those who wait for them.
+#[derive(Default)]
+struct Batch {
+    blobs: Vec<Blob>,
+    records: Vec<Record>,
+    flights: Vec<FlightGuard>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.blobs.is_empty() && self.records.is_empty() && self.flights.is_empty()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writeback {
+    pub fn new(temp: Arc<TempArea>) -> Self {
+        Self { shared: Arc::default(), temp, thread: Mutex::default() }
+    }
+
+    pub fn blob(&self, blob: Blob) -> Result<(), Error> {
+        self.hand_in(|state| {
+            state.unsynced.insert(blob.digest);
+            state.waiting.blobs.push(blob);
+        })
+    }
+
+    /// It appears after the blobs that were handed in before it are durable.
+    pub fn record(&self, record: Record) -> Result<(), Error> {
+        self.hand_in(|state| state.waiting.records.push(record))
+    }
+
+    /// It ends after the records that were handed in before it have appeared.
+    pub fn flight(&self, flight: FlightGuard) -> Result<(), Error> {
+        self.hand_in(|state| state.waiting.flights.push(flight))
+    }
+
+    /// Whether this process has committed the blob and it is still waiting.
+    pub fn is_waiting(&self, digest: &Digest) -> bool {
+        self.shared.lock().unsynced.contains(digest)
+    }
+
+    /// Waits until everything that was handed in is durable, or fails as the first of it did.
+    pub fn settle(&self) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        while state.busy || !state.waiting.is_empty() {
+            state = self.shared.wait(state);
+        }
+        match state.failure.take() {
+            Some(failure) => Err(failure),
+            None if state.poisoned => Err(Error::Unwritten),
+            None => Ok(()),
+        }
+    }
+
+    fn hand_in(&self, add: impl FnOnce(&mut State)) -> Result<(), Error> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_none() {
+            let (shared, temp) = (self.shared.clone(), self.temp.clone());
+            let started = std::thread::Builder::new().name("writeback".to_owned()).spawn(move || write_back(&shared, &temp));
+            *thread = Some(started.map_err(at("start a thread for", self.temp.root()))?);
+        }
+        drop(thread);
+        add(&mut self.shared.lock());
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+}
+
+impl Drop for Writeback {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's life.
+fn write_back(shared: &Shared, temp: &TempArea) {
+    let mut state = shared.lock();
+    loop {
+        if state.waiting.is_empty() {
+            if state.closed {
+                return;
+            }
+            state = shared.wait(state);
+            continue;
+        }
+        let batch = std::mem::take(&mut state.waiting);
+        let poisoned = state.poisoned;
+        state.busy = true;
+        drop(state);
+        let written = if poisoned { Ok(()) } else { write(&batch, temp) };
+        let done: Vec<Digest> = batch.blobs.iter().map(|blob| blob.digest).collect();
+        drop(batch);
+        state = shared.lock();
+        state.busy = false;
+        state.unsynced.retain(|digest| !done.contains(digest));
+        if let Err(error) = written {
+            state.poisoned = true;
+            state.failure = Some(error);
+        }
+        shared.changed.notify_all();
+    }
+}
+
+fn write(batch: &Batch, temp: &TempArea) -> Result<(), Error> {
+    at_once(&batch.blobs, |blob| {
+        let synced = blob.file.sync_data().and_then(|()| blob.file.set_permissions(Permissions::from_mode(DURABLE)));
+        synced.map_err(at("write", &blob.path))
+    })?;
+    at_once(&batch.records, |record| temp.publish(&record.bytes, &record.target))
+}
+
+fn at_once<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) -> Result<(), Error> {
+    let work = &work;
+    let [first, rest @ ..] = items else { return Ok(()) };
+    std::thread::scope(|scope| {
+        let shares = rest.chunks(items.len().div_ceil(AT_ONCE));
+        let threads: Vec<_> = shares.map(|share| scope.spawn(move || share.iter().try_for_each(work))).collect();
+        let failed = |_| Err(Error::Unwritten);
+        threads.into_iter().fold(work(first), |written, thread| written.and(thread.join().unwrap_or_else(failed)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RecordKind, Store};
+    use super::*;
+    use std::fs;
+    use std::io::Write;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_record_appears_after_its_blob_and_the_flight_ends_after_the_record() {
+        let (dir, store) = store();
+        let key = Digest::of(b"key");
+        let flight = store.single_flight(&key).unwrap();
+        let (blob, _) = store.put_blob(b"layer").unwrap();
+        store.put_record_soon(RecordKind::Step, &key, &blob).unwrap();
+        store.hold_until_durable(flight).unwrap();
+
+        let other = Store::open(dir.path()).unwrap();
+        let _flight = other.single_flight(&key).unwrap();
+        assert_eq!(other.record(RecordKind::Step, &key), Some(blob));
+        assert_eq!(other.blob_size(&blob), Some(5));
+    }
+
+    #[test]
+    fn a_blob_that_nobody_has_synced_is_not_here_and_is_written_anew() {
+        let (_dir, store) = store();
+        let torn = Digest::of(b"whole");
+        fs::write(store.blob_path(&torn), b"torn!").unwrap();
+        fs::set_permissions(store.blob_path(&torn), Permissions::from_mode(UNSYNCED)).unwrap();
+        assert_eq!(store.blob_size(&torn), None);
+        store.put_blob(b"whole").unwrap();
+        assert_eq!(store.blob_size(&torn), Some(5), "it is here for the process that writes it");
+        store.settle().unwrap();
+        assert_eq!(store.read_blob(&torn).unwrap(), b"whole");
+        assert_eq!(fs::metadata(store.blob_path(&torn)).unwrap().permissions().mode() & 0o777, DURABLE);
+    }
+
+    #[test]
+    fn closing_the_store_waits_for_what_was_handed_in() {
+        let (dir, store) = store();
+        let keys: Vec<Digest> = (0..50u8).map(|n| Digest::of(&[n])).collect();
+        for key in &keys {
+            store.blob_writer().unwrap().write_all(b"never committed").unwrap();
+            store.put_blob(key.hex().as_bytes()).unwrap();
+            store.put_record_soon(RecordKind::Step, key, &key).unwrap();
+        }
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert!(keys.iter().all(|key| store.record(RecordKind::Step, key) == Some(*key)));
+        assert_eq!(store.usage().blobs, 50);
+        assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn after_a_failure_nothing_more_is_published_and_it_is_told() {
+        let (dir, store) = store();
+        let (lost, found) = (Digest::of(b"lost"), Digest::of(b"found"));
+        store.put_record(RecordKind::Image, &found, &found).unwrap();
+        // A directory in its place: the record cannot appear.
+        fs::create_dir_all(dir.path().join("records/step").join(lost.hex()).join("full")).unwrap();
+        store.put_record_soon(RecordKind::Step, &lost, &lost).unwrap();
+        assert!(matches!(store.settle(), Err(Error::Io { .. })));
+        assert!(matches!(store.put_record(RecordKind::Step, &found, &found), Err(Error::Unwritten)));
+        assert_eq!(store.record::<Digest>(RecordKind::Step, &found), None);
+    }
+}
