@@ -94,11 +94,11 @@ impl<W: Write> TarWriter<'_, W> {
         }
         refuse_whiteout_name(found.path)?;
         // Directories have no hard links; whiteouts may be links of one another, but are whiteouts first.
-        if file_type != FileType::Directory && stat.st_nlink > 1 && file_type != FileType::Socket {
-            if let Some(first) = self.first_name(FileId::Found(stat.st_dev, stat.st_ino), found.path) {
-                // Owner and attributes are the first name's; readers take them from there.
-                return self.append(&Member { kind: EntryType::Link, link: &first, ..member }, io::empty());
-            }
+        let linked = stat.st_nlink > 1 && !matches!(file_type, FileType::Directory | FileType::Socket);
+        let id = FileId::Found(stat.st_dev, stat.st_ino);
+        if let Some(first) = linked.then(|| self.first_name(id, found.path)).flatten() {
+            // Owner and attributes are the first name's; readers take them from there.
+            return self.append(&Member { kind: EntryType::Link, link: &first, ..member }, io::empty());
         }
         match file_type {
             FileType::RegularFile => {

@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(fs::read_to_string(first.join("file")).unwrap(), "first");
         assert_eq!(fs::read_dir(first.parent().unwrap()).unwrap().count(), 1);
         drop(store);
-        let left = fs::read_dir(store.root().join("tmp")).unwrap().count();
+        let left = fs::read_dir(dir.path().join("tmp")).unwrap().count();
         assert_eq!(left, 0);
     }
 

@@ -77,7 +77,8 @@ impl TempArea {
 
     pub fn file(&self, mode: u32) -> Result<(PathBuf, File), Error> {
         let path = self.name()?;
-        let file = File::options().create(true).truncate(true).read(true).write(true).mode(mode).open(&path).map_err(at("create", &path))?;
+        let file =
+            File::options().create(true).truncate(true).read(true).write(true).mode(mode).open(&path).map_err(at("create", &path))?;
         Ok((path, file))
     }
 

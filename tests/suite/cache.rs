@@ -128,7 +128,7 @@ fn a_snapshot_keeps_nothing_but_what_its_step_made() {
             snapshots += 1;
         }
     }
-    assert_eq!(snapshots, 2, "the base and the RUN");
+    assert_eq!(snapshots, 3, "two of the base and that of the RUN");
 }
 
 #[test]
