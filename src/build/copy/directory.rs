@@ -11,12 +11,18 @@ pub(super) struct Directory {
     fd: OwnedFd,
     /// Absolute in the image, free of links, no trailing slash; empty for the root.
     path: Vec<u8>,
+    /// It was made when it was opened, so that nothing is in it but what was written through this.
+    new: bool,
 }
 
 impl Directory {
     pub(super) fn root(fd: BorrowedFd<'_>) -> Result<Self, CopyError> {
         let fd = fd.try_clone_to_owned().map_err(|e| CopyError::write("open", Vec::new(), e))?;
-        Ok(Self { fd, path: Vec::new() })
+        Ok(Self { fd, path: Vec::new(), new: false })
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.new
     }
 
     pub(super) fn path(&self) -> &[u8] {
@@ -41,7 +47,7 @@ impl Directory {
         let path = self.path_of(name);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&self.fd, check(name)?, flags, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd, path }),
+            Ok(fd) => Ok(Self { fd, path, new: false }),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(CopyError::NotADirectory { path: path.into() }),
             Err(e) => Err(CopyError::write("open", path, e)),
         }
@@ -54,7 +60,7 @@ impl Directory {
             Err(Errno::EXIST) => false,
             Err(e) => return Err(CopyError::write("make directory", self.path_of(name), e)),
         };
-        Ok((self.open(name)?, made))
+        Ok((Self { new: made, ..self.open(name)? }, made))
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) type FirstLinks = HashMap<(u64, u64), Vec<u8>>;
 impl Writer<'_, '_, '_> {
     /// Writes `node`, which is no directory, as `name` into `directory`. A file or link of that name is removed first, never written through.
     pub(super) fn leaf(&mut self, directory: &Directory, name: &[u8], source: &[u8], node: &Node) -> Result<(), CopyError> {
-        if let Some(found) = directory.lookup(name)? {
+        // The names of one walk are different: nothing is in a directory that it has made itself.
+        let found = if directory.is_new() { None } else { directory.lookup(name)? };
+        if let Some(found) = found {
             if file_type(&found) == FileType::Directory {
                 return Err(CopyError::DirectoryInTheWay { path: directory.path_of(name).into() });
             }
