@@ -1,235 +1,111 @@
-//! The builders: how each is asked to build and push all services, and how it is made to forget.
+//! What a builder is for the bench: how it is asked to build and push all services, and how it is made to forget.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use std::{fs, thread};
+use std::process::Command;
 
-use crate::inputs::{Inputs, run};
-use crate::registry::HOST;
+use crate::inputs::Inputs;
+use crate::process::{first_line, is_root, remove, run};
+use crate::trace::strace;
 
 pub trait Builder {
     fn name(&self) -> &'static str;
     fn version(&self) -> String;
-    /// Forgets all images and caches.
-    fn reset(&mut self) -> Result<(), String>;
+    /// Starts with no images and no caches; its daemon, if it has one, under strace if it is to be traced into this directory.
+    fn start(&mut self, trace: Option<&Path>) -> Result<(), String>;
+    /// Stops what runs all the time, and removes all images and caches.
+    fn forget(&mut self) -> Result<(), String>;
     /// What builds and pushes everything.
     fn commands(&self, inputs: &Inputs) -> Vec<Command>;
     /// How many of them run at a time.
     fn at_once(&self) -> usize {
         2
     }
-    /// The names of its processes, for the measure of its memory.
-    fn processes(&self) -> &'static [&'static str];
-    /// CPU time so far of what runs all the time.
-    fn daemon_cpu(&self) -> Duration {
-        Duration::ZERO
-    }
+    /// The names (`/proc/PID/comm`) of its own processes, those apart that run inside RUN.
+    fn processes(&self) -> Vec<String>;
 }
 
+/// Where brik runs, and as whom.
 pub struct Brik {
     binary: PathBuf,
     store: PathBuf,
+    user: Option<String>,
 }
 
 impl Brik {
     pub fn new(binary: &Path, scratch: &Path) -> Self {
-        Self { binary: binary.to_owned(), store: scratch.join("brik-store") }
+        Self { binary: binary.to_owned(), store: scratch.join("brik-store"), user: None }
+    }
+
+    /// For root: brik as an unprivileged user, with a copy of the program that this user may read.
+    pub fn rootless(binary: &Path, scratch: &Path, user: &str) -> Result<Self, String> {
+        let copy = scratch.join("brik");
+        std::fs::copy(binary, &copy).map_err(|error| format!("cannot write {}: {error}", copy.display()))?;
+        Ok(Self { binary: copy, store: scratch.join("rootless-store"), user: Some(user.to_owned()) })
+    }
+
+    fn command(&self) -> Command {
+        let Some(user) = &self.user else { return Command::new(&self.binary) };
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", user, "--regid", user, "--init-groups", "--"])
+            .arg(&self.binary)
+            .env("HOME", &self.store)
+            .env("USER", user);
+        command
     }
 }
 
 impl Builder for Brik {
     fn name(&self) -> &'static str {
-        "brik"
+        if self.user.is_some() { ROOTLESS } else { BRIK }
     }
 
     fn version(&self) -> String {
         first_line(Command::new(&self.binary).arg("--version"))
     }
 
-    fn reset(&mut self) -> Result<(), String> {
+    fn start(&mut self, _: Option<&Path>) -> Result<(), String> {
+        self.forget()?;
+        std::fs::create_dir_all(&self.store).map_err(|error| format!("cannot create {}: {error}", self.store.display()))?;
+        self.user.as_ref().map_or(Ok(()), |user| run(Command::new("chown").arg(format!("{user}:")).arg(&self.store)))
+    }
+
+    fn forget(&mut self) -> Result<(), String> {
+        if !is_root() && self.store.exists() {
+            // Snapshots may hold files of subordinate ids, which only brik's user namespace can remove.
+            run(self.command().args(["cache", "prune", "--store"]).arg(&self.store))?;
+        }
         remove(&self.store)
     }
 
     fn commands(&self, inputs: &Inputs) -> Vec<Command> {
-        let mut build = Command::new(&self.binary);
+        let mut build = self.command();
         build.args(["build", "--push", "--progress", "plain", "--store"]).arg(&self.store).current_dir(&inputs.directory);
         vec![build]
     }
 
-    fn processes(&self) -> &'static [&'static str] {
-        &["brik"]
+    fn processes(&self) -> Vec<String> {
+        // A program has the first 15 bytes of its file's name; inside its namespaces brik has executed /proc/self/exe.
+        let name = self.binary.file_name().unwrap_or_default().to_string_lossy();
+        vec![name.chars().take(15).collect(), "exe".to_owned()]
     }
 }
 
-pub struct Buildah {
-    storage: PathBuf,
-}
+/// The builder that all others are compared with.
+pub const BRIK: &str = "brik";
+pub const ROOTLESS: &str = "brik, rootless";
 
-impl Buildah {
-    pub fn find(scratch: &Path) -> Option<Self> {
-        is_there("buildah").then(|| Self { storage: scratch.join("buildah") })
-    }
-
-    fn storage(&self) -> String {
-        let storage = self.storage.display();
-        format!("--root {storage}/root --runroot {storage}/run --storage-driver overlay")
-    }
-}
-
-impl Builder for Buildah {
-    fn name(&self) -> &'static str {
-        "buildah"
-    }
-
-    fn version(&self) -> String {
-        first_line(Command::new("buildah").arg("--version"))
-    }
-
-    fn reset(&mut self) -> Result<(), String> {
-        remove(&self.storage)
-    }
-
-    fn commands(&self, inputs: &Inputs) -> Vec<Command> {
-        let command = |service: &String| {
-            let (storage, image) = (self.storage(), format!("{HOST}/bench/{service}:latest"));
-            let (dockerfile, context) = (inputs.dockerfile(service), inputs.context(service));
-            let (dockerfile, context) = (dockerfile.display(), context.display());
-            shell(&format!(
-                "buildah {storage} build --layers --isolation chroot --network host --tls-verify=false -t {image} -f {dockerfile} {context} \
-                 && buildah {storage} push --tls-verify=false {image}"
-            ))
-        };
-        inputs.services.iter().map(command).collect()
-    }
-
-    fn processes(&self) -> &'static [&'static str] {
-        &["buildah", "exe"]
-    }
-}
-
-/// The BuildKit in Debian's dockerd.
-pub struct BuildKit {
-    directory: PathBuf,
-    daemon: Option<Child>,
-}
-
-impl BuildKit {
-    pub fn find(scratch: &Path) -> Option<Self> {
-        let found = is_there("dockerd") && is_there("docker");
-        found.then(|| Self { directory: scratch.join("docker"), daemon: None })
-    }
-
-    fn socket(&self) -> String {
-        format!("unix://{}/socket", self.directory.display())
-    }
-
-    fn start(&mut self) -> Result<(), String> {
-        fs::create_dir_all(&self.directory).map_err(|error| error.to_string())?;
-        let at = |name: &str| self.directory.join(name);
-        let log = fs::File::create(at("log")).map_err(|error| error.to_string())?;
-        let mut daemon = Command::new("dockerd");
-        daemon.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec")).arg("-p").arg(at("pid")).args(["-H", &self.socket()]);
-        daemon.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--insecure-registry", HOST]);
-        daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.daemon = Some(daemon.spawn().map_err(|error| format!("cannot start dockerd: {error}"))?);
-        for _ in 0..300 {
-            if Command::new("docker").args(["-H", &self.socket(), "version"]).output().is_ok_and(|output| output.status.success()) {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(100));
+/// The same commands, each traced into a directory of its own below `directory`.
+pub fn traced(commands: Vec<Command>, directory: &Path) -> Result<Vec<Command>, String> {
+    let traced = |(n, command): (usize, Command)| {
+        let directory = directory.join(n.to_string());
+        std::fs::create_dir_all(&directory).map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
+        let mut strace = strace(&directory);
+        strace.arg(command.get_program()).args(command.get_args());
+        if let Some(directory) = command.get_current_dir() {
+            strace.current_dir(directory);
         }
-        Err(format!("dockerd does not answer: see {}", at("log").display()))
-    }
-
-    fn stop(&mut self) {
-        let Some(mut daemon) = self.daemon.take() else { return };
-        let _ = run(Command::new("kill").arg(daemon.id().to_string()));
-        let _ = daemon.wait();
-    }
-}
-
-impl Builder for BuildKit {
-    fn name(&self) -> &'static str {
-        "buildkit"
-    }
-
-    fn version(&self) -> String {
-        first_line(Command::new("dockerd").arg("--version"))
-    }
-
-    fn reset(&mut self) -> Result<(), String> {
-        self.stop();
-        remove(&self.directory)?;
-        self.start()
-    }
-
-    fn commands(&self, inputs: &Inputs) -> Vec<Command> {
-        let command = |service: &String| {
-            let (socket, image) = (self.socket(), format!("{HOST}/bench/{service}:latest"));
-            let (dockerfile, context) = (inputs.dockerfile(service), inputs.context(service));
-            let (dockerfile, context) = (dockerfile.display(), context.display());
-            shell(&format!(
-                "DOCKER_BUILDKIT=1 docker -H {socket} build --network host -t {image} -f {dockerfile} {context} && docker -H {socket} push {image}"
-            ))
-        };
-        inputs.services.iter().map(command).collect()
-    }
-
-    fn processes(&self) -> &'static [&'static str] {
-        &["dockerd", "containerd", "docker"]
-    }
-
-    fn daemon_cpu(&self) -> Duration {
-        self.daemon.as_ref().map_or(Duration::ZERO, |daemon| tree_cpu(daemon.id()))
-    }
-}
-
-impl Drop for BuildKit {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// CPU time of a process, of its descendants, and of those that they have waited for (proc_pid_stat(5), fields 14 to 17).
-fn tree_cpu(pid: u32) -> Duration {
-    const TICKS_A_SECOND: u64 = 100;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<u64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
-    let own: u64 = fields.iter().skip(11).take(4).sum();
-    let mut cpu = Duration::from_millis(own * 1000 / TICKS_A_SECOND);
-    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        cpu += children.split_whitespace().filter_map(|child| child.parse().ok()).map(tree_cpu).sum::<Duration>();
-    }
-    cpu
-}
-
-fn shell(script: &str) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", script]);
-    shell
-}
-
-fn is_there(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
-    if !found {
-        println!("{program} is not installed: left out");
-    }
-    found
-}
-
-fn first_line(command: &mut Command) -> String {
-    let text = command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.lines().next().unwrap_or("?").to_owned()
-}
-
-fn remove(directory: &Path) -> Result<(), String> {
-    // Overlays that a builder has left mounted.
-    let _ = run(&mut shell(&format!("grep -o ' {}[^ ]*' /proc/mounts | sort -r | xargs -r umount -l", directory.display())));
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("cannot remove {}: {error}", directory.display())),
-        _ => Ok(()),
-    }
+        Ok(strace)
+    };
+    commands.into_iter().enumerate().map(traced).collect()
 }

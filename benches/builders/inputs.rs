@@ -2,160 +2,52 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::registry::{HOST, Registry};
+use crate::registry::HOST;
+use crate::scenario::{Change, Phase};
 
-/// One build of a scenario.
-pub struct Phase {
-    /// Its row in the table.
-    pub row: &'static str,
-    pub change: Change,
-    /// A phase that only prepares the next one is not told.
-    pub told: bool,
-}
-
-pub enum Change {
-    Nothing,
-    /// One source file of the first service.
-    OneFile,
-}
-
-/// Builds that follow each other on one builder's state.
-pub struct Scenario {
-    pub family: &'static str,
-    pub phases: Vec<Phase>,
-    pub only_brik: bool,
-    directory: PathBuf,
-    write: fn(&Path) -> std::io::Result<()>,
-}
-
-/// The inputs of a scenario: a monorepo with services/NAME/Dockerfile.
+/// A monorepo with services/NAME/Dockerfile.
 pub struct Inputs {
     pub directory: PathBuf,
     pub services: Vec<String>,
 }
 
-fn phase(row: &'static str, change: Change, told: bool) -> Phase {
-    Phase { row, change, told }
-}
-
-impl Scenario {
-    pub fn all(scratch: &Path, monorepo: Option<&Path>) -> Vec<Self> {
-        let at = |name: &str| scratch.join("inputs").join(name);
-        let scenario = |family, phases, write| Self { family, phases, only_brik: false, directory: at(family), write };
-        let mut services = scenario(
-            "services",
-            vec![
-                phase("8 services, cold, push", Change::Nothing, true),
-                phase("8 services, no-op, push", Change::Nothing, true),
-                phase("8 services, one file, push", Change::OneFile, true),
-            ],
-            services,
-        );
-        if let Some(directory) = monorepo {
-            services.directory = directory.to_owned();
-        }
-        vec![
-            services,
-            scenario(
-                "many",
-                vec![phase("100,000 files, cold, push", Change::Nothing, true), phase("100,000 files, no-op, push", Change::Nothing, true)],
-                many,
-            ),
-            scenario("runs", vec![phase("30 trivial RUNs, push", Change::Nothing, true)], runs),
-            scenario("big", vec![phase("1 GiB COPY, push", Change::Nothing, true)], big),
-            scenario("base", vec![phase("300 MiB base pulled for one RUN", Change::Nothing, true)], base),
-            Self {
-                only_brik: true,
-                ..scenario(
-                    "wide",
-                    vec![
-                        phase("200 services x 10 Steps, cold", Change::Nothing, false),
-                        phase("200 services x 10 Steps, all cached, push", Change::Nothing, true),
-                    ],
-                    wide,
-                )
-            },
-        ]
-    }
-
-    /// Writes the inputs, unless an earlier run has, and builds the base image that `base` needs.
-    pub fn prepare(&self, brik: &Path, registry: &Registry) -> Result<Inputs, String> {
-        let failed = |error: std::io::Error| format!("cannot write {}: {error}", self.directory.display());
-        if !self.directory.exists() {
-            let unfinished = self.directory.with_extension("tmp");
-            let _ = fs::remove_dir_all(&unfinished);
-            (self.write)(&unfinished).and_then(|()| fs::rename(&unfinished, &self.directory)).map_err(failed)?;
-        }
-        let list = |directory: &Path| -> std::io::Result<Vec<String>> {
-            let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-            let mut names = entries.collect::<std::io::Result<Vec<_>>>()?;
-            names.sort();
-            Ok(names)
-        };
-        let services = list(&self.directory.join("services")).map_err(failed)?;
-        fs::write(self.directory.join("brik.toml"), brik_toml("bench")).map_err(failed)?;
-        if self.directory.join("base").exists() && !registry.has("library/large") {
-            registry.start()?;
-            let mut build = Command::new(brik);
-            build.args([
-                "build",
-                "--quiet",
-                "--push",
-                "--image",
-                &format!("{HOST}/library/large"),
-                "--tags",
-                "latest",
-                "--context",
-                "base",
-            ]);
-            build.arg("--store").arg(self.directory.with_extension("store"));
-            run(build.current_dir(&self.directory))?;
-            registry.keep()?;
-        }
-        Ok(Inputs { directory: self.directory.clone(), services })
-    }
-}
-
 impl Inputs {
+    pub fn of(directory: &Path) -> std::io::Result<Self> {
+        let entries = fs::read_dir(directory.join("services"))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut services = entries.collect::<std::io::Result<Vec<_>>>()?;
+        services.sort();
+        Ok(Self { directory: directory.to_owned(), services })
+    }
+
     pub fn dockerfile(&self, service: &str) -> PathBuf {
-        self.directory.join("services").join(service).join("Dockerfile")
+        self.context(service).join("Dockerfile")
     }
 
     pub fn context(&self, service: &str) -> PathBuf {
         self.directory.join("services").join(service)
     }
 
+    /// Every builder finds the same before its first phase.
+    pub fn restore(&self) -> Result<(), String> {
+        self.change("unchanged\n")
+    }
+
     pub fn before(&self, phase: &Phase, round: usize) -> Result<(), String> {
         match phase.change {
             Change::Nothing => Ok(()),
-            Change::OneFile => self.touch(&format!("changed in round {round} at {:?}\n", std::time::SystemTime::now())),
+            Change::OneFile => self.change(&format!("changed in round {round} at {:?}\n", std::time::SystemTime::now())),
         }
     }
 
-    pub fn restore(&self) -> Result<(), String> {
-        self.touch("unchanged\n")
-    }
-
-    fn touch(&self, text: &str) -> Result<(), String> {
+    fn change(&self, text: &str) -> Result<(), String> {
         let path = self.context(&self.services[0]).join("changing.txt");
         fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 }
 
-fn brik_toml(namespace: &str) -> String {
-    format!(
-        "registry = \"{HOST}/{namespace}\"\nmembers = [\"services/*\"]\ntags = [\"latest\"]\n[registries.\"{HOST}\"]\ninsecure = true\n"
-    )
-}
-
-pub fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))),
-    }
+pub fn brik_toml() -> String {
+    format!("registry = \"{HOST}/bench\"\nmembers = [\"services/*\"]\ntags = [\"latest\"]\n[registries.\"{HOST}\"]\ninsecure = true\n")
 }
 
 /// A linear congruential generator (Knuth's MMIX constants): the same bytes everywhere, for ever.
@@ -207,7 +99,7 @@ fn service(root: &Path, name: &str, dockerfile: &str) -> std::io::Result<PathBuf
 }
 
 /// Each installs a few megabytes of files in a first stage, and copies them and 150 sources into the image.
-fn services(root: &Path) -> std::io::Result<()> {
+pub fn services(root: &Path) -> std::io::Result<()> {
     let mut bytes = Bytes(8);
     for n in 0..8 {
         let dockerfile = "FROM REGISTRY/library/busybox AS dependencies\nWORKDIR /app\nCOPY packages.txt .\n\
@@ -225,7 +117,7 @@ fn services(root: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn many(root: &Path) -> std::io::Result<()> {
+pub fn many(root: &Path) -> std::io::Result<()> {
     let directory = service(root, "many", "FROM REGISTRY/library/busybox\nCOPY . /app\n")?;
     let mut bytes = Bytes(100_000);
     for n in 0..100_000 {
@@ -235,18 +127,19 @@ fn many(root: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn runs(root: &Path) -> std::io::Result<()> {
+pub fn runs(root: &Path) -> std::io::Result<()> {
     let runs: String = (1..=30).map(|n| format!("RUN echo {n} > /f{n}\n")).collect();
     service(root, "runs", &format!("FROM REGISTRY/library/busybox\n{runs}")).map(drop)
 }
 
-fn big(root: &Path) -> std::io::Result<()> {
+pub fn big(root: &Path) -> std::io::Result<()> {
     let directory = service(root, "big", "FROM REGISTRY/library/busybox\nCOPY data /data\n")?;
     let mut bytes = Bytes(1 << 30);
     (0..2000).try_for_each(|n| write(&directory.join(format!("data/d{:02}/f{n:04}.bin", n / 100)), bytes.mixed((1 << 30) / 2000)))
 }
 
-fn base(root: &Path) -> std::io::Result<()> {
+/// The base image itself is in `base`: the registry pushes it.
+pub fn base(root: &Path) -> std::io::Result<()> {
     let base = root.join("base");
     let copies: String = (0..6).map(|n| format!("COPY usr{n} /usr/lib/part{n}\n")).collect();
     write(&base.join("Dockerfile"), format!("FROM {HOST}/library/busybox\n{copies}"))?;
@@ -260,7 +153,7 @@ fn base(root: &Path) -> std::io::Result<()> {
     service(root, "on-base", "FROM REGISTRY/library/large\nRUN true\n").map(drop)
 }
 
-fn wide(root: &Path) -> std::io::Result<()> {
+pub fn wide(root: &Path) -> std::io::Result<()> {
     for n in 0..200 {
         let copies: String = (0..9).map(|step| format!("COPY f{step}.txt /app/{step}/\n")).collect();
         let directory = service(root, &format!("s{n:03}"), &format!("FROM REGISTRY/library/busybox\nWORKDIR /app\n{copies}"))?;

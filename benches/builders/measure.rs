@@ -1,96 +1,97 @@
-//! One measured build: wall clock, CPU of everything that it started, the builder's memory, and the registry's traffic.
+//! One measured build: wall clock, CPU, the builder's memory, the registry's traffic; and, of a build under strace, exact counts.
 
-use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, traced};
 use crate::inputs::Inputs;
+use crate::process::run_all;
 use crate::registry::{Registry, Traffic};
+use crate::trace::Trace;
+use crate::walk;
+use crate::watch::Watch;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Figures {
     /// Seconds.
     pub wall: f64,
     /// Seconds of all cores: the builder, its daemon, and what runs inside RUN.
     pub cpu: f64,
-    /// Largest resident set of one of the builder's processes, in bytes.
+    /// Of these, what the builder's own processes took.
+    pub own_cpu: f64,
+    /// Largest resident set of one of the builder's own processes, in bytes.
     pub memory: u64,
     pub traffic: Traffic,
 }
 
+/// What strace counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Processes that the builder, its daemon and RUNs made.
+    pub forks: usize,
+    pub programs: usize,
+    /// How often files of the contexts were opened.
+    pub files: usize,
+}
+
 /// Builds all services and pushes them.
-pub fn build(builder: &mut dyn Builder, inputs: &Inputs, registry: &Registry) -> Result<Figures, String> {
+pub fn build(builder: &dyn Builder, inputs: &Inputs, registry: &Registry) -> Result<Figures, String> {
     let commands = builder.commands(inputs);
     let before = registry.traffic();
-    let (cpu, daemon) = (children_cpu()?, builder.daemon_cpu());
+    let cpu = usage(UsageWho::RUSAGE_CHILDREN)?;
+    let watch = Watch::start(builder.processes());
     let started = Instant::now();
-    let memory = AtomicU64::new(0);
-    let over = AtomicBool::new(false);
-    let (processes, at_once) = (builder.processes(), builder.at_once());
-    let outcome = std::thread::scope(|scope| {
-        scope.spawn(|| watch(processes, &memory, &over));
-        let outcome = run_all(commands, at_once);
-        over.store(true, Ordering::Relaxed);
-        outcome
-    });
+    let outcome = run_all(commands, builder.at_once());
     let wall = started.elapsed();
+    let seen = watch.stop();
     outcome?;
-    let cpu = children_cpu()? - cpu + builder.daemon_cpu().saturating_sub(daemon);
-    let after = registry.traffic();
+    // Daemons are no children that have ended: all of theirs is in what was seen.
+    let cpu = usage(UsageWho::RUSAGE_CHILDREN)? - cpu + seen.daemon_cpu;
     Ok(Figures {
         wall: wall.as_secs_f64(),
         cpu: cpu.as_secs_f64(),
-        memory: memory.into_inner(),
-        traffic: Traffic {
-            requests: after.requests - before.requests,
-            bytes_down: after.bytes_down - before.bytes_down,
-            bytes_up: after.bytes_up - before.bytes_up,
-        },
+        own_cpu: seen.own_cpu.min(cpu).as_secs_f64(),
+        memory: seen.memory,
+        traffic: registry.traffic().since(&before),
     })
 }
 
-/// Runs commands, so many at a time.
-fn run_all(commands: Vec<Command>, at_once: usize) -> Result<(), String> {
-    let mut running: Vec<(String, Child)> = Vec::new();
-    let finish = |(text, child): (String, Child)| {
-        let output = child.wait_with_output().map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(format!("{text}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))),
-        }
+/// Builds all services and pushes them, under strace. What a daemon does is in `daemon`, from its start.
+pub fn count(builder: &dyn Builder, inputs: &Inputs, directory: &Path, daemon: &Path) -> Result<Counts, String> {
+    let failed = |error: std::io::Error| format!("cannot read what strace wrote: {error}");
+    let read = |directory: &Path| -> std::io::Result<Counts> {
+        let trace = Trace::read(directory)?;
+        let files = trace.files_below(&inputs.directory).values().sum();
+        Ok(Counts { forks: trace.forks, programs: trace.programs.len(), files })
     };
-    for mut command in commands {
-        if running.len() == at_once {
-            finish(running.remove(0))?;
-        }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        running.push((format!("{command:?}"), child.map_err(|error| format!("cannot run {command:?}: {error}"))?));
+    let nothing = Counts { forks: 0, programs: 0, files: 0 };
+    let before = if daemon.exists() { read(daemon).map_err(failed)? } else { nothing };
+    let commands = traced(builder.commands(inputs), directory)?;
+    let traces = commands.len();
+    run_all(commands, builder.at_once())?;
+    let mut sum = if daemon.exists() { read(daemon).map_err(failed)? } else { nothing };
+    for n in 0..traces {
+        let one = read(&directory.join(n.to_string())).map_err(failed)?;
+        sum = Counts { forks: sum.forks + one.forks, programs: sum.programs + one.programs, files: sum.files + one.files };
     }
-    running.into_iter().try_for_each(finish)
+    let _ = std::fs::remove_dir_all(directory);
+    Ok(Counts { forks: sum.forks - before.forks, programs: sum.programs - before.programs, files: sum.files - before.files })
 }
 
-fn children_cpu() -> Result<Duration, String> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| error.to_string())?;
+/// What nobody who looks at every file of the contexts can do without.
+pub fn stat_walk(inputs: &Inputs) -> Result<Figures, String> {
+    let cpu = usage(UsageWho::RUSAGE_SELF)?;
+    let started = Instant::now();
+    inputs.services.iter().try_for_each(|service| walk::stat_all(&inputs.context(service)).map(drop)).map_err(|error| error.to_string())?;
+    let wall = started.elapsed().as_secs_f64();
+    let cpu = (usage(UsageWho::RUSAGE_SELF)? - cpu).as_secs_f64();
+    Ok(Figures { wall, cpu, own_cpu: cpu, ..Figures::default() })
+}
+
+fn usage(who: UsageWho) -> Result<Duration, String> {
+    let usage = getrusage(who).map_err(|error| error.to_string())?;
     let time = |time: nix::sys::time::TimeVal| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000);
     Ok(time(usage.user_time()) + time(usage.system_time()))
-}
-
-/// Notes the largest `VmHWM` of processes with these names, until it is over.
-fn watch(names: &[&str], memory: &AtomicU64, over: &AtomicBool) {
-    while !over.load(Ordering::Relaxed) {
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let status = entry.path().join("status");
-            let Ok(text) = fs::read_to_string(status) else { continue };
-            let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            if field("Name:").is_some_and(|name| names.contains(&name)) {
-                let kilobytes = field("VmHWM:").and_then(|size| size.strip_suffix(" kB")?.parse::<u64>().ok());
-                memory.fetch_max(kilobytes.unwrap_or(0) << 10, Ordering::Relaxed);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
