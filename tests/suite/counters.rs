@@ -215,14 +215,18 @@ fn a_run_costs_two_processes_and_one_program() {
     assert_eq!(trace.programs.len(), 1 + sandbox_forks() + RUNS, "{:?}", trace.programs);
 }
 
+/// Waits until as many RUNs as there are jobs have come this far, so that they must run at the same time; in vain for 30 seconds.
+const MEET: &str = "FROM {busybox}\nRUN --mount=type=cache,id=JOBS,target=/met touch /met/NAME && \\\n\
+    for i in $(seq 300); do [ $(ls /met | wc -l) -ge JOBS ] && exit 0; sleep 0.1; done; exit 1\n";
+
 #[test]
 fn as_many_steps_run_at_a_time_as_there_are_jobs() {
-    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]");
-    let project = ["a", "b", "c", "d"].iter().fold(project, |project, name| {
-        project.file(&format!("{name}/Dockerfile"), format!("FROM {{busybox}}\nRUN sleep 0.4 && echo {name} > /name\n"))
-    });
     for jobs in [1, 3] {
-        let run = project.brik(["build", "--no-cache", "--progress", "json", &format!("-j{jobs}")]).succeeds();
+        let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]");
+        for name in ["a", "b", "c", "d", "e"] {
+            project.write(&format!("{name}/Dockerfile"), MEET.replace("JOBS", &jobs.to_string()).replace("NAME", name));
+        }
+        let run = project.brik(["build", "--progress", "json", &format!("-j{jobs}")]).succeeds();
         let changes = run.events().into_iter().map(|event| match event["type"].as_str() {
             Some("step_started") => 1,
             Some("step_finished") => -1,
