@@ -15,6 +15,10 @@ unit room="":
 run:
     ./examples/run
 
+# brik beside buildah and dockerd's BuildKit, as in `just bench --only runs --rounds 1`; see benches/README.md.
+bench *args:
+    cargo bench --locked --bench builders -- {{ args }}
+
 fmt:
     cargo fmt
 

@@ -13,6 +13,7 @@ mod confinement;
 mod contexts;
 mod copy;
 mod corpus;
+mod counters;
 mod differential;
 mod errors;
 mod git;

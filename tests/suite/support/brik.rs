@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::container;
+use super::{container, trace};
 
 /// A run of brik that has not started: with an empty environment but for a home, a store and a PATH.
 #[must_use]
@@ -51,6 +51,18 @@ impl Brik {
     /// As root in an unprivileged container, without namespaces and mounts; for tests that are root.
     pub fn in_container(self) -> Self {
         let mut command = container::contained(&self.command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command }
+    }
+
+    /// Under strace, which writes to the empty `directory`.
+    pub fn traced(self, directory: &Path) -> Self {
+        let mut command = trace::strace(directory);
+        command.arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command }
     }

@@ -1,5 +1,5 @@
 //! What the tests are written in: a [`Project`] in a temporary directory, [`Brik`] runs of it, a real [`Registry`] on loopback,
-//! the built [`Image`] as an independent reader sees it, and other people's [`tools`].
+//! the built [`Image`] as an independent reader sees it, a [`trace`] of what brik asked the kernel for, and other people's [`tools`].
 
 mod brik;
 mod container;
@@ -9,6 +9,7 @@ mod project;
 mod registry;
 pub mod server;
 pub mod tools;
+pub mod trace;
 
 use std::path::PathBuf;
 
