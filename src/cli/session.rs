@@ -62,7 +62,7 @@ impl Session<'_> {
 
     fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<BTreeMap<usize, Finished>, Failure> {
         if self.args.push && !lookup.run.is_empty() {
-            self.preflight()?;
+            self.preflight(lookup)?;
             learn(self.redactor, self.layers.client)?;
         }
         let jobs = self.request.config.build.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
@@ -147,9 +147,12 @@ impl Session<'_> {
     }
 
     /// Authentication and write permission, before anything is built for nothing.
-    fn preflight(&self) -> Result<(), Failure> {
+    fn preflight(&self, lookup: &build::Lookup) -> Result<(), Failure> {
         const AT_ONCE: usize = 16;
-        let repositories: BTreeSet<&Reference> = self.workspace.services.iter().map(|loaded| &loaded.service.image).collect();
+        let unfinished = self.plan.images.iter().enumerate().filter(|(index, _)| !lookup.images.contains_key(index));
+        let unfinished: BTreeSet<&str> = unfinished.map(|(_, image)| image.service.as_str()).collect();
+        let built = self.workspace.services.iter().map(|loaded| &loaded.service).filter(|service| unfinished.contains(&*service.name));
+        let repositories: BTreeSet<&Reference> = built.map(|service| &service.image).collect();
         let repositories: Vec<&Reference> = repositories.into_iter().collect();
         build::fan_out(&repositories, AT_ONCE, |image| self.layers.client.preflight(image))
             .map_err(|error| Failure::diagnosed(Code::Failed, "brik::push::refused", &error.to_string(), Some(self.redactor)))

@@ -26,7 +26,8 @@ const ID_MAPPERS: usize = 1;
 /// A RUN: the init of its process namespace, and the command as its child.
 const FORKS_A_RUN: usize = 2;
 
-/// Before the first Step of a build that pushes, an upload to each repository is begun and cancelled, to learn whether it may be written.
+/// Before the first Step of a build that pushes, an upload to each repository that is to get a new image is begun and cancelled, to learn
+/// whether it may be written.
 const PERMISSION_PROBES: usize = 1;
 
 /// `false`, and a printed reason, where the numbers cannot be had.
@@ -169,8 +170,6 @@ fn one_changed_file_runs_the_steps_that_follow_in_its_service_and_moves_their_la
         requests,
         expected([
             ("GET base/manifests/1", 1),
-            ("POST team/a/blobs/uploads/", PERMISSION_PROBES),
-            ("DELETE team/a/blobs/uploads/*", PERMISSION_PROBES),
             ("HEAD team/a/manifests/v1", 1),
             ("POST team/b/blobs/uploads/", PERMISSION_PROBES + changed),
             ("DELETE team/b/blobs/uploads/*", PERMISSION_PROBES),
@@ -180,8 +179,6 @@ fn one_changed_file_runs_the_steps_that_follow_in_its_service_and_moves_their_la
             // The layer of the COPY and the config: the RUN has made the layer that it made before.
             ("PUT team/b/blobs/uploads/*", changed),
             ("PUT team/b/manifests/v1", 1),
-            ("POST team/c/blobs/uploads/", PERMISSION_PROBES),
-            ("DELETE team/c/blobs/uploads/*", PERMISSION_PROBES),
             ("HEAD team/c/manifests/v1", 1),
         ])
     );
