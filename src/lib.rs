@@ -54,7 +54,8 @@
 //!    there, with the answers of all servers that `cli::handover` brings: nobody is asked twice. `cli::secrets` reads
 //!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), a workspace is opened (an
 //!    overlay, or a copy on rung 3), the Step works in it (`run_step`, `copy_step`), the change becomes a layer, a record and a snapshot.
-//! 7. `build::finish` assembles each image as soon as its Steps are done, and `build::push` pushes it: layers, config, manifest, tags.
+//! 7. `build::ahead` pushes the layers of images while later Steps run. `build::finish` assembles each image as soon as its Steps are done, and
+//!    `build::push` pushes the rest of it: layers, config, manifest, tags.
 //! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
 //!
 //! # Files on the user's disk

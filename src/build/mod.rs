@@ -9,10 +9,12 @@
 //! layers      blobs pulled, snapshots unpacked
 //! finish      images assembled and recorded
 //! push        layers, configs, manifests and tags to registries
+//! ahead       layers that are pushed before their image is finished
 //! fan_out     the same work for each of some items
 //! run         all of it for one plan
 //! ```
 
+mod ahead;
 pub mod copy;
 mod copy_step;
 mod engine;
@@ -30,6 +32,7 @@ pub mod sandbox;
 mod schedule;
 mod workspace;
 
+pub use ahead::Ahead;
 pub use engine::Supplies;
 pub use error::{Error, Failure};
 pub use fan_out::fan_out;

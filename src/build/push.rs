@@ -1,4 +1,4 @@
-//! Pushes what is finished. A blob moves at most once a run and registry: to further repositories it is mounted.
+//! Pushes what is finished, and layers ahead of it. A blob moves at most once a run and registry: to further repositories it is mounted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use super::fan_out::fan_out;
 use super::finish::{Built, document};
 use super::layers::Layers;
 use crate::oci::{Descriptor, Digest, Reference};
-use crate::registry::Pushed;
+use crate::registry::{self, Offer, Pushed};
 use crate::report::{Event, PushOutcome, Transfer};
 
 /// What a push did, in layers.
@@ -20,19 +20,38 @@ pub struct PushCounts {
     pub skipped: AtomicU64,
 }
 
-/// Repositories of a registry that are known to have a blob. Held while the blob is on its way to the first of them.
-type Places = Arc<Mutex<Vec<Reference>>>;
+/// Where a blob belongs.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    pub service: &'a str,
+    /// The repository.
+    pub image: &'a Reference,
+    /// What the blob's image starts with: that repository may have the blob, too.
+    pub base: Option<&'a Reference>,
+}
+
+/// What this run knows of a blob in one registry. Locked while it is on its way to one of the repositories there.
+#[derive(Default)]
+struct Known {
+    /// Repositories that have it.
+    places: Vec<Reference>,
+    /// What came of sending it ahead, by repository, until an image asks.
+    ahead: HashMap<String, Result<Pushed, Error>>,
+}
+
+type Shared = Arc<Mutex<Known>>;
 
 pub struct Pusher<'a> {
     pub layers: Layers<'a>,
     /// `host[:port][/prefix]` that mirrors a registry, by its host: bases that came through it lie there, too.
     mirrors: BTreeMap<String, String>,
-    places: Mutex<HashMap<(String, Digest), Places>>,
+    /// By registry and blob.
+    known: Mutex<HashMap<(String, Digest), Shared>>,
 }
 
 impl<'a> Pusher<'a> {
     pub fn new(layers: Layers<'a>, mirrors: BTreeMap<String, String>) -> Self {
-        Self { layers, mirrors, places: Mutex::default() }
+        Self { layers, mirrors, known: Mutex::default() }
     }
 
     /// Pushes a service: layers and configs first, then manifests, then its tags. A tag that is right already is not touched.
@@ -52,7 +71,7 @@ impl<'a> Pusher<'a> {
             counts.skipped.fetch_add(layer_count, Ordering::Relaxed);
         } else {
             for one in built {
-                self.push_blobs(service, image, one, counts)?;
+                self.push_blobs(Target { service, image, base: one.base }, one, counts)?;
                 if built.len() > 1 {
                     let manifest = &one.record.manifest;
                     let bytes = self.layers.store.read_blob(&manifest.digest)?;
@@ -67,15 +86,29 @@ impl<'a> Pusher<'a> {
         Ok(descriptor.digest)
     }
 
+    /// Pushes a layer before its image is finished, unless it is there. What came of it is the image's to count, or to fail by. Ends
+    /// early, as if it had not begun, where `stop` holds.
+    pub fn send_ahead(&self, target: Target, layer: &Descriptor, stop: &dyn Fn() -> bool) {
+        let known = self.known(target.image, layer);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.has(target.image) || known.ahead.contains_key(&target.image.name()) {
+            return;
+        }
+        match self.send(&mut known, target, layer, stop) {
+            Err(Error::Registry(registry::Error::Stopped { .. })) => {}
+            outcome => drop(known.ahead.insert(target.image.name(), outcome)),
+        }
+    }
+
     fn tell(&self, service: &str, reference: Reference, outcome: PushOutcome) {
         self.layers.reporter.emit(Event::PushFinished { service: service.to_owned(), reference, outcome });
     }
 
     /// Layers at the same time, then the config.
-    fn push_blobs(&self, service: &str, image: &Reference, built: &Built, counts: &PushCounts) -> Result<(), Error> {
+    fn push_blobs(&self, target: Target, built: &Built, counts: &PushCounts) -> Result<(), Error> {
         const AT_ONCE: usize = 4;
         fan_out(&built.record.layers, AT_ONCE, |layer| {
-            let count = match self.push_blob(service, image, &layer.descriptor, built.base)? {
+            let count = match self.push_blob(target, &layer.descriptor)? {
                 Pushed::Existed => &counts.skipped,
                 Pushed::Mounted => &counts.mounted,
                 Pushed::Uploaded => &counts.pushed,
@@ -83,36 +116,52 @@ impl<'a> Pusher<'a> {
             count.fetch_add(1, Ordering::Relaxed);
             Ok::<(), Error>(())
         })?;
-        self.push_blob(service, image, &built.record.config, None).map(drop)
+        self.push_blob(Target { base: None, ..target }, &built.record.config).map(drop)
     }
 
-    fn push_blob(&self, service: &str, image: &Reference, blob: &Descriptor, base: Option<&Reference>) -> Result<Pushed, Error> {
-        let place = (image.registry.clone(), blob.digest);
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(place).or_default().clone();
-        let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut mount_from = places.clone();
+    fn push_blob(&self, target: Target, blob: &Descriptor) -> Result<Pushed, Error> {
+        let known = self.known(target.image, blob);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.ahead.remove(&target.image.name()) {
+            Some(outcome) => outcome,
+            None => self.send(&mut known, target, blob, &|| false),
+        }
+    }
+
+    fn known(&self, image: &Reference, blob: &Descriptor) -> Shared {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).entry((image.registry.clone(), blob.digest)).or_default().clone()
+    }
+
+    fn send(&self, known: &mut Known, target: Target, blob: &Descriptor, stop: &dyn Fn() -> bool) -> Result<Pushed, Error> {
+        let Target { service, image, base } = target;
+        if known.has(image) {
+            return Ok(Pushed::Existed);
+        }
+        let mut mount_from = known.places.clone();
         mount_from.extend(base.into_iter().flat_map(|base| [Some(base.clone()), self.mirrored(base)]).flatten());
-        let progress = |bytes| {
-            let (service, digest) = (service.to_owned(), blob.digest);
-            self.layers.reporter.emit(Event::LayerProgress { service, transfer: Transfer::Push, digest, bytes, total: Some(blob.size) });
-        };
-        let body = self.layers.store.blob_path(&blob.digest);
-        let here = self.layers.store.blob_size(&blob.digest) == Some(blob.size);
-        let push = || self.layers.client.push_blob(image, blob, &body, &mount_from, &progress);
-        let pushed = match (push(), base) {
-            (Ok(pushed), _) => pushed,
-            // A layer of the base that no Step ran on, and that the registry neither has nor mounts.
-            (Err(_), Some(base)) if !here => {
-                self.layers.pull(blob, base)?;
-                push()?
+        let pushed = match self.layers.client.offer_blob(image, &blob.digest, &mount_from)? {
+            Offer::Has(pushed) => pushed,
+            Offer::Wants(upload) => {
+                // A layer of the base may not be here: it is pulled where a Step runs on it, or for this.
+                base.map_or(Ok(()), |base| self.layers.pull(blob, base))?;
+                let progress = |bytes| {
+                    let (service, digest) = (service.to_owned(), blob.digest);
+                    let (transfer, total) = (Transfer::Push, Some(blob.size));
+                    self.layers.reporter.emit(Event::LayerProgress { service, transfer, digest, bytes, total });
+                };
+                let body = self.layers.store.blob_path(&blob.digest);
+                match self.layers.client.upload_blob(image, blob, &body, upload, &progress, stop) {
+                    Err(error @ registry::Error::Stopped { .. }) => return Err(error.into()),
+                    Err(error) => {
+                        // A registry refuses what does not match its digest. Say so, and make room for a good copy.
+                        self.layers.store.verify_blob(&blob.digest)?;
+                        return Err(error.into());
+                    }
+                    Ok(()) => Pushed::Uploaded,
+                }
             }
-            (Err(error), _) => {
-                // A registry refuses what does not match its digest. Say so, and make room for a good copy.
-                self.layers.store.verify_blob(&blob.digest)?;
-                return Err(error.into());
-            }
         };
-        places.push(image.clone());
+        known.places.push(image.clone());
         Ok(pushed)
     }
 
@@ -123,5 +172,11 @@ impl<'a> Pusher<'a> {
         let repository =
             prefix.map_or_else(|| base.repository.clone(), |prefix| format!("{}/{}", prefix.trim_matches('/'), base.repository));
         Some(Reference { registry: host.to_owned(), repository, tag: None, digest: None })
+    }
+}
+
+impl Known {
+    fn has(&self, image: &Reference) -> bool {
+        self.places.iter().any(|place| place.same_repository(image))
     }
 }

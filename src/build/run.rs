@@ -1,10 +1,11 @@
-//! One plan from lookup to finished images: Steps and images as one graph of tasks.
+//! One plan from lookup to finished images: Steps, images and what is pushed ahead of them as one graph of tasks.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use super::ahead::{self, Ahead, what_goes_ahead};
 use super::engine::{Engine, Supplies};
 use super::error::{Error, Failure};
 use super::finish::finish;
@@ -22,6 +23,8 @@ pub struct RunOptions<'a> {
     pub format: Format,
     /// Services (first, then): the second is finished, and so pushed, only after the first.
     pub order: &'a [(&'a str, &'a str)],
+    /// Where layers go before their images, if anywhere.
+    pub ahead: Option<Ahead<'a>>,
 }
 
 /// An image that is complete in the store.
@@ -32,8 +35,17 @@ pub struct Finished {
     pub seconds: f64,
 }
 
-/// Images that are finished and pushed at the same time; they wait for the network more than they compute.
-const IMAGES_AT_ONCE: usize = 4;
+/// Images that are finished and pushed and layers that go ahead, at the same time; they wait for the network more than they compute.
+const TRANSFERS_AT_ONCE: usize = 4;
+
+/// In the order in which those that are ready are begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Task {
+    Step(StepId),
+    /// By index in [`Plan::images`].
+    Image(usize),
+    Send(ahead::Layers),
+}
 
 /// Runs the Steps that `lookup` says have to, and finishes the images. `then` is called for each image as soon as it is complete,
 /// on the thread that completed it.
@@ -46,29 +58,37 @@ pub fn run(
     then: impl Fn(usize, &Finished) -> Result<(), Failure> + Sync,
 ) -> Result<BTreeMap<usize, Finished>, Vec<Failure>> {
     let started = Instant::now();
-    let &RunOptions { jobs, format, order } = options;
     let engine = Engine::new(plan, layers, supplies, lookup);
-    let graph = task_graph(plan, lookup, order);
+    let ahead = options.ahead.as_ref().map(|ahead| (ahead, what_goes_ahead(plan, lookup)));
+    let graph = task_graph(plan, lookup, options.order, ahead.iter().flat_map(|(_, going)| going.keys().copied()));
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
-    let is_image = |task: usize| task >= plan.steps.len();
-    let ran = schedule::run(&graph, (jobs, IMAGES_AT_ONCE), is_image, |task| {
-        if !is_image(task) {
-            // As in BuildKit, one failure ends the RUNs that are under way.
-            let failed = |error| {
-                supplies.cancel.cancel();
-                Failure::of_step(task, error)
-            };
-            let outcome = engine.run(task).map_err(failed)?;
-            outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(task, outcome);
-            return Ok(());
-        }
-        let index = task - plan.steps.len();
+    let transfers = |task| !matches!(task, Task::Step(_));
+    let ran = schedule::run(&graph, (options.jobs, TRANSFERS_AT_ONCE), transfers, |task| {
+        let index = match task {
+            Task::Step(step) => {
+                // As in BuildKit, one failure ends the RUNs that are under way.
+                let failed = |error| {
+                    supplies.cancel.cancel();
+                    Failure::of_step(step, error)
+                };
+                let outcome = engine.run(step).map_err(failed)?;
+                outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(step, outcome);
+                return Ok(());
+            }
+            Task::Send(layers) => {
+                ahead.iter().for_each(|(ahead, going)| ahead.send(&engine, layers, &going[&layers]));
+                return Ok(());
+            }
+            Task::Image(index) => index,
+        };
         let image = &plan.images[index];
         let record = match lookup.images.get(&index) {
             Some(record) => record.clone(),
             None if supplies.cancel.is_cancelled() => return Err(Failure::of_service(&image.service, Error::Cancelled)),
-            None => finish(&engine, image, format, lookup.single_uid).map_err(|error| Failure::of_service(&image.service, error))?,
+            None => {
+                finish(&engine, image, options.format, lookup.single_uid).map_err(|error| Failure::of_service(&image.service, error))?
+            }
         };
         let (mut steps_run, mut steps_cached) = (0, 0);
         for step in plan.chain(image.root).1 {
@@ -89,35 +109,33 @@ pub fn run(
     Ok(finished.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Steps that run have their own numbers, images the numbers after all Steps.
-fn task_graph(plan: &Plan, lookup: &Lookup, order: &[(&str, &str)]) -> TaskGraph {
+fn task_graph(plan: &Plan, lookup: &Lookup, order: &[(&str, &str)], ahead: impl Iterator<Item = ahead::Layers>) -> TaskGraph<Task> {
     let mut graph = TaskGraph::new();
-    let mut needs = |task: usize, root: Root| {
+    let mut needs = |task: Task, root: Root| {
+        graph.add_node(task);
         let (_, steps) = plan.chain(root);
-        for step in steps.into_iter().filter(|step| lookup.run.contains(step) && *step != task) {
-            graph.add_edge(step, task, ());
+        for step in steps.into_iter().filter(|step| lookup.run.contains(step) && Task::Step(*step) != task) {
+            graph.add_edge(Task::Step(step), task, ());
         }
     };
     for &step in &lookup.run {
-        needs(step, plan.steps[step].parent);
-        plan.steps[step].sources().into_iter().for_each(|root| needs(step, root));
+        needs(Task::Step(step), plan.steps[step].parent);
+        plan.steps[step].sources().into_iter().for_each(|root| needs(Task::Step(step), root));
     }
     for (index, image) in plan.images.iter().enumerate() {
-        if !lookup.images.contains_key(&index) {
-            needs(plan.steps.len() + index, image.root);
-        }
+        needs(Task::Image(index), if lookup.images.contains_key(&index) { Root::Scratch } else { image.root });
     }
-    for task in lookup.run.iter().copied().chain((0..plan.images.len()).map(|index| plan.steps.len() + index)) {
-        graph.add_node(task);
+    for layers in ahead {
+        let own = match layers {
+            ahead::Layers::OfStep(step) => Root::Step(step),
+            ahead::Layers::OfBase(_) => Root::Scratch,
+        };
+        needs(Task::Send(layers), own);
     }
     for (before, after) in order {
         let of = |service: &str| {
-            plan.images
-                .iter()
-                .enumerate()
-                .filter(move |(_, image)| image.service == service)
-                .map(|(index, _)| plan.steps.len() + index)
-                .collect::<Vec<_>>()
+            let own = plan.images.iter().enumerate().filter(move |(_, image)| image.service == service);
+            own.map(|(index, _)| Task::Image(index)).collect::<Vec<_>>()
         };
         for (first, then) in of(before).into_iter().flat_map(|first| of(after).into_iter().map(move |then| (first, then))) {
             graph.add_edge(first, then, ());

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use petgraph::Direction;
-use petgraph::graphmap::DiGraphMap;
+use petgraph::graphmap::{DiGraphMap, NodeTrait};
 
-/// Tasks by number; an edge leads from a task to one that needs it. Lower numbers of a lane are started first.
-pub type TaskGraph = DiGraphMap<usize, ()>;
+/// An edge leads from a task to one that needs it. Lesser tasks of a lane are started first.
+pub type TaskGraph<T> = DiGraphMap<T, ()>;
 
-struct Queue<E> {
-    ready: BTreeSet<usize>,
-    waiting: BTreeMap<usize, usize>,
+struct Queue<T, E> {
+    ready: BTreeSet<T>,
+    /// How many others each is waiting for.
+    waiting: BTreeMap<T, usize>,
     running: usize,
     /// A task has panicked: nobody waits for what it would have made ready.
     broken: bool,
@@ -20,9 +21,9 @@ struct Queue<E> {
 }
 
 /// Wakes the other threads up if a task panics, so that the panic is told instead of waited for.
-struct Alarm<'a, E>(&'a Mutex<Queue<E>>, &'a Condvar);
+struct Alarm<'a, T, E>(&'a Mutex<Queue<T, E>>, &'a Condvar);
 
-impl<E> Drop for Alarm<'_, E> {
+impl<T, E> Drop for Alarm<'_, T, E> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
@@ -33,11 +34,11 @@ impl<E> Drop for Alarm<'_, E> {
 
 /// Runs every task once: those for which `in_second` holds on the second number of threads, the others on the first. After a failure
 /// no further task is started; those under way are finished. The errors of all tasks that failed.
-pub fn run<E: Send>(
-    graph: &TaskGraph,
+pub fn run<T: NodeTrait + Send + Sync, E: Send>(
+    graph: &TaskGraph<T>,
     threads: (usize, usize),
-    in_second: impl Fn(usize) -> bool + Sync,
-    work: impl Fn(usize) -> Result<(), E> + Sync,
+    in_second: impl Fn(T) -> bool + Sync,
+    work: impl Fn(T) -> Result<(), E> + Sync,
 ) -> Result<(), Vec<E>> {
     let needs = |task| graph.neighbors_directed(task, Direction::Incoming).count();
     let (ready, waiting): (Vec<_>, Vec<_>) = graph.nodes().map(|task| (task, needs(task))).partition(|&(_, n)| n == 0);
@@ -85,7 +86,7 @@ pub fn run<E: Send>(
 }
 
 /// Makes ready what waited only for `task`.
-fn release<E>(graph: &TaskGraph, queue: &mut Queue<E>, task: usize) {
+fn release<T: NodeTrait, E>(graph: &TaskGraph<T>, queue: &mut Queue<T, E>, task: T) {
     for next in graph.neighbors(task) {
         if let Some(left) = queue.waiting.get_mut(&next) {
             *left -= 1;
@@ -107,7 +108,7 @@ mod tests {
         let graph = TaskGraph::from_edges([(0, 2), (1, 2), (2, 3)]);
         for jobs in [1, 2, 8] {
             let done = Mutex::new(Vec::new());
-            run::<()>(
+            run::<_, ()>(
                 &graph,
                 (jobs, 1),
                 |task| task == 3,
@@ -152,7 +153,7 @@ mod tests {
     fn lanes_do_not_take_each_others_threads() {
         let graph = TaskGraph::from_edges([(0, 2), (1, 2)]);
         let barrier = std::sync::Barrier::new(2);
-        run::<()>(
+        run::<_, ()>(
             &graph,
             (1, 1),
             |task| task == 1,
@@ -170,7 +171,7 @@ mod tests {
     fn independent_tasks_overlap() {
         let graph = TaskGraph::from_edges([(0, 2), (1, 2)]);
         let barrier = std::sync::Barrier::new(2);
-        run::<()>(
+        run::<_, ()>(
             &graph,
             (2, 1),
             |_| false,

@@ -14,7 +14,7 @@ use super::output::{export, write_whole};
 use super::print;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
-use crate::build::{self, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Supplies, base_of};
+use crate::build::{self, Ahead, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Supplies, base_of};
 use crate::config::{Finding, ImageFormat};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
@@ -71,7 +71,9 @@ impl Session<'_> {
             ImageFormat::Docker => crate::image::Format::Docker,
         };
         let order: Vec<(&str, &str)> = self.workspace.edges.iter().map(|edge| (edge.dependency.as_str(), edge.service.as_str())).collect();
-        let options = RunOptions { jobs, format, order: &order };
+        let repositories = self.workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), &loaded.service.image));
+        let ahead = self.args.push.then(|| Ahead { pusher: &self.pusher, repositories: repositories.collect() });
+        let options = RunOptions { jobs, format, order: &order, ahead };
         let single = |index: usize, finished: &Finished| {
             // A service for several platforms is pushed when all are there.
             let image = &self.plan.images[index];

@@ -14,7 +14,6 @@ use super::counters::Counts;
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::http::Http;
-use super::push::Uploads;
 use super::retry::RetryPolicy;
 use super::session::Session;
 use crate::oci::Reference;
@@ -85,7 +84,6 @@ struct Inner {
     http: Http,
     auth: Auth,
     registries: BTreeMap<String, RegistryOptions>,
-    uploads: Uploads,
     /// Mirrors that were out of reach once: the rest of the run goes past them.
     dead_mirrors: Mutex<BTreeSet<String>>,
 }
@@ -105,7 +103,6 @@ impl Client {
             http,
             auth: Auth::new(options.credentials),
             registries: options.registries,
-            uploads: Uploads::default(),
             dead_mirrors: Mutex::default(),
         })))
     }
@@ -122,10 +119,6 @@ impl Client {
 
     pub(super) fn http(&self) -> &Http {
         &self.0.http
-    }
-
-    pub(super) fn uploads(&self) -> &Uploads {
-        &self.0.uploads
     }
 
     pub(super) fn block<T>(&self, future: impl Future<Output = T>) -> T {

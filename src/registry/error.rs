@@ -50,6 +50,10 @@ pub enum Error {
     #[error("{at}: the connection broke: {reason}")]
     #[diagnostic(code(brik::registry::interrupted))]
     Interrupted { at: Box<At>, reason: String },
+    /// Nobody wants it any more.
+    #[error("{at}: stopped")]
+    #[diagnostic(code(brik::registry::stopped))]
+    Stopped { at: Box<At> },
     #[error("{at}: no byte moved for {seconds} s")]
     #[diagnostic(code(brik::registry::silent))]
     Silent { at: Box<At>, seconds: u64 },

@@ -47,6 +47,6 @@ pub use credentials::{Credential, Credentials, Login, Secret, Warning};
 pub use error::{At, Error};
 pub use fetch::FetchResponse;
 pub use manifests::Resolved;
-pub use push::Pushed;
+pub use push::{Offer, Pushed, Upload};
 pub use reply::Reply;
 pub use retry::RetryPolicy;

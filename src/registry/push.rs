@@ -1,16 +1,15 @@
-//! Blobs that go up: look, mount, and only then upload, in one streamed PUT from disk.
+//! Blobs that go up: look, mount, and only then upload, in one streamed PUT from disk. Who sends one twice is asked twice.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{OnceCell, mpsc};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::io::{InspectReader, ReaderStream};
 
 use super::auth::Scopes;
@@ -29,82 +28,100 @@ const DIGESTION: Duration = Duration::from_secs(600);
 /// Sources that are worth a request each.
 const MAX_MOUNTS: usize = 4;
 const MOUNT_TRIES: u32 = 2;
+/// How long an upload goes on after nobody wants it any more.
+const STOP_WITHIN: Duration = Duration::from_millis(100);
 
 /// How a blob came to be where it was wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It was there, or another thread of this client has just put it there.
+    /// It was there.
     Existed,
     /// Taken over from another repository of the same registry; no byte moved.
     Mounted,
     Uploaded,
 }
 
-/// A push that is under way or done.
-type Once = Arc<OnceCell<()>>;
-
-/// The blobs that this client pushes or has pushed, by repository: nobody sends one twice.
-#[derive(Default)]
-pub(super) struct Uploads(Mutex<HashMap<(String, Digest), Once>>);
-
-impl Uploads {
-    fn cell(&self, target: &Reference, digest: Digest) -> Once {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((target.name(), digest)).or_default().clone()
-    }
+/// What a registry says to the offer of a blob.
+#[derive(Debug)]
+pub enum Offer {
+    /// It has the blob in this repository now: no byte of it is needed.
+    Has(Pushed),
+    Wants(Upload),
 }
 
+/// Where an upload continues, if a mount that was refused has opened one.
+#[derive(Debug)]
+pub struct Upload(Option<Url>);
+
 impl Client {
-    /// Brings a blob from the file `body` into the repository of `target`. `mount_from` are repositories that may have it, best first;
-    /// those of other registries are passed over. `progress` hears how many bytes of the blob this attempt has sent.
-    pub fn push_blob(
-        &self,
-        target: &Reference,
-        blob: &Descriptor,
-        body: &Path,
-        mount_from: &[Reference],
-        progress: &dyn Fn(u64),
-    ) -> Result<Pushed, Error> {
+    /// Offers a blob to the repository of `target`, which may have it or mount it. `mount_from` are repositories that may have it, best
+    /// first; those of other registries are passed over.
+    pub fn offer_blob(&self, target: &Reference, digest: &Digest, mount_from: &[Reference]) -> Result<Offer, Error> {
         let session = self.origin(target)?;
-        let file = FileBody { path: body, size: blob.size, progress };
         let sources = mount_from.iter().filter(|source| source.registry == target.registry && source.repository != target.repository);
         let mut sources: Vec<&str> = sources.map(|source| source.repository.as_str()).collect();
         sources.dedup();
         sources.truncate(MAX_MOUNTS);
-        let mut pushed = Pushed::Existed;
-        let cell = self.uploads().cell(target, blob.digest);
-        self.block(cell.get_or_try_init(async || {
-            pushed = Push { session: &session, digest: blob.digest, file: &file }.run(&sources).await?;
-            Ok(())
-        }))?;
-        Ok(pushed)
+        self.block(Push { session: &session, digest: *digest }.offer(&sources))
+    }
+
+    /// Uploads what an offer was answered with. `body` is the file that it is in, `progress` hears how many bytes of it this attempt has
+    /// sent.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] soon after `stop` holds.
+    pub fn upload_blob(
+        &self,
+        target: &Reference,
+        blob: &Descriptor,
+        body: &Path,
+        upload: Upload,
+        progress: &dyn Fn(u64),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        let session = self.origin(target)?;
+        let file = FileBody { path: body, size: blob.size, progress };
+        let push = Push { session: &session, digest: blob.digest };
+        self.block(async {
+            let mut upload = pin!(push.upload(upload.0, &file));
+            loop {
+                if stop() {
+                    return Err(Error::Stopped { at: Box::new(push.at()) });
+                }
+                if let Ok(done) = timeout(STOP_WITHIN, upload.as_mut()).await {
+                    return done;
+                }
+            }
+        })
     }
 }
 
 struct Push<'a> {
     session: &'a Session<'a>,
     digest: Digest,
-    file: &'a FileBody<'a>,
 }
 
 impl Push<'_> {
-    async fn run(&self, sources: &[&str]) -> Result<Pushed, Error> {
-        let scopes = Scopes::push(&self.session.repository);
-        if exists(self.session, &self.digest, &scopes).await? {
-            return Ok(Pushed::Existed);
+    async fn offer(&self, sources: &[&str]) -> Result<Offer, Error> {
+        if exists(self.session, &self.digest, &self.scopes()).await? {
+            return Ok(Offer::Has(Pushed::Existed));
         }
         let mut upload = None;
         for source in sources {
             match self.mount(source).await {
                 Mount::Done => {
                     self.session.http.counters.mount();
-                    return Ok(Pushed::Mounted);
+                    return Ok(Offer::Has(Pushed::Mounted));
                 }
                 Mount::UploadInstead(url) => upload = Some(url),
                 Mount::Refused => {}
             }
         }
-        self.upload(upload, &scopes).await?;
-        Ok(Pushed::Uploaded)
+        Ok(Offer::Wants(Upload(upload)))
+    }
+
+    fn scopes(&self) -> Scopes {
+        Scopes::push(&self.session.repository)
     }
 
     fn at(&self) -> At {
@@ -115,7 +132,7 @@ impl Push<'_> {
     async fn mount(&self, source: &str) -> Mount {
         let mut call = self.session.call(Method::POST, "blobs/uploads/", self.at());
         call.url.query_pairs_mut().append_pair("mount", &self.digest.to_string()).append_pair("from", source);
-        let scopes = Scopes::push(&self.session.repository).and_pull(source);
+        let scopes = self.scopes().and_pull(source);
         let http = self.session.http;
         match http.retrying(MOUNT_TRIES, async || self.session.attempt(&call, &scopes).await).await {
             Ok(response) if response.status() == StatusCode::CREATED => Mount::Done,
@@ -125,11 +142,11 @@ impl Push<'_> {
     }
 
     /// POST and PUT, both again from the start if either fails. `upload` is a session that a mount has opened.
-    async fn upload(&self, mut upload: Option<Url>, scopes: &Scopes) -> Result<(), Error> {
-        let http = self.session.http;
+    async fn upload(&self, mut upload: Option<Url>, file: &FileBody<'_>) -> Result<(), Error> {
+        let (http, scopes) = (self.session.http, self.scopes());
         let mut failed = 0;
         loop {
-            let Err(failure) = self.attempt(upload.take(), scopes).await else { return Ok(()) };
+            let Err(failure) = self.attempt(upload.take(), &scopes, file).await else { return Ok(()) };
             failed += 1;
             let Some(wait) = http.policy.delay(failed, &failure) else {
                 return Err(self.session.error(failure));
@@ -137,20 +154,20 @@ impl Push<'_> {
             tokio::time::sleep(wait).await;
             http.counters.retry();
             // The answer may have been all that was lost.
-            if exists(self.session, &self.digest, scopes).await? {
+            if exists(self.session, &self.digest, &scopes).await? {
                 return Ok(());
             }
         }
     }
 
-    async fn attempt(&self, upload: Option<Url>, scopes: &Scopes) -> Result<(), Failure> {
+    async fn attempt(&self, upload: Option<Url>, scopes: &Scopes, file: &FileBody<'_>) -> Result<(), Failure> {
         let url = match upload {
             Some(url) => url,
             None => open(self.session, scopes, self.at()).await?,
         };
         let mut call = self.session.call_url(Method::PUT, url, self.at());
         call.url.query_pairs_mut().append_pair("digest", &self.digest.to_string());
-        call.payload = Payload::File(self.file);
+        call.payload = Payload::File(file);
         match self.session.attempt(&call, scopes).await {
             Ok(_) => Ok(()),
             // The session is gone, or was never known to the node that we reached: a new one may fare better.

@@ -23,6 +23,7 @@ mod lint;
 mod monorepo;
 mod options;
 mod output;
+mod pipeline;
 #[path = "../properties/mod.rs"]
 mod properties;
 mod push;

@@ -86,7 +86,7 @@ fn round_trip(client: &Client, host: &str, bytes: &[u8]) {
     client.preflight(&target).unwrap();
     let config = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
     for (blob, content) in [(layer(bytes), bytes), (layer(config), config)] {
-        assert_eq!(client.push_blob(&target, &blob, file(content).path(), &[], &|_| {}).unwrap(), Pushed::Uploaded);
+        assert_eq!(push_blob(client, &target, &blob, file(content).path(), &[], &|_| {}).unwrap(), Pushed::Uploaded);
         assert!(client.blob_exists(&target, &blob.digest).unwrap());
     }
     let config = Descriptor { media_type: media_type::OCI_CONFIG.to_owned(), ..layer(config) };
@@ -115,9 +115,9 @@ fn what_is_pushed_can_be_pulled() {
     // A second repository takes the layer over, a second client finds it there.
     let other = reference(&registry.host, "org/other");
     let from = [reference(&registry.host, "org/app")];
-    assert_eq!(client.push_blob(&other, &layer(&bytes), Path::new("/nonexistent"), &from, &|_| {}).unwrap(), Pushed::Mounted);
+    assert_eq!(push_blob(&client, &other, &layer(&bytes), Path::new("/nonexistent"), &from, &|_| {}).unwrap(), Pushed::Mounted);
     let second = super::client();
-    assert_eq!(second.push_blob(&other, &layer(&bytes), Path::new("/nonexistent"), &[], &|_| {}).unwrap(), Pushed::Existed);
+    assert_eq!(push_blob(&second, &other, &layer(&bytes), Path::new("/nonexistent"), &[], &|_| {}).unwrap(), Pushed::Existed);
     assert_eq!(second.counters().requests, 1);
     let missing = second.get_manifest(&reference(&registry.host, "no/such:1")).unwrap();
     assert_eq!(missing, None);

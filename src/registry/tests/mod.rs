@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Client, ClientOptions, Credentials, RegistryOptions, RetryPolicy};
+use super::{Client, ClientOptions, Credentials, Error, Offer, Pushed, RegistryOptions, RetryPolicy};
 use crate::oci::{Descriptor, Digest, Reference, media_type};
 
 /// Five attempts with waits of a millisecond.
@@ -43,6 +43,21 @@ fn reference(registry: &str, rest: &str) -> Reference {
 
 fn layer(bytes: &[u8]) -> Descriptor {
     Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(bytes), bytes.len() as u64)
+}
+
+/// Offers a blob, and uploads it where it is wanted.
+fn push_blob(
+    client: &Client,
+    target: &Reference,
+    blob: &Descriptor,
+    body: &std::path::Path,
+    mount_from: &[Reference],
+    progress: &dyn Fn(u64),
+) -> Result<Pushed, Error> {
+    match client.offer_blob(target, &blob.digest, mount_from)? {
+        Offer::Has(pushed) => Ok(pushed),
+        Offer::Wants(upload) => client.upload_blob(target, blob, body, upload, progress, &|| false).map(|()| Pushed::Uploaded),
+    }
 }
 
 /// A manifest with one layer, as bytes.

@@ -15,7 +15,7 @@ const UPLOADS: &str = "/v2/a/blobs/uploads/";
 
 fn push(client: &Client, server: &Server, bytes: &[u8], from: &[&str]) -> Result<Pushed, Error> {
     let from: Vec<_> = from.iter().map(|rest| reference(&server.host, rest)).collect();
-    client.push_blob(&reference(&server.host, "a"), &layer(bytes), file(bytes).path(), &from, &|_| {})
+    push_blob(client, &reference(&server.host, "a"), &layer(bytes), file(bytes).path(), &from, &|_| {})
 }
 
 /// Nothing is there; uploads are taken.
@@ -33,7 +33,7 @@ fn a_blob_goes_up_in_one_put_after_one_look() {
     let bytes = vec![7; 3 << 20];
     let client = client();
     let seen = Cell::new(0);
-    let pushed = client.push_blob(&reference(&server.host, "a"), &layer(&bytes), file(&bytes).path(), &[], &|sent| {
+    let pushed = push_blob(&client, &reference(&server.host, "a"), &layer(&bytes), file(&bytes).path(), &[], &|sent| {
         assert!(sent > seen.replace(sent), "progress only grows");
     });
     assert_eq!(pushed.unwrap(), Pushed::Uploaded);
@@ -163,18 +163,20 @@ fn a_token_that_dies_in_the_midst_of_a_push_is_replaced() {
 }
 
 #[test]
-fn threads_that_push_the_same_blob_send_it_once() {
-    let server = Server::start(|_, request| {
-        std::thread::sleep(Duration::from_millis(20));
-        empty(request)
+fn an_upload_that_nobody_wants_any_more_ends_in_the_midst() {
+    let server = Server::start(|_, request| match request.method.as_str() {
+        "PUT" => Answer::new(503),
+        _ => empty(request),
     });
-    let client = client();
-    let pushed: Vec<Pushed> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| push(&client, &server, b"same", &[]).unwrap())).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    assert_eq!(pushed.iter().filter(|pushed| **pushed == Pushed::Uploaded).count(), 1);
-    assert_eq!((server.count("HEAD"), server.count("PUT")), (1, 1));
+    // The waits between attempts would be minutes.
+    let wait = Duration::from_secs(100);
+    let retries = RetryPolicy { base: wait, cap: wait, ..RetryPolicy::default() };
+    let client = Client::new(ClientOptions { retries, ..ClientOptions::default() }).unwrap();
+    let target = reference(&server.host, "a");
+    let Offer::Wants(upload) = client.offer_blob(&target, &layer(b"x").digest, &[]).unwrap() else { panic!("there is nothing") };
+    let stop = || server.count("PUT") == 1;
+    let error = client.upload_blob(&target, &layer(b"x"), file(b"x").path(), upload, &|_| {}, &stop).unwrap_err();
+    assert!(matches!(error, Error::Stopped { .. }), "{error}");
 }
 
 #[test]
@@ -190,7 +192,7 @@ fn an_upload_without_a_location_is_told_as_such() {
 fn a_file_that_is_not_what_was_promised_is_not_sent() {
     let server = Server::start(|_, request| empty(request));
     let target = reference(&server.host, "a");
-    let push = |path: &std::path::Path| client().push_blob(&target, &layer(b"12"), path, &[], &|_| {}).unwrap_err();
+    let push = |path: &std::path::Path| push_blob(&client(), &target, &layer(b"12"), path, &[], &|_| {}).unwrap_err();
     assert!(matches!(push(file(b"123").path()), Error::WrongSize { expected: 2, actual: 3, .. }));
     assert!(matches!(push(std::path::Path::new("/nonexistent")), Error::Read { .. }));
     assert_eq!(server.count("PUT"), 0);
