@@ -124,7 +124,7 @@ fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
     if fds[0].revents().contains(PollFlags::ERR) {
         return Err((Step::Guard, Errno::PIPE));
     }
-    sys::fork(namespaces, || {
+    sys::vfork(namespaces, || {
         if let Err((step, errno)) = become_command(plan) {
             Record::Failed(step, errno).write(plan.report);
         }

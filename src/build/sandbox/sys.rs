@@ -1,7 +1,8 @@
 //! Every `unsafe` block and raw system call of the project: what rustix has no safe form for. Nothing here decides anything.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_void};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -13,11 +14,20 @@ use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 use seccompiler::sock_filter;
 
-/// A child process that was made by [`fork`] and has not been reaped.
+/// A child process that was made by [`fork`] or [`vfork`] and has not been reaped.
 #[derive(Debug)]
 pub(super) struct Child {
     pub pid: Pid,
     pub pidfd: OwnedFd,
+}
+
+/// Whoever unwinds in a child would go on as a second brik.
+struct ExitOnUnwind;
+
+impl Drop for ExitOnUnwind {
+    fn drop(&mut self) {
+        exit(70);
+    }
 }
 
 /// Forks into the given new namespaces (`CLONE_NEW*`). The child runs `body` and exits with its value.
@@ -25,13 +35,6 @@ pub(super) struct Child {
 /// Contract: the process may have other threads, whose locks (the allocator's too) stay taken for ever in the child. `body` must
 /// therefore only make system calls on data prepared before, and neither allocate nor panic; a panic ends the child.
 pub(super) fn fork(namespaces: UnshareFlags, body: impl FnOnce() -> i32) -> io::Result<Child> {
-    struct ExitOnUnwind;
-    impl Drop for ExitOnUnwind {
-        fn drop(&mut self) {
-            exit(70);
-        }
-    }
-
     let flags = c_long::from(namespaces.bits()) | c_long::from(libc::CLONE_PIDFD) | c_long::from(libc::SIGCHLD);
     let mut pidfd: c_int = -1;
     // SAFETY: without CLONE_VM and with no stack this is fork(2): the child continues on its own copy of this stack. The kernel
@@ -42,12 +45,48 @@ pub(super) fn fork(namespaces: UnshareFlags, body: impl FnOnce() -> i32) -> io::
             let _guard = ExitOnUnwind;
             exit(body())
         }
-        pid if pid > 0 => {
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-            // SAFETY: CLONE_PIDFD succeeded, so that `pidfd` is a new descriptor that nobody else owns.
-            Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
-        }
-        _ => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel wrote `pidfd`.
+        pid => unsafe { made(i32::try_from(pid).unwrap_or(-1), pidfd) },
+    }
+}
+
+/// [`fork`] as vfork(2) does it, for a process without other threads: the child borrows the memory instead of getting a copy, which is most
+/// of a fork's cost, and this process stands still until the child executes a program or ends. `body` keeps to the contract of `fork`.
+pub(super) fn vfork<F: FnOnce() -> i32>(namespaces: UnshareFlags, body: F) -> io::Result<Child> {
+    extern "C" fn start<F: FnOnce() -> i32>(body: *mut c_void) -> c_int {
+        let _guard = ExitOnUnwind;
+        // SAFETY: this is the `body` of `vfork`, which does not move or touch it while it stands still.
+        let body = unsafe { (*body.cast::<Option<F>>()).take() };
+        exit(body.map_or(70, |body| body()))
+    }
+
+    const STACK: usize = 64 << 10;
+    #[repr(align(16))]
+    struct Stack([MaybeUninit<u8>; STACK]);
+
+    let flags = namespaces.bits().cast_signed() | libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut pidfd: c_int = -1;
+    let mut body = Some(body);
+    let mut stack = Stack([MaybeUninit::uninit(); STACK]);
+    // SAFETY: clone(2) gets the end of a stack of the child's own, which nobody uses but the child. That, `body` and `pidfd` outlive the
+    // call, which returns only when the child has left this memory: `start` never returns.
+    let pid = unsafe {
+        let top = stack.0.as_mut_ptr_range().end.cast::<c_void>();
+        libc::clone(start::<F>, top, flags, (&raw mut body).cast(), &raw mut pidfd)
+    };
+    // SAFETY: the kernel wrote `pidfd`.
+    unsafe { made(pid, pidfd) }
+}
+
+/// What clone(2) with CLONE_PIDFD has answered.
+///
+/// # Safety
+/// If `pid` is one, `pidfd` is a new descriptor that nobody else owns.
+unsafe fn made(pid: i32, pidfd: c_int) -> io::Result<Child> {
+    match Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw) {
+        // SAFETY: by contract.
+        Some(pid) => Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+        None => Err(io::Error::last_os_error()),
     }
 }
 
