@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::trace::Trace;
 use crate::support::{Brik, Project, Registry, Run, tools};
 
-/// Where a Step runs, brik plans outside of its sandbox, and again inside.
+/// Where a Step runs, brik reads the definitions and plans outside of its sandbox, and again inside.
 const PLANNINGS: usize = 2;
 /// Of each planning: for the context, and for the build check CopyIgnoredFile.
 const READS_OF_AN_IGNORE_FILE: usize = 2;
@@ -169,6 +169,7 @@ fn one_changed_file_runs_the_steps_that_follow_in_its_service_and_moves_their_la
     assert_eq!(
         requests,
         expected([
+            // Of all plannings: the inner brik is given what servers have answered the outer one.
             ("GET base/manifests/1", 1),
             ("HEAD team/a/manifests/v1", 1),
             ("POST team/b/blobs/uploads/", PERMISSION_PROBES + changed),
