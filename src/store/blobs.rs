@@ -37,6 +37,8 @@ impl BlobWriter<'_> {
         let target = self.store.blob_path(&digest);
         if let Some(file) = self.file.take() {
             if self.store.blob_size(&digest) == Some(self.size) {
+                // It may have been pulled, and then nobody has synced it.
+                File::open(&target).and_then(|known| known.sync_data()).map_err(at("write", &target))?;
                 return Ok((digest, self.size));
             }
             file.sync_data().map_err(at("write", &self.path))?;

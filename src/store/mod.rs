@@ -15,12 +15,18 @@
 //! ```
 //!
 //! Whatever appears, appears by rename from `tmp/`, so that a process that is killed at any moment leaves only garbage there, never a
-//! wrong result. Blobs and records are synced before; a record whose blob was lost with the power counts as absent. Snapshots are not
-//! synced and are used in the boot that made them only.
+//! wrong result. When the power goes:
+//!
+//! - Blobs that were made here, and records, are synced before they appear; a record whose blob was lost counts as absent.
+//! - Blobs that were pulled are not synced: they can be had again. So the name of a blob proves nothing, and all who use one check what
+//!   they make of it: unpacking by the DiffId, a registry by the digest, everybody else by [`Store::read_blob`] or while copying. Where
+//!   that fails, [`Store::verify_blob`] tells whether the blob is to blame, and removes it.
+//! - Snapshots are not synced, and are used in the boot that made them only.
 
 mod blobs;
 mod caches;
 mod flight;
+mod incoming;
 mod prune;
 mod records;
 mod snapshots;
@@ -34,6 +40,7 @@ use rustix::fs::FlockOperation;
 
 pub use blobs::BlobWriter;
 pub use flight::FlightGuard;
+pub use incoming::{IncomingBlob, IncomingReader};
 pub use prune::{PruneBudget, Pruned, Usage};
 pub use records::RecordKind;
 pub use snapshots::IdMapping;
