@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::error::Error;
-use super::fan_out::fan_out;
 use super::layers::Layers;
 use super::lookup::{Lookup, StepRecord, recorded};
 use super::sandbox::{CancelFlag, Rung};
@@ -17,9 +16,6 @@ use crate::oci::Platform;
 use crate::plan::{Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
 use crate::store::{RecordKind, TempDir};
-
-/// Layers of one base that are pulled at the same time.
-const PULLS_AT_ONCE: usize = 6;
 
 /// What Steps may use besides the plan.
 pub struct Supplies {
@@ -145,20 +141,9 @@ impl<'a> Engine<'a> {
     /// The snapshots of a state, top first, as overlayfs wants them.
     pub(super) fn lowers(&self, root: Root) -> Result<Vec<PathBuf>, Error> {
         let (base, steps) = self.plan.chain(root);
-        let mut lowers: Vec<PathBuf> = Vec::new();
-        if let Some(base) = base {
-            let base = &self.plan.bases[base];
-            let layers: Vec<Layer> = base_layers(base);
-            // Pulls overlap; unpacking then finds its blobs.
-            let absent = |layer: &&Layer| self.layers.store.snapshot(self.layers.ids(), &layer.diff_id.0).is_none();
-            let missing: Vec<&Layer> = layers.iter().filter(absent).collect();
-            if let Some(reference) = &base.reference {
-                fan_out(&missing, PULLS_AT_ONCE, |layer| self.layers.pull(&layer.descriptor, reference))?;
-            }
-            for layer in &layers {
-                lowers.push(self.layers.snapshot(layer, base.reference.as_ref(), &lowers)?);
-            }
-        }
+        let base = base.map(|base| &self.plan.bases[base]);
+        let base = base.map(|base| self.layers.snapshots(&base_layers(base), base.reference.as_ref()));
+        let mut lowers = base.transpose()?.unwrap_or_default();
         for step in steps {
             let layer = self.layer(step).ok_or(Error::Cancelled)?;
             lowers.push(self.layers.snapshot(layer, None, &lowers)?);

@@ -1,15 +1,21 @@
-//! Layers where a Step needs them: pulled into the store, unpacked into snapshots. Each once, over threads and processes.
+//! Layers where a Step needs them: pulled into the store and unpacked into snapshots, in one pass where both are to be done. Each once,
+//! over threads and processes.
 
-use std::io::BufReader;
+use std::cmp::Reverse;
+use std::io::Read;
 use std::path::PathBuf;
 
 use super::error::Error;
+use super::fan_out::fan_out;
 use super::sandbox::Rung;
 use crate::image::{self, Layer, UnpackOptions, unpack_layer};
 use crate::oci::{Descriptor, Digest, Reference};
 use crate::registry::Client;
 use crate::report::{Event, Reporter, Transfer};
-use crate::store::{IdMapping, Store};
+use crate::store::{self, IdMapping, IncomingReader, Store};
+
+/// Layers of one image that are pulled and unpacked at the same time: a connection each.
+const LAYERS_AT_ONCE: usize = 6;
 
 #[derive(Clone, Copy)]
 pub struct Layers<'a> {
@@ -30,17 +36,38 @@ impl Layers<'_> {
 
     /// Brings a blob of `image` into the store, unless it is there.
     pub fn pull(&self, blob: &Descriptor, image: &Reference) -> Result<(), Error> {
-        if self.store.blob_size(&blob.digest) == Some(blob.size) {
-            return Ok(());
+        self.pull_and(blob, image, drop).map(drop)
+    }
+
+    /// The same, while `read` reads what arrives; `None` where it was there. On an error nothing that was read is to be trusted.
+    fn pull_and<T: Send>(
+        &self,
+        blob: &Descriptor,
+        image: &Reference,
+        read: impl FnOnce(IncomingReader) -> T + Send,
+    ) -> Result<Option<T>, Error> {
+        let here = || self.store.blob_size(&blob.digest) == Some(blob.size);
+        if here() {
+            return Ok(None);
         }
-        let flight = self.store.single_flight(&blob.digest)?;
-        if self.store.blob_size(&blob.digest) == Some(blob.size) {
-            return Ok(());
+        let _flight = self.store.single_flight(&blob.digest)?;
+        if here() {
+            return Ok(None);
         }
-        let mut writer = self.store.blob_writer()?;
-        self.client.pull_blob(image, blob, &mut writer)?;
-        writer.commit()?;
-        self.store.hold_until_durable(flight)?;
+        let mut incoming = self.store.incoming_blob()?;
+        let reader = incoming.reader()?;
+        let read = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| read(reader));
+            let pulled = match self.client.pull_blob(image, blob, &mut incoming) {
+                Ok(()) => incoming.publish(&blob.digest).map_err(Error::from),
+                Err(error) => {
+                    drop(incoming);
+                    Err(error.into())
+                }
+            };
+            let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            pulled.map(|()| read)
+        })?;
         self.reporter.emit(Event::LayerProgress {
             service: image.to_string(),
             transfer: Transfer::Pull,
@@ -48,54 +75,98 @@ impl Layers<'_> {
             bytes: blob.size,
             total: Some(blob.size),
         });
-        Ok(())
+        Ok(Some(read))
+    }
+
+    /// The snapshots of an image's layers, lowest first. Layers that are not here are pulled and unpacked all at the same time, since few
+    /// depend on those below them. `image` is where blobs come from that are not here.
+    pub fn snapshots(&self, layers: &[Layer], image: Option<&Reference>) -> Result<Vec<PathBuf>, Error> {
+        let mut snapshots: Vec<PathBuf> = Vec::with_capacity(layers.len());
+        while let Some(known) = layers.get(snapshots.len()).and_then(|layer| self.known(layer, &snapshots)) {
+            snapshots.push(known);
+        }
+        let rest = &layers[snapshots.len()..];
+        let mut largest_first: Vec<&Layer> = rest.iter().collect();
+        largest_first.sort_by_key(|layer| Reverse(layer.descriptor.size));
+        fan_out(&largest_first, LAYERS_AT_ONCE, |layer| match self.snapshot_alone(layer, image) {
+            Ok(_) | Err(Error::Image(image::Error::NeedsLowers { .. })) => Ok(()),
+            Err(error) => Err(error),
+        })?;
+        for layer in rest {
+            snapshots.push(self.snapshot(layer, image, &snapshots)?);
+        }
+        Ok(snapshots)
     }
 
     /// The snapshot of a layer, unpacked from its blob if it has to be. `image` is where the blob comes from, if it is not here;
     /// `below` are the snapshots under it, lowest first.
     pub fn snapshot(&self, layer: &Layer, image: Option<&Reference>, below: &[PathBuf]) -> Result<PathBuf, Error> {
-        let [alone, over] = [layer.diff_id.0, chain_id(layer, below)];
-        let known = || [alone, over].iter().find_map(|id| self.store.snapshot(self.ids(), id));
-        if let Some(path) = known() {
-            return Ok(path);
+        if let Some(known) = self.known(layer, below) {
+            return Ok(known);
         }
-        if let Some(image) = image {
-            self.pull(&layer.descriptor, image)?;
-        }
-        let _flight = self.store.single_flight(&alone)?;
-        if let Some(path) = known() {
-            return Ok(path);
-        }
-        match self.unpack(layer, &alone, None) {
+        match self.snapshot_alone(layer, image) {
             // Such a layer (bazel, ko, jib and kaniko write them) is another one over other layers. No record names its snapshot's
             // id: a prune takes it, and the next Step over it unpacks it again.
-            Err(Error::Image(image::Error::NeedsLowers { .. })) => self.unpack(layer, &over, Some(below.iter().rev().cloned().collect())),
-            other => other,
+            Err(Error::Image(image::Error::NeedsLowers { .. })) => {
+                let over = chain_id(layer, below);
+                let _flight = self.store.single_flight(&flight_of(&over))?;
+                self.known(layer, below).map_or_else(|| self.unpack_stored(layer, &over, Some(below.iter().rev().cloned().collect())), Ok)
+            }
+            done => done,
         }
     }
 
-    fn unpack(&self, layer: &Layer, id: &Digest, lowers: Option<Vec<PathBuf>>) -> Result<PathBuf, Error> {
+    fn known(&self, layer: &Layer, below: &[PathBuf]) -> Option<PathBuf> {
+        [layer.diff_id.0, chain_id(layer, below)].iter().find_map(|id| self.store.snapshot(self.ids(), id))
+    }
+
+    /// The snapshot of a layer over whichever others, unpacked while its blob is pulled if that is not here.
+    fn snapshot_alone(&self, layer: &Layer, image: Option<&Reference>) -> Result<PathBuf, Error> {
+        let id = layer.diff_id.0;
+        let _flight = self.store.single_flight(&flight_of(&id))?;
+        if let Some(known) = self.store.snapshot(self.ids(), &id) {
+            return Ok(known);
+        }
+        let from_store = || self.unpack_stored(layer, &id, None);
+        let Some(image) = image else { return from_store() };
+        let arriving = || self.pull_and(&layer.descriptor, image, |blob| self.unpack(blob, layer, &id, None));
+        if let Some(unpacked) = arriving()? {
+            return unpacked;
+        }
+        match from_store() {
+            Err(Error::Store(store::Error::Damaged { .. })) => arriving()?.unwrap_or_else(from_store),
+            done => done,
+        }
+    }
+
+    /// Without a damaged blob, which is removed, the next run pulls or makes the layer again.
+    fn unpack_stored(&self, layer: &Layer, id: &Digest, lowers: Option<Vec<PathBuf>>) -> Result<PathBuf, Error> {
+        let blob = self.store.open_blob(&layer.descriptor.digest)?;
+        let unpacked = self.unpack(blob, layer, id, lowers);
+        if !matches!(unpacked, Ok(_) | Err(Error::Image(image::Error::NeedsLowers { .. }))) {
+            self.store.verify_blob(&layer.descriptor.digest)?;
+        }
+        unpacked
+    }
+
+    fn unpack(&self, blob: impl Read + Send, layer: &Layer, id: &Digest, lowers: Option<Vec<PathBuf>>) -> Result<PathBuf, Error> {
         let work = self.store.temp_dir()?;
         let fs = work.path().join("fs");
         std::fs::create_dir(&fs).map_err(|source| Error::Io { action: "create", path: fs.clone(), source })?;
         let options = UnpackOptions {
             single_uid: self.rung == Rung::SingleUid,
-            expected_digest: Some(layer.descriptor.digest),
             expected_diff_id: Some(layer.diff_id),
             lowers,
             ..UnpackOptions::default()
         };
-        let blob = BufReader::with_capacity(1 << 18, self.store.open_blob(&layer.descriptor.digest)?);
-        match unpack_layer(blob, &fs, &options) {
-            Ok(_) => Ok(self.store.commit_snapshot(self.ids(), id, &fs)?),
-            Err(error @ image::Error::NeedsLowers { .. }) => Err(error.into()),
-            Err(error) => {
-                // A damaged blob must not stay: without it, the next run pulls or makes the layer again.
-                let _ = self.store.verify_blob(&layer.descriptor.digest);
-                Err(error.into())
-            }
-        }
+        unpack_layer(blob, &fs, &options)?;
+        Ok(self.store.commit_snapshot(self.ids(), id, &fs)?)
     }
+}
+
+/// The flight of whoever unpacks a snapshot: not that of its id, which for a layer without compression is that of its blob.
+fn flight_of(snapshot: &Digest) -> Digest {
+    Digest::of(format!("unpack {snapshot}").as_bytes())
 }
 
 /// The id of a layer's snapshot where it depends on the snapshots `below` it.

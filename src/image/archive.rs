@@ -31,8 +31,7 @@ pub fn is_archive(reader: impl Read) -> bool {
 /// and in the archive are resolved with `root` as `/`. Directories are merged, anything else replaces what is there.
 pub fn extract_archive(reader: impl Read + Send, root: &Path, subdir: &[u8], options: &ArchiveOptions) -> Result<Extracted, Error> {
     let policy = Policy { layer: false, single_uid: options.single_uid, owner: options.owner, lowers: Some(&[]) };
-    let (extracted, _) = decode(reader, options.limits, |decoded| Extractor::new(root, subdir, policy)?.run(decoded, &options.limits))?;
-    Ok(extracted)
+    decode(reader, options.limits, |decoded| Extractor::new(root, subdir, policy)?.run(decoded, &options.limits))
 }
 
 /// The newest modification time of the regular files of an archive, seconds since 1970; `None` where it is none, or holds no such file.
@@ -46,5 +45,5 @@ pub fn newest_member(reader: impl Read + Send) -> Option<i64> {
         }
         Ok(newest)
     });
-    newest.ok().and_then(|(newest, _)| newest)
+    newest.ok().flatten()
 }

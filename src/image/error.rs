@@ -44,8 +44,6 @@ pub enum Error {
     TooLarge { limit: u64 },
     #[error("the archive unpacks to more than {limit} times its own size")]
     TooDense { limit: u64 },
-    #[error("the blob is {actual}, not {expected} as its descriptor says")]
-    DigestMismatch { expected: Digest, actual: Digest },
     #[error("the layer's content is {actual}, not {expected} as the image's config says")]
     DiffIdMismatch { expected: DiffId, actual: DiffId },
 

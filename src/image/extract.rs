@@ -7,12 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-    fremovexattr, fsetxattr, fstat, futimens, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat, utimensat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, fstat, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat};
 use rustix::io::Errno;
 
+use super::attributes::{Setter, Time, forget_owner, set_mode_and_time};
 use super::member_path::{clean, join, split};
 use super::merged::{Implied, Resolved, resolve};
 use super::root::{Directory, Root};
@@ -23,6 +21,7 @@ use super::{Error, lossy, xattr};
 
 /// Zeros that come in pieces of this many bytes or more take no space on disk.
 const HOLE_MIN: usize = 4096;
+const BUFFER: usize = 128 << 10;
 
 /// How members are created.
 pub(super) struct Policy<'a> {
@@ -51,8 +50,10 @@ pub(super) struct Extractor<'a> {
     base: Vec<u8>,
     policy: Policy<'a>,
     /// Directories whose mode and time are set last, so that filling them neither fails nor changes them.
-    directories: BTreeMap<Vec<u8>, (u32, (i64, u32))>,
+    directories: BTreeMap<Vec<u8>, (u32, Time)>,
     done: Extracted,
+    /// For content: files of this size are written by one call.
+    buffer: Vec<u8>,
 }
 
 /// Where a member goes.
@@ -68,7 +69,7 @@ impl<'a> Extractor<'a> {
         let failed = |source| Error::Destination { path: root.to_string_lossy().into_owned(), source };
         let base = clean(base).ok_or_else(|| Error::Escapes { member: lossy(base) })?;
         let root = Root::open(root).map_err(failed)?;
-        let mut extractor = Self { root, base, policy, directories: BTreeMap::new(), done: Extracted::default() };
+        let mut extractor = Self { root, base, policy, directories: BTreeMap::new(), done: Extracted::default(), buffer: vec![0; BUFFER] };
         extractor.directory(&extractor.base.clone(), failed)?;
         Ok(extractor)
     }
@@ -121,6 +122,7 @@ impl<'a> Extractor<'a> {
 
     fn add_root(&mut self, member: &Member) -> io::Result<()> {
         let fd = self.root.open_at(&self.base, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        forget_owner(&fd)?;
         self.describe(&fd, member)?;
         self.directories.insert(self.base.clone(), (member.mode, member.mtime));
         Ok(())
@@ -187,8 +189,8 @@ impl<'a> Extractor<'a> {
         }
         let (mut mode, mut mtime) = (0o755, (0, 0));
         if let Some(below) = &implied.below {
-            self.set_owner(&fd, below.owner.0, below.owner.1)?;
-            self.set_xattrs(&fd, &below.xattrs)?;
+            self.setter().owner(&fd, below.owner)?;
+            self.setter().xattrs(&fd, &below.xattrs)?;
             (mode, mtime) = (below.mode, below.mtime);
         }
         if self.policy.layer {
@@ -200,24 +202,22 @@ impl<'a> Extractor<'a> {
     fn add_file(&mut self, place: &Place, member: &Member, content: &mut impl Read) -> Result<(), Error> {
         let failed = |source: io::Error| Error::Create { member: lossy(&member.name), source };
         let mut file = self.create_file(place).map_err(failed)?;
-        let mut buffer = vec![0; (128 << 10).min(usize::try_from(member.size).unwrap_or(usize::MAX)).max(1)];
         let mut ends_in_hole = false;
         loop {
-            let n = match content.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Error::from_stream(error)),
-            };
-            ends_in_hole = n >= HOLE_MIN && buffer[..n].iter().all(|&byte| byte == 0);
-            let written = if ends_in_hole { file.seek_relative(n as i64) } else { file.write_all(&buffer[..n]) };
+            let n = fill(content, &mut self.buffer).map_err(Error::from_stream)?;
+            if n == 0 {
+                break;
+            }
+            let piece = &self.buffer[..n];
+            ends_in_hole = n >= HOLE_MIN && piece.iter().all(|&byte| byte == 0);
+            let written = if ends_in_hole { file.seek_relative(n as i64) } else { file.write_all(piece) };
             written.map_err(failed)?;
         }
         if ends_in_hole {
             file.set_len(member.size).map_err(failed)?;
         }
         self.describe(&file, member).map_err(failed)?;
-        fchmod(&file, Mode::from(member.mode)).and_then(|()| futimens(&file, &times(member.mtime))).map_err(|e| failed(e.into()))
+        set_mode_and_time(&file, member.mode, member.mtime).map_err(|error| failed(error.into()))
     }
 
     fn create_file(&mut self, place: &Place) -> io::Result<File> {
@@ -227,13 +227,14 @@ impl<'a> Extractor<'a> {
 
     fn add_directory(&mut self, place: &Place, member: &Member) -> io::Result<()> {
         let make = || mkdirat(&place.parent, place.name.as_slice(), Mode::from(0o700));
-        let mut hides_lower = false;
+        let (mut hides_lower, mut known) = (false, false);
         if let Err(error) = make() {
             let there = match error {
                 Errno::EXIST => statat(&place.parent, place.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?,
                 error => return Err(error.into()),
             };
-            if FileType::from_raw_mode(there.st_mode) != FileType::Directory {
+            known = FileType::from_raw_mode(there.st_mode) == FileType::Directory;
+            if !known {
                 // A whiteout and then a directory of that name: the directory, with nothing of the lower one in it.
                 hides_lower = self.policy.layer && is_whiteout(&there);
                 self.vacate(place)?;
@@ -242,6 +243,9 @@ impl<'a> Extractor<'a> {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&place.parent, place.name.as_slice(), flags, Mode::empty())?;
+        if known {
+            forget_owner(&fd)?;
+        }
         self.describe(&fd, member)?;
         if hides_lower {
             mark_opaque(&fd)?;
@@ -306,11 +310,9 @@ impl<'a> Extractor<'a> {
             let mut file = self.create_file(place)?;
             self.done.content += io::copy(&mut source, &mut file)?;
             let xattrs = xattr::read_all(&source)?;
-            let (uid, gid) = xattr::owner(&xattrs).unwrap_or((stat.st_uid, stat.st_gid));
-            self.set_owner(&file, uid, gid)?;
-            self.set_xattrs(&file, &xattrs)?;
-            fchmod(&file, Mode::from(stat.st_mode & 0o7777))?;
-            futimens(&file, &times((stat.st_mtime, stat.st_mtime_nsec as u32)))?;
+            self.setter().owner(&file, xattr::owner(&xattrs).unwrap_or((stat.st_uid, stat.st_gid)))?;
+            self.setter().xattrs(&file, &xattrs)?;
+            set_mode_and_time(&file, stat.st_mode & 0o7777, (stat.st_mtime, stat.st_mtime_nsec as u32))?;
             return Ok(true);
         }
         Ok(false)
@@ -338,51 +340,23 @@ impl<'a> Extractor<'a> {
         self.describe_special(place, member)
     }
 
-    /// Owner, mode and time of what cannot be opened: links, fifos, devices.
-    fn describe_special(&self, place: &Place, member: &Member) -> io::Result<()> {
-        let (uid, gid) = self.policy.owner.unwrap_or((member.uid, member.gid));
-        let (parent, name) = (&place.parent, place.name.as_slice());
-        match chownat(parent, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW) {
-            // Such files take no user attributes (xattr(7)): their owner is lost.
-            Err(Errno::INVAL | Errno::PERM) if self.policy.single_uid => {}
-            result => result?,
-        }
-        if member.kind != MemberKind::Symlink {
-            chmodat(parent, name, Mode::from(member.mode), AtFlags::empty())?;
-        }
-        Ok(utimensat(parent, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    /// Owner and attributes of an open file or directory. In this order: chown(2) drops file capabilities and set-id bits.
+    /// Owner and attributes of an open file or directory.
     fn describe(&self, fd: impl AsFd, member: &Member) -> io::Result<()> {
-        let (uid, gid) = self.policy.owner.unwrap_or((member.uid, member.gid));
-        self.set_owner(&fd, uid, gid)?;
-        self.set_xattrs(&fd, &member.xattrs)
+        self.setter().owner(&fd, self.owner(member))?;
+        self.setter().xattrs(&fd, &member.xattrs)
     }
 
-    fn set_owner(&self, fd: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
-        match fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
-            Err(Errno::INVAL | Errno::PERM) if self.policy.single_uid => {
-                Ok(fsetxattr(&fd, xattr::OWNER, format!("{uid}:{gid}").as_bytes(), XattrFlags::empty())?)
-            }
-            Err(error) => Err(error.into()),
-            Ok(()) => match fremovexattr(&fd, xattr::OWNER) {
-                Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
-                Err(error) => Err(error.into()),
-            },
-        }
+    fn describe_special(&self, place: &Place, member: &Member) -> io::Result<()> {
+        let mode = (member.kind != MemberKind::Symlink).then_some(member.mode);
+        self.setter().special(&place.parent, &place.name, self.owner(member), mode, member.mtime)
     }
 
-    fn set_xattrs(&self, fd: impl AsFd, xattrs: &xattr::Xattrs) -> io::Result<()> {
-        for (name, value) in xattrs.iter().filter(|(name, _)| !xattr::private(name)) {
-            match fsetxattr(&fd, name.as_slice(), value, XattrFlags::empty()) {
-                Ok(()) | Err(Errno::NOTSUP) => {}
-                // Labels and the like are the host's to grant; capabilities only where real or mapped root can set them.
-                Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if self.policy.single_uid || !xattr::kept(name) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+    fn owner(&self, member: &Member) -> (u32, u32) {
+        self.policy.owner.unwrap_or((member.uid, member.gid))
+    }
+
+    fn setter(&self) -> Setter {
+        Setter { single_uid: self.policy.single_uid }
     }
 
     /// Creates something, in the place of whatever is there: the last member of a name wins.
@@ -413,7 +387,7 @@ impl<'a> Extractor<'a> {
         }
         // Children come after their parents in the map, and are done first.
         for (path, (mode, mtime)) in self.directories.iter().rev() {
-            let set = |fd: OwnedFd| fchmod(&fd, Mode::from(*mode)).and_then(|()| futimens(&fd, &times(*mtime)));
+            let set = |fd: OwnedFd| set_mode_and_time(fd, *mode, *mtime);
             match self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW).and_then(set) {
                 // Removed since, through another name of its parent.
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
@@ -424,9 +398,16 @@ impl<'a> Extractor<'a> {
     }
 }
 
-fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
+/// Fills `buffer` as far as `reader` goes.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(filled)
 }

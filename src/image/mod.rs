@@ -1,13 +1,14 @@
 //! Layers and images: directory trees to reproducible layer tars and back, manifests, OCI layouts and docker archives.
 //!
 //! Out: `changes` walks an overlay upper directory and the files that are `borrowed` for it, `tar_writer` turns it into a tar (`tar_header`: member by member), `compress` into a blob and its DiffId (`gzip`: block by block).
-//! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them below a `root` that no
+//! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them (`attributes`: with what belongs to them) below a `root` that no
 //! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that. `recode` only compresses anew.
 //! `whiteout` is how both say what a layer removes.
 //! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files, `oci_layout_reader` reads them.
 
 mod archive;
 mod assemble;
+mod attributes;
 mod borrowed;
 mod changes;
 mod compress;

@@ -19,5 +19,4 @@ pub fn recode_layer(blob: impl Read + Send, out: &mut impl Write) -> Result<(), 
             }
         }
     })
-    .map(drop)
 }

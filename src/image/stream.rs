@@ -1,6 +1,7 @@
-//! A compressed stream decoded on a thread of its own, hashed on the way, within limits.
+//! A compressed stream decoded on a thread of its own, hashed on another, within limits.
 
 use std::io::{self, BufReader, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -40,25 +41,18 @@ impl Limits {
     }
 }
 
-/// The sha256 and length of a stream, as it came and decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub input: Digest,
-    pub input_size: u64,
-    pub decoded: Digest,
-    pub decoded_size: u64,
-}
-
 /// The decoded stream. Errors that it gives are [`Error`]s inside `io::Error`s.
 pub(super) struct Decoded<'a> {
-    chunks: Receiver<Result<Vec<u8>, Error>>,
-    chunk: Vec<u8>,
+    chunks: Receiver<Result<Chunk, Error>>,
+    chunk: Chunk,
     position: usize,
     count: u64,
-    hasher: Hasher,
     input: &'a AtomicU64,
     limits: Limits,
 }
+
+/// A piece of the decoded stream, for its reader and its hasher.
+type Chunk = Arc<Vec<u8>>;
 
 impl Decoded<'_> {
     /// Holds the bytes of the files made so far against the limits too: sparse files are larger than the stream.
@@ -76,7 +70,6 @@ impl Read for Decoded<'_> {
                 Err(_) => return Ok(0),
             }
             self.count += self.chunk.len() as u64;
-            self.hasher.update(&self.chunk);
             self.check(self.count).map_err(io::Error::other)?;
         }
         let n = (&self.chunk[self.position..]).read(buffer)?;
@@ -86,41 +79,75 @@ impl Read for Decoded<'_> {
 }
 
 const CHUNK: usize = 256 << 10;
+/// Chunks that may wait for the reader, and for the hasher: 2 MiB a stream.
 const CHUNKS: usize = 8;
 
-/// Decodes `reader` on a second thread while `consume` reads the result on this one. What `consume` leaves is read too, so that the
-/// sums are those of the whole stream.
+/// Decodes `reader` on a second thread while `consume` reads the result on this one. What `consume` leaves is read too, so that damage in
+/// it is found.
 pub(super) fn decode<T>(
     reader: impl Read + Send,
     limits: Limits,
     consume: impl FnOnce(&mut Decoded<'_>) -> Result<T, Error>,
-) -> Result<(T, Sums), Error> {
-    let count = AtomicU64::new(0);
-    let (sender, chunks) = sync_channel(CHUNKS);
+) -> Result<T, Error> {
+    decode_to(reader, limits, None, consume).map(|(value, _)| value)
+}
+
+/// The same, while a third thread hashes the result: the sha256 and the length of all of it.
+pub(super) fn decode_hashed<T>(
+    reader: impl Read + Send,
+    limits: Limits,
+    consume: impl FnOnce(&mut Decoded<'_>) -> Result<T, Error>,
+) -> Result<(T, Digest, u64), Error> {
+    let (sender, chunks) = sync_channel::<Chunk>(CHUNKS);
     std::thread::scope(|scope| {
-        let producer = scope.spawn(|| produce(reader, &count, sender));
-        let mut decoded = Decoded { chunks, chunk: Vec::new(), position: 0, count: 0, hasher: Hasher::new(), input: &count, limits };
-        let result =
-            consume(&mut decoded).and_then(|value| io::copy(&mut decoded, &mut io::sink()).map(|_| value).map_err(Error::from_stream));
-        let Decoded { chunks, hasher, count: decoded_size, .. } = decoded;
-        // Without a receiver the producer stops.
-        drop(chunks);
-        let input = producer.join().map_err(|_| Error::Input(io::Error::other("the decoding thread died")))?;
-        Ok((result?, Sums { input, input_size: count.load(Ordering::Relaxed), decoded: hasher.finish(), decoded_size }))
+        let hashing = scope.spawn(|| {
+            let mut hasher = Hasher::new();
+            chunks.into_iter().for_each(|chunk| hasher.update(&chunk));
+            hasher.finish()
+        });
+        let consumed = decode_to(reader, limits, Some(sender), consume);
+        let digest = hashing.join().map_err(|_| Error::Input(io::Error::other("the hashing thread died")))?;
+        consumed.map(|(value, size)| (value, digest, size))
     })
 }
 
-/// Sends the decoded stream; a last message may be an error. Gives the digest of the input as far as it was read.
-fn produce(reader: impl Read, count: &AtomicU64, sender: SyncSender<Result<Vec<u8>, Error>>) -> Digest {
-    let mut hashed = Hashed { reader, hasher: Hasher::new(), count };
-    if let Err(error) = pump(&mut hashed, &sender) {
-        let _ = sender.send(Err(error));
-    }
-    hashed.hasher.finish()
+/// Gives the length of the decoded stream, too.
+fn decode_to<T>(
+    reader: impl Read + Send,
+    limits: Limits,
+    hasher: Option<SyncSender<Chunk>>,
+    consume: impl FnOnce(&mut Decoded<'_>) -> Result<T, Error>,
+) -> Result<(T, u64), Error> {
+    let count = AtomicU64::new(0);
+    let (sender, chunks) = sync_channel(CHUNKS);
+    std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce(reader, &count, sender, hasher));
+        let mut decoded = Decoded { chunks, chunk: Chunk::default(), position: 0, count: 0, input: &count, limits };
+        let result =
+            consume(&mut decoded).and_then(|value| io::copy(&mut decoded, &mut io::sink()).map(|_| value).map_err(Error::from_stream));
+        let size = decoded.count;
+        // Without a receiver the producer stops.
+        drop(decoded);
+        producer.join().map_err(|_| Error::Input(io::Error::other("the decoding thread died")))?;
+        result.map(|value| (value, size))
+    })
 }
 
-fn pump(hashed: &mut Hashed<'_, impl Read>, sender: &SyncSender<Result<Vec<u8>, Error>>) -> Result<(), Error> {
-    let peek = Peek::new(&mut *hashed).map_err(Error::Input)?;
+/// Sends the decoded stream; a last message may be an error.
+fn produce(reader: impl Read, count: &AtomicU64, sender: SyncSender<Result<Chunk, Error>>, hasher: Option<SyncSender<Chunk>>) {
+    let sent = pump(&mut Counted { reader, count }, |chunk| {
+        // Whether there is a hasher still, its result is not asked for before the reader has had everything.
+        let _ = hasher.as_ref().map(|hasher| hasher.send(chunk.clone()));
+        sender.send(Ok(chunk)).is_ok()
+    });
+    if let Err(error) = sent {
+        let _ = sender.send(Err(error));
+    }
+}
+
+/// Decodes until the end, or until `send` says that nobody listens.
+fn pump(input: &mut Counted<'_, impl Read>, send: impl Fn(Chunk) -> bool) -> Result<(), Error> {
+    let peek = Peek::new(&mut *input).map_err(Error::Input)?;
     let compression = peek.compression();
     let damaged = |source| Error::Decompress { format: compression.name(), source };
     let mut decoder = decoder(compression, BufReader::with_capacity(CHUNK, peek)).map_err(damaged)?;
@@ -130,26 +157,24 @@ fn pump(hashed: &mut Hashed<'_, impl Read>, sender: &SyncSender<Result<Vec<u8>, 
         if chunk.is_empty() {
             break;
         }
-        if sender.send(Ok(chunk)).is_err() {
+        if !send(Chunk::new(chunk)) {
             return Ok(());
         }
     }
     drop(decoder);
-    // What a decoder leaves behind the end of its stream belongs to the blob.
-    io::copy(hashed, &mut io::sink()).map_err(Error::Input)?;
+    // What a decoder leaves behind the end of its stream belongs to the blob: it has arrived only with that.
+    io::copy(input, &mut io::sink()).map_err(Error::Input)?;
     Ok(())
 }
 
-struct Hashed<'a, R> {
+struct Counted<'a, R> {
     reader: R,
-    hasher: Hasher,
     count: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Hashed<'_, R> {
+impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read(buffer)?;
-        self.hasher.update(&buffer[..n]);
         self.count.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }

@@ -4,9 +4,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::extract::{Extractor, Policy};
-use super::stream::decode;
+use super::stream::{Decoded, decode_hashed};
 use super::{Error, Extracted, Limits};
-use crate::oci::{DiffId, Digest};
+use crate::oci::DiffId;
 
 #[derive(Debug, Clone, Default)]
 pub struct UnpackOptions {
@@ -18,17 +18,13 @@ pub struct UnpackOptions {
     /// itself: directories that its members lie in, targets of its hard links.
     pub lowers: Option<Vec<PathBuf>>,
     /// What the image says of the layer.
-    pub expected_digest: Option<Digest>,
     pub expected_diff_id: Option<DiffId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unpacked {
     pub diff_id: DiffId,
-    pub digest: Digest,
-    /// Bytes of the blob.
-    pub size: u64,
-    /// Bytes of the tar in it.
+    /// Bytes of the tar.
     pub uncompressed: u64,
     pub extracted: Extracted,
 }
@@ -38,14 +34,14 @@ pub struct Unpacked {
 ///
 /// # Errors
 /// Leaves a part of the layer in `dest`, which is then to be thrown away. [`Error::NeedsLowers`] asks for another try with
-/// `lowers`: the result is then of use over these only. A digest other than expected is told where nothing else went wrong before.
+/// `lowers`: the result is then of use over these only. A DiffId other than expected is told where nothing else went wrong before.
 pub fn unpack_layer(blob: impl Read + Send, dest: &Path, options: &UnpackOptions) -> Result<Unpacked, Error> {
     let policy = Policy { layer: true, single_uid: options.single_uid, owner: None, lowers: options.lowers.as_deref() };
-    let (extracted, sums) = decode(blob, options.limits, |decoded| Extractor::new(dest, b"", policy)?.run(decoded, &options.limits))?;
-    let diff_id = DiffId(sums.decoded);
-    match (options.expected_digest, options.expected_diff_id) {
-        (Some(expected), _) if expected != sums.input => Err(Error::DigestMismatch { expected, actual: sums.input }),
-        (_, Some(expected)) if expected != diff_id => Err(Error::DiffIdMismatch { expected, actual: diff_id }),
-        _ => Ok(Unpacked { diff_id, digest: sums.input, size: sums.input_size, uncompressed: sums.decoded_size, extracted }),
+    let extract = |decoded: &mut Decoded<'_>| Extractor::new(dest, b"", policy)?.run(decoded, &options.limits);
+    let (extracted, digest, uncompressed) = decode_hashed(blob, options.limits, extract)?;
+    let diff_id = DiffId(digest);
+    match options.expected_diff_id {
+        Some(expected) if expected != diff_id => Err(Error::DiffIdMismatch { expected, actual: diff_id }),
+        _ => Ok(Unpacked { diff_id, uncompressed, extracted }),
     }
 }

@@ -37,12 +37,14 @@ impl BlobWriter<'_> {
     pub fn commit(mut self) -> Result<(Digest, u64), Error> {
         let digest = std::mem::take(&mut self.hasher).finish();
         let target = self.store.blob_path(&digest);
-        if self.store.blob_size(&digest) != Some(self.size) {
+        let file = if self.store.blob_size(&digest) == Some(self.size) {
+            // It may have been pulled, and then nobody has synced it.
+            File::open(&target).map_err(at("open", &target))?
+        } else {
             fs::rename(&self.path, &target).map_err(at("write", &target))?;
-            if let Some(file) = self.file.take() {
-                self.store.writeback.blob(Blob { digest, path: target, file })?;
-            }
-        }
+            self.file.take().ok_or_else(|| at("write", &target)(io::ErrorKind::InvalidInput.into()))?
+        };
+        self.store.writeback.blob(Blob { digest, path: target, file })?;
         Ok((digest, self.size))
     }
 }

@@ -21,8 +21,11 @@
 //!
 //! - A *record* is synced before it appears, and so are, before that, the blobs that it names. Nobody inside this process has to wait for
 //!   that: results are passed on in memory while `writeback` syncs. A record whose blob is not here counts as absent.
-//! - A *blob* appears before it is synced, and proves nothing until then: its mode says so, and it is here only for the process that is
-//!   syncing it. Others write it anew; the last one stays, and the bytes are the same.
+//! - A *blob* that was made here appears before it is synced, and proves nothing until then: its mode says so, and it is here only for the
+//!   process that is syncing it. Others write it anew; the last one stays, and the bytes are the same.
+//! - A *blob* that was pulled is synced only if a record is to name it: it can be had again. So the name of a blob proves nothing, and all
+//!   who use one check what they make of it: unpacking by the DiffId, a registry by the digest, everybody else by [`Store::read_blob`] or
+//!   while copying. Where that fails, [`Store::verify_blob`] tells whether the blob is to blame, and removes it.
 //! - A *flight* can be held until what was made in it is durable ([`Store::hold_until_durable`]): who waits for it finds the record.
 //! - A *snapshot* is never synced, and is used in the boot that made it only.
 //!
@@ -31,6 +34,7 @@
 mod blobs;
 mod caches;
 mod flight;
+mod incoming;
 mod prune;
 mod reaper;
 mod records;
@@ -47,6 +51,7 @@ use rustix::fs::FlockOperation;
 
 pub use blobs::BlobWriter;
 pub use flight::FlightGuard;
+pub use incoming::{IncomingBlob, IncomingReader};
 pub use prune::{PruneBudget, Pruned, Usage};
 pub use records::RecordKind;
 pub use snapshots::IdMapping;

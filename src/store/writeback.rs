@@ -12,9 +12,9 @@ use super::temp::TempArea;
 use super::{Error, FlightGuard, at};
 use crate::oci::Digest;
 
-/// The mode of a blob that is not known to be durable, and of one that is: the next process after a crash has to tell them apart.
+/// The mode of a blob that must not count before it is durable, and of one that counts: the next process after a crash has to tell them apart.
 pub(super) const UNSYNCED: u32 = 0o600;
-const DURABLE: u32 = 0o644;
+pub(super) const COUNTS: u32 = 0o644;
 
 /// Files that are synced at the same time: the file system commits them together.
 const AT_ONCE: usize = 8;
@@ -176,7 +176,7 @@ fn write_back(shared: &Shared, temp: &TempArea) {
 
 fn write(batch: &Batch, temp: &TempArea) -> Result<(), Error> {
     at_once(&batch.blobs, |blob| {
-        let synced = blob.file.sync_data().and_then(|()| blob.file.set_permissions(Permissions::from_mode(DURABLE)));
+        let synced = blob.file.sync_data().and_then(|()| blob.file.set_permissions(Permissions::from_mode(COUNTS)));
         synced.map_err(at("write", &blob.path))
     })?;
     at_once(&batch.records, |record| temp.publish(&record.bytes, &record.target))
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(store.blob_size(&torn), Some(5), "it is here for the process that writes it");
         store.settle().unwrap();
         assert_eq!(store.read_blob(&torn).unwrap(), b"whole");
-        assert_eq!(fs::metadata(store.blob_path(&torn)).unwrap().permissions().mode() & 0o777, DURABLE);
+        assert_eq!(fs::metadata(store.blob_path(&torn)).unwrap().permissions().mode() & 0o777, COUNTS);
     }
 
     #[test]
