@@ -120,7 +120,7 @@ impl Engine<'_> {
             RunMountKind::Cache { id, sharing: _, seed, mode, uid, gid, read_only } => {
                 let dir = self.layers.store.cache_mount(self.layers.ids(), id);
                 let access = Access { mode: *mode, uid: *uid, gid: *gid };
-                self.prepare_cache(&dir, seed.as_ref(), access, work, n)?;
+                self.prepare_cache(id, seed.as_ref(), access, work, n)?;
                 if self.layers.rung == Rung::Chroot {
                     self.layers.store.mark_cache(self.layers.ids(), id);
                 }
@@ -175,12 +175,13 @@ impl Engine<'_> {
     }
 
     /// Makes the directory of a cache mount on first use: a copy of its seed, owner and mode included, or an empty one with `access`.
-    fn prepare_cache(&self, dir: &Path, seed: Option<&MountSource>, mut access: Access, work: &TempDir, n: usize) -> Result<(), Error> {
-        let io = |source| Error::Io { action: "create", path: dir.to_owned(), source };
-        match fs::symlink_metadata(dir) {
+    fn prepare_cache(&self, id: &Digest, seed: Option<&MountSource>, mut access: Access, work: &TempDir, n: usize) -> Result<(), Error> {
+        let dir = self.layers.store.cache_mount(self.layers.ids(), id);
+        let io = |source| Error::Io { action: "create", path: dir.clone(), source };
+        match fs::symlink_metadata(&dir) {
             Ok(metadata) if metadata.is_dir() => return Ok(()),
             // Not by brik: a link would lead out of the store.
-            Ok(_) => fs::remove_file(dir).map_err(io)?,
+            Ok(_) => fs::remove_file(&dir).map_err(io)?,
             Err(_) => {}
         }
         let fresh = work.path().join(format!("cache-{n}"));
@@ -207,13 +208,7 @@ impl Engine<'_> {
         }
         // After the owner, whose change takes set-id bits away.
         set_mode(&fresh, access.mode)?;
-        if let Some(parent) = dir.parent() {
-            fs::create_dir_all(parent).map_err(io)?;
-        }
-        match fs::rename(&fresh, dir) {
-            Err(_) if dir.is_dir() => Ok(()),
-            other => other.map_err(io),
-        }
+        Ok(self.layers.store.commit_cache(self.layers.ids(), id, &fresh)?)
     }
 }
 

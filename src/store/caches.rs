@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, XattrFlags, lgetxattr, lsetxattr, renameat_with};
+use rustix::io::Errno;
 
-use super::{IdMapping, Store};
+use super::{Error, IdMapping, Store, at};
 use crate::oci::Digest;
 
 /// `<ids>/<hex>`, the path below `mounts`. No layer keeps attributes of this prefix.
@@ -18,6 +19,19 @@ impl Store {
     /// The directory behind a RUN cache mount. `id` is a digest over namespace, id and owner.
     pub fn cache_mount(&self, ids: IdMapping, id: &Digest) -> PathBuf {
         self.root.join("mounts").join(ids.dir()).join(id.hex())
+    }
+
+    /// Makes `fresh` the directory behind a cache mount, unless it has one by now: that may be mounted already, and is never replaced.
+    pub fn commit_cache(&self, ids: IdMapping, id: &Digest, fresh: &Path) -> Result<(), Error> {
+        let home = self.cache_mount(ids, id);
+        home.parent().map_or(Ok(()), fs::create_dir_all).map_err(at("create", &home))?;
+        match renameat_with(CWD, fresh, CWD, &home, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            // A file system that does not know the flag.
+            Err(Errno::INVAL) if home.is_dir() => Ok(()),
+            Err(Errno::INVAL) => fs::rename(fresh, &home).map_err(at("create", &home)),
+            Err(error) => Err(at("create", &home)(error.into())),
+        }
     }
 
     /// Marks the directory of a cache that is going to be moved. Without the mark, which a file system may refuse, it is lost with the
@@ -57,6 +71,23 @@ fn mark(directory: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cache_that_is_there_is_not_replaced_even_if_it_is_empty() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let id = Digest::of(b"cache");
+        let mut inodes = Vec::new();
+        for _ in 0..2 {
+            let work = store.temp_dir().unwrap();
+            let fresh = work.path().join("fresh");
+            fs::create_dir(&fresh).unwrap();
+            store.commit_cache(IdMapping::Root, &id, &fresh).unwrap();
+            inodes.push(fs::metadata(store.cache_mount(IdMapping::Root, &id)).unwrap().ino());
+        }
+        assert_eq!(inodes[0], inodes[1]);
+    }
 
     #[test]
     fn a_cache_comes_home_from_wherever_the_dead_left_it_and_replaces_none() {
