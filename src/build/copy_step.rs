@@ -49,8 +49,9 @@ impl Engine<'_> {
         };
         for (n, source) in op.sources.iter().enumerate() {
             match source {
-                CopySource::Context { context, matches } => {
-                    write(&self.plan.contexts[*context], matches, op.unpack.unwrap_or(op.add))?;
+                CopySource::Context { context, selection } => {
+                    let context = &self.plan.contexts[*context];
+                    write(context, &context.matches(selection), op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Root { root: from, pattern } => {
                     let source = self.source(*from, work, &format!("source-{n}"))?;
