@@ -14,7 +14,7 @@ use super::sandbox::Rung;
 use super::workspace::Source;
 use crate::image::{ArchiveOptions, BorrowedFiles, Lender, extract_archive, is_archive};
 use crate::plan::step::{CopyOp, CopySource, WorkdirOp};
-use crate::source::{Context, Match, NodeKind, PatternList, SelectOptions, Tree, select};
+use crate::source::{Context, Match, PatternList, SelectOptions, Tree, select};
 use crate::store::TempDir;
 
 /// A tree that files are copied or borrowed from.
@@ -88,8 +88,9 @@ impl<'a> Engine<'a> {
         };
         for (n, source) in op.sources.iter().enumerate() {
             match source {
-                CopySource::Context { context, matches } => {
-                    write(SourceTree::Context(&self.plan.contexts[*context]), matches, op.unpack.unwrap_or(op.add))?;
+                CopySource::Context { context, selection } => {
+                    let context = &self.plan.contexts[*context];
+                    write(SourceTree::Context(context), &context.matches(selection), op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Root { root: from, pattern } => {
                     let source = self.source(*from, work, &format!("source-{n}"))?;
@@ -154,9 +155,7 @@ impl<'a> Engine<'a> {
 /// Whether archives may be unpacked beside what is copied: what they contain could stand where a borrowed file does.
 fn may_unpack(op: &CopyOp) -> bool {
     op.sources.iter().any(|source| match source {
-        CopySource::Context { matches, .. } => {
-            op.unpack.unwrap_or(op.add) && matches.iter().any(|found| found.node.kind != NodeKind::Directory)
-        }
+        CopySource::Context { selection, .. } => op.unpack.unwrap_or(op.add) && !selection.is_of_directories(),
         CopySource::Root { .. } => op.unpack.unwrap_or(op.add),
         CopySource::Inline { .. } => false,
         CopySource::Url { .. } => op.unpack.unwrap_or(false),

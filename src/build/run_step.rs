@@ -113,7 +113,10 @@ impl Engine<'_> {
                         held.overlays.push(overlay);
                         source
                     }
-                    MountSource::Context { context, matches } => self.copied_source(&self.plan.contexts[*context], matches, work, n)?,
+                    MountSource::Context { context, selection } => {
+                        let context = &self.plan.contexts[*context];
+                        self.copied_source(context, &context.matches(selection), work, n)?
+                    }
                 };
                 SandboxMount::Bind { source, target, read_only: *read_only }
             }
@@ -197,7 +200,10 @@ impl Engine<'_> {
                 let source = self.source(*root, work, &format!("seed-{n}"))?;
                 fill(source.tree(), &select(source.tree(), path.as_bytes(), &SelectOptions::default())?)?;
             }
-            Some(MountSource::Context { context, matches }) => fill(&self.plan.contexts[*context], matches)?,
+            Some(MountSource::Context { context, selection }) => {
+                let context = &self.plan.contexts[*context];
+                fill(context, &context.matches(selection))?;
+            }
             None => {}
         }
         let (uid, gid) = (rustix::fs::Uid::from_raw(access.uid), rustix::fs::Gid::from_raw(access.gid));

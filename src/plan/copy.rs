@@ -145,7 +145,7 @@ impl StagePlanner<'_, '_> {
         Ok(())
     }
 
-    /// What is selected in a context, with the digest of it in the key.
+    /// What is selected in a context, with the hash of it in the key.
     pub fn context_source(
         &mut self,
         context: ContextId,
@@ -155,9 +155,9 @@ impl StagePlanner<'_, '_> {
     ) -> Result<CopySource, Error> {
         let dockerfile = self.dockerfile;
         let name = format!("files {}", selector.source);
-        let (matches, digest) = self.planner.select(context, selector).map_err(|kind| dockerfile.error(span, kind))?;
-        inputs.add(name, digest.to_string());
-        Ok(CopySource::Context { context, matches })
+        let (selection, hash) = self.planner.select(context, selector).map_err(|kind| dockerfile.error(span, kind))?;
+        inputs.add(name, hash.to_string());
+        Ok(CopySource::Context { context, selection })
     }
 }
 

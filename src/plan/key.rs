@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::oci::{Digest, Hasher};
 
 /// Raised when the meaning of a key or the bytes of a layer change: older records are then no longer found.
-const VERSION: &str = "brik-step-1";
+const VERSION: &str = "brik-step-2";
 
 /// What identifies the result of a Step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -55,11 +55,10 @@ pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
 pub use survey::{BaseName, Dockerfile, Survey};
 
 use crate::oci::{ImageConfig, Platform};
-use crate::source::Context;
-use crate::source::tree::Match;
+use crate::source::{self, Context};
 
 /// What a source selects in a context; shared by all Steps that ask the same.
-pub type Selection = Arc<Vec<Match>>;
+pub type Selection = Arc<source::Selection>;
 
 /// Everything that a run may do: shared Steps stand once.
 #[derive(Default)]

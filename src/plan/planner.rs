@@ -16,10 +16,8 @@ use super::step::{BaseId, ContextId, Root, Step, StepId};
 use super::survey::Survey;
 use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
 use crate::config::{ImageFormat, NamedContext};
-use crate::oci::{Digest, ImageConfig, Platform, Reference};
-use crate::source::{
-    Context, GitRef, IgnoreFile, PatternList, SelectOptions, StatCache, digest_matches, is_http, scheme_of, select, shown_source,
-};
+use crate::oci::{ImageConfig, Platform, Reference};
+use crate::source::{ContentHash, Context, GitRef, IgnoreFile, PatternList, SelectOptions, StatCache, is_http, scheme_of, shown_source};
 
 /// What holds for all services.
 pub struct Options<'a> {
@@ -84,7 +82,7 @@ pub(super) struct Planner<'a> {
     pub plan: Plan,
     steps: HashMap<(CacheKey, Root), StepId>,
     contexts: HashMap<(PathBuf, Option<PathBuf>), ContextId>,
-    selections: HashMap<(ContextId, Selector), (Selection, Digest)>,
+    selections: HashMap<(ContextId, Selector), (Selection, ContentHash)>,
     finished: BTreeMap<(String, Platform), StageState>,
 }
 
@@ -222,18 +220,18 @@ impl<'a> Planner<'a> {
         self.fetched(&checkout.path)
     }
 
-    /// What a source stands for in a context, and the digest of it; found out once, however many services ask.
-    pub fn select(&mut self, context: ContextId, selector: Selector) -> Result<(Selection, Digest), ErrorKind> {
+    /// What a source stands for in a context, and the hash of it; found out once, however many services ask.
+    pub fn select(&mut self, context: ContextId, selector: Selector) -> Result<(Selection, ContentHash), ErrorKind> {
         let place = (context, selector);
         if let Some(known) = self.selections.get(&place) {
             return Ok(known.clone());
         }
         let Selector { source, wildcards, parents, exclude } = &place.1;
         let exclude = PatternList::new(exclude).map_err(crate::source::Error::from)?;
-        let tree = &self.plan.contexts[context];
-        let matches = select(tree, source.as_bytes(), &SelectOptions { wildcards: *wildcards, parents: *parents, exclude })?;
-        let digest = digest_matches(tree, &matches)?;
-        Ok(self.selections.entry(place).or_insert((Arc::new(matches), digest)).clone())
+        let context = &self.plan.contexts[context];
+        let selection = context.select(source.as_bytes(), &SelectOptions { wildcards: *wildcards, parents: *parents, exclude })?;
+        let hash = context.hash(&selection)?;
+        Ok(self.selections.entry(place).or_insert((Arc::new(selection), hash)).clone())
     }
 
     pub fn base(&mut self, image: Arc<BaseImage>) -> BaseId {

@@ -176,9 +176,9 @@ impl StagePlanner<'_, '_> {
             },
             None => self.planner.main_context(self.target).map_err(at)?,
         };
-        let (matches, digest) = self.planner.select(context, Selector { source: path, ..Selector::default() }).map_err(at)?;
-        inputs.add("mount files", digest.to_string());
-        Ok((MountSource::Context { context, matches }, digest.to_string()))
+        let (selection, hash) = self.planner.select(context, Selector { source: path, ..Selector::default() }).map_err(at)?;
+        inputs.add("mount files", hash.to_string());
+        Ok((MountSource::Context { context, selection }, hash.to_string()))
     }
 }
 

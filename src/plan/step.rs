@@ -105,7 +105,7 @@ pub enum RunMountKind {
 #[derive(Debug)]
 pub enum MountSource {
     /// What a path of a context stands for.
-    Context { context: ContextId, matches: Selection },
+    Context { context: ContextId, selection: Selection },
     /// A path in another file system state.
     Root { root: Root, path: String },
 }
@@ -137,7 +137,7 @@ pub struct CopyOp {
 pub enum CopySource {
     Context {
         context: ContextId,
-        matches: Selection,
+        selection: Selection,
     },
     Root {
         root: Root,

@@ -1,34 +1,34 @@
 //! A build context: a directory as it was walked once, less what its ignore file excludes.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use rustix::fs::{OFlags, Stat, fstat};
+use rustix::fs::{OFlags, fstat};
 use rustix::io::Errno;
 
 use super::beneath::open_beneath;
-use super::digest::digest_file;
 use super::error::{Error, shown};
 use super::ignore::IgnoreFile;
 use super::inode::node_of;
-use super::stat_cache::{self, Stamp, StatCache};
-use super::tree::{Node, NodeKind, Tree, TreePath};
-use super::walk::{Entry, Listing, split, walk};
-use crate::oci::Digest;
+use super::listing::{Directory, DirectoryId, Entry, EntryId, EntryKind};
+use super::stamp::Stamp;
+use super::stat_cache::StatCache;
+use super::tree::{Meet, Node, NodeKind, Tree};
+use super::walk::{split, walk};
 
 /// Shared by every service that builds from the directory with the same ignore file. Files are owned by 0:0, as BuildKit
 /// sends them; a file is hashed when it is first asked for, and at most once.
 #[derive(Debug)]
 pub struct Context {
     path: PathBuf,
-    root: OwnedFd,
+    pub(super) root: OwnedFd,
     root_node: Node,
-    directories: HashMap<TreePath, Listing>,
-    cache: Arc<StatCache>,
+    /// The root first.
+    pub(super) directories: Vec<Directory>,
+    pub(super) cache: Arc<StatCache>,
 }
 
 impl Context {
@@ -39,13 +39,13 @@ impl Context {
             io::ErrorKind::NotADirectory => Error::NotADirectory(path.to_owned()),
             _ => Error::Read { path: path.to_owned(), source },
         };
-        let root = fs::File::open(path).map(OwnedFd::from).map_err(failed)?;
+        let root = File::open(path).map(OwnedFd::from).map_err(failed)?;
         let stat = fstat(&root).map_err(|error| failed(error.into()))?;
         let node = node_of(root.as_fd(), b"", &stat).map_err(|error| failed(error.into()))?;
         if node.kind != NodeKind::Directory {
             return Err(Error::NotADirectory(path.to_owned()));
         }
-        let directories = walk(root.as_fd(), path, ignore, cache)?;
+        let directories = walk(root.as_fd(), path, ignore)?;
         let root_node = Node { uid: 0, gid: 0, ..node };
         Ok(Self { path: path.to_owned(), root, root_node, directories, cache: Arc::clone(cache) })
     }
@@ -55,60 +55,79 @@ impl Context {
         &self.path
     }
 
-    /// How many files, directories and links there are, the root not counted.
-    pub fn len(&self) -> usize {
-        self.directories.values().flatten().map(Vec::len).sum()
+    /// The directory at `path` as it was listed; `None` where there is no directory.
+    pub(super) fn directory_id(&self, path: &[u8]) -> Option<DirectoryId> {
+        let mut at = 0;
+        for name in path.split(|&b| b == b'/').filter(|_| !path.is_empty()) {
+            let directory = self.directories.get(at as usize)?;
+            at = match directory.entries[directory.find(name)?].kind {
+                EntryKind::Directory(below) => below,
+                _ => return None,
+            };
+        }
+        Some(at)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub(super) fn directory(&self, path: &[u8]) -> Option<&Directory> {
+        self.directories.get(self.directory_id(path)? as usize)
     }
 
-    fn entry(&self, path: &[u8]) -> io::Result<Option<&Entry>> {
+    /// The directory and the entry in it.
+    pub(super) fn at(&self, id: EntryId) -> (&Directory, &Entry) {
+        let directory = &self.directories[id.directory as usize];
+        (directory, &directory.entries[id.place as usize])
+    }
+
+    /// Where something lies, and what; the root is in no directory.
+    pub(super) fn find(&self, path: &[u8]) -> Result<Option<EntryId>, Errno> {
         let (parent, name) = split(path);
-        let Some(listing) = self.directories.get(parent) else { return Ok(None) };
-        let entries = listing.as_ref().map_err(|error| unreadable(parent, *error))?;
-        Ok(entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok().map(|at| &entries[at]))
+        let Some(directory) = self.directory_id(parent) else { return Ok(None) };
+        let listed = listed(&self.directories[directory as usize])?;
+        Ok(listed.find(name).map(|place| EntryId { directory, place: place as u32 }))
     }
 
-    fn file(&self, path: &[u8]) -> io::Result<&Entry> {
-        let entry = self.entry(path)?.filter(|entry| entry.node.kind == NodeKind::File);
-        entry.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{:?} is no file", shown(path))))
+    /// Meets everything below a directory, as [`Tree::walk`] does.
+    pub(super) fn walk_entries(&self, base: &[u8], meet: &mut dyn FnMut(&[u8], EntryId, &Entry) -> bool) -> Result<(), Error> {
+        let failed = |path: &[u8], error: Errno| Error::Read { path: shown(path).into(), source: error.into() };
+        let top = self.directory_id(base).ok_or_else(|| failed(base, Errno::NOTDIR))?;
+        // The directories that the walk is in, the place of each that comes next, and the length of its path.
+        let mut open = vec![(top, 0, 0)];
+        let mut path = Vec::new();
+        while let Some((directory, place, length)) = open.last_mut() {
+            let listed = &self.directories[*directory as usize];
+            let listed = self::listed(listed).map_err(|error| failed(&listed.path, error))?;
+            let Some(entry) = listed.entries.get(*place) else {
+                open.pop();
+                continue;
+            };
+            let id = EntryId { directory: *directory, place: *place as u32 };
+            *place += 1;
+            path.truncate(*length);
+            path.extend((!path.is_empty()).then_some(b'/'));
+            path.extend_from_slice(listed.name(entry));
+            let enter = meet(&path, id, entry);
+            if let EntryKind::Directory(below) = entry.kind
+                && enter
+            {
+                open.push((below, 0, path.len()));
+            }
+        }
+        Ok(())
     }
 
-    fn open_checked(&self, path: &[u8]) -> io::Result<(File, &Entry)> {
-        let entry = self.file(path)?;
+    /// Opens a file, which is still the one that was walked.
+    fn open_checked(&self, path: &[u8]) -> io::Result<File> {
+        let found = self.find(path).map_err(|error| named(path, &error.into()))?.map(|id| self.at(id).1);
+        let Some(entry) = found.filter(|entry| matches!(entry.kind, EntryKind::File(_))) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{:?} is no file", shown(path))));
+        };
         // Should it have become a FIFO since: opening does not block, and the stamp differs.
         let fd = open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| named(path, &error))?;
         self.cache.count_opened();
-        self.unchanged(path, entry, &fstat(&fd)?)?;
-        Ok((File::from(fd), entry))
-    }
-
-    fn unchanged(&self, path: &[u8], entry: &Entry, stat: &Stat) -> io::Result<()> {
-        if Stamp::from(stat) == entry.stamp {
-            return Ok(());
+        if Stamp::from(&fstat(&fd)?) != entry.stamp {
+            return Err(changed(path));
         }
-        Err(io::Error::other(format!("{:?} changed while the build context was read; build again", shown(path))))
-    }
-
-    fn known(&self, path: &[u8]) -> io::Result<Digest> {
-        let entry = self.file(path)?;
-        // Held while the file is read: whoever asks for the same file waits for the answer.
-        let mut known = entry.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none() {
-            *known = self.cache.find_learned(&entry.stamp);
-        }
-        if let Some(known) = *known {
-            return Ok(known);
-        }
-        let read_at = stat_cache::now();
-        let (file, entry) = self.open_checked(path)?;
-        let digest = digest_file(&file).map_err(|error| named(path, &error))?;
-        self.unchanged(path, entry, &fstat(&file)?)?;
-        self.cache.learn(&entry.stamp, digest, read_at);
-        *known = Some(digest);
-        Ok(digest)
+        Ok(File::from(fd))
     }
 }
 
@@ -117,21 +136,22 @@ impl Tree for Context {
         if path.is_empty() {
             return Ok(Some(self.root_node.clone()));
         }
-        Ok(self.entry(path)?.map(|entry| entry.node.clone()))
+        let found = self.find(path).map_err(|error| named(split(path).0, &error.into()))?;
+        Ok(found.map(|id| self.at(id).1.node()))
     }
 
     fn children(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let listing = self.directories.get(path).ok_or_else(|| unreadable(path, Errno::NOTDIR))?;
-        let entries = listing.as_ref().map_err(|error| unreadable(path, *error))?;
-        Ok(entries.iter().map(|entry| entry.name.clone()).collect())
+        let directory = self.directory(path).ok_or(Errno::NOTDIR).and_then(listed);
+        let directory = directory.map_err(|error| named(path, &error.into()))?;
+        Ok(directory.entries.iter().map(|entry| directory.name(entry).to_vec()).collect())
+    }
+
+    fn walk(&self, path: &[u8], meet: &mut Meet<'_>) -> Result<(), Error> {
+        self.walk_entries(path, &mut |path, _, entry| meet(path, &entry.node()))
     }
 
     fn open(&self, path: &[u8]) -> io::Result<File> {
-        self.open_checked(path).map(|(file, _)| file)
-    }
-
-    fn digest(&self, path: &[u8]) -> io::Result<Digest> {
-        self.known(path)
+        self.open_checked(path)
     }
 
     /// None: BuildKit does not transfer them, and two checkouts of one commit must give one image.
@@ -140,8 +160,8 @@ impl Tree for Context {
     }
 }
 
-fn unreadable(path: &[u8], error: Errno) -> io::Error {
-    named(path, &error.into())
+fn listed(directory: &Directory) -> Result<&Directory, Errno> {
+    directory.failed.map_or(Ok(directory), Err)
 }
 
 /// The same error, naming the path.
@@ -149,9 +169,14 @@ fn named(path: &[u8], error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{:?}: {error}", shown(path)))
 }
 
+pub(super) fn changed(path: &[u8]) -> io::Error {
+    io::Error::other(format!("{:?} changed while the build context was read; build again", shown(path)))
+}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{ContentHash, Counters, SelectOptions};
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
@@ -172,14 +197,17 @@ mod tests {
     }
 
     fn paths(context: &Context) -> Vec<String> {
-        let mut out: Vec<_> = context
-            .directories
-            .iter()
-            .flat_map(|(path, listing)| listing.iter().flatten().map(|entry| super::super::walk::join(path, &entry.name)))
-            .map(|path| String::from_utf8_lossy(&path).into_owned())
-            .collect();
-        out.sort();
+        let mut out = Vec::new();
+        let mut meet = |path: &[u8], _: &Node| {
+            out.push(String::from_utf8_lossy(path).into_owned());
+            true
+        };
+        Tree::walk(context, b"", &mut meet).unwrap();
         out
+    }
+
+    fn hash(context: &Context, path: &str) -> Result<ContentHash, Error> {
+        context.hash(&context.select(path.as_bytes(), &SelectOptions::default())?)
     }
 
     fn in_memory() -> Arc<StatCache> {
@@ -223,7 +251,7 @@ mod tests {
         assert_eq!((file.mode, file.uid, file.gid, file.size), (0o4751, 0, 0, 4));
         assert!(file.hardlink.is_some() && file.hardlink == node(b"hard").unwrap().hardlink);
         assert_eq!(node(b"link/x"), None);
-        assert!(context.open(b"link").is_err() && context.digest(b"fifo").is_err());
+        assert!(context.open(b"link").is_err() && context.open(b"fifo").is_err());
     }
 
     #[test]
@@ -236,33 +264,29 @@ mod tests {
         std::thread::sleep(Duration::from_millis(50));
         let cache = Arc::new(StatCache::load(&caches.path().join("stat")));
         let context = walked(&directory, "", &cache);
-        let first = context.digest(b"a").unwrap();
-        assert_eq!((context.digest(b"a").unwrap(), first), (first, Digest::of(b"a")));
-        assert_eq!(cache.counters(), super::super::Counters { digests_computed: 1, files_opened: 1 });
+        let first = hash(&context, "a").unwrap();
+        assert_eq!(hash(&context, "a").unwrap(), first);
+        assert_eq!(cache.counters(), Counters { files_hashed: 1, files_opened: 1 });
         cache.save().unwrap();
 
         let cache = Arc::new(StatCache::load(&caches.path().join("stat")));
         let context = walked(&directory, "", &cache);
-        assert_eq!(context.digest(b"a").unwrap(), first);
-        assert_eq!(context.xattrs(b"a").unwrap(), []);
-        assert_eq!(cache.counters(), super::super::Counters::default());
+        assert_eq!(hash(&context, "a").unwrap(), first);
+        assert_eq!(cache.counters(), Counters::default());
 
         fs::write(directory.path().join("a"), "A").unwrap();
         fs::File::open(directory.path().join("a")).unwrap().set_modified(past).unwrap();
-        assert_eq!(walked(&directory, "", &cache).digest(b"a").unwrap(), Digest::of(b"A"));
+        assert_ne!(hash(&walked(&directory, "", &cache), "a").unwrap(), first);
     }
 
     #[test]
-    fn threads_that_ask_at_once_share_one_reading() {
-        let directory = made(&["a"]);
+    fn contexts_of_one_run_share_what_they_learned() {
+        let directory = made(&["a", "b"]);
+        std::thread::sleep(Duration::from_millis(50));
         let cache = in_memory();
-        let context = walked(&directory, "", &cache);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| context.digest(b"a").unwrap());
-            }
-        });
-        assert_eq!(cache.counters().digests_computed, 1);
+        let contexts = ["", "b"].map(|ignore| walked(&directory, ignore, &cache));
+        assert_eq!(hash(&contexts[0], "a").unwrap(), hash(&contexts[1], "a").unwrap());
+        assert_eq!(cache.counters().files_hashed, 1);
     }
 
     #[test]
@@ -270,7 +294,9 @@ mod tests {
         let directory = made(&["a"]);
         let context = walked(&directory, "", &in_memory());
         fs::write(directory.path().join("a"), "longer").unwrap();
-        let error = context.digest(b"a").unwrap_err().to_string();
+        let error = hash(&context, "a").unwrap_err().to_string();
+        assert!(error.contains("\"/a\" changed"), "{error}");
+        let error = context.open(b"a").unwrap_err().to_string();
         assert!(error.starts_with("\"/a\" changed"), "{error}");
     }
 
@@ -283,7 +309,7 @@ mod tests {
         let directory = made(&["a/b", "c"]);
         fs::set_permissions(directory.path().join("a"), fs::Permissions::from_mode(0o000)).unwrap();
         let context = walked(&directory, "", &in_memory());
-        assert!(context.digest(b"c").is_ok());
+        assert!(hash(&context, "c").is_ok());
         assert!(context.children(b"a").unwrap_err().to_string().starts_with("\"/a\":"));
         fs::set_permissions(directory.path().join("a"), fs::Permissions::from_mode(0o755)).unwrap();
     }

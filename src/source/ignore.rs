@@ -82,6 +82,10 @@ impl IgnoreFile {
         self.patterns.judge(path, parent)
     }
 
+    pub(super) fn takes(&self, path: &[u8], parent: &Verdict) -> bool {
+        self.patterns.takes(path, parent)
+    }
+
     pub(super) fn may_differ_below(&self, directory: &[u8], verdict: &Verdict) -> bool {
         self.patterns.may_differ_below(directory, verdict)
     }

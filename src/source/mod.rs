@@ -1,33 +1,41 @@
 //! What a build reads: git facts, build contexts (walked once, hashed lazily) and the roots of stages.
 //!
-//! - `tree`: the contract every tree answers; `context` (a directory filtered by `.dockerignore`, made by `walk`) and
+//! - `tree`: the contract every tree answers; `context` (a directory filtered by `.dockerignore`, made by `walk` of `listing`s) and
 //!   `rootfs` (a mounted stage) implement it.
 //! - `pattern`, `pattern_list`, `ignore`: Go's patterns, ordered lists of them, and the ignore file.
-//! - `select`, with `resolve`: what the source of a COPY or ADD stands for; `digest`: its content key.
-//! - `stat_cache`: digests remembered across runs; `beneath`, `inode`, `xattrs`: how files are opened and described.
+//! - `select`, with `resolve` and `taken`: what the source of a COPY or ADD stands for; `selection`: the same in a context, and
+//!   the hash of it.
+//! - `content_hash`, `hash_files`: what is in the files of a context; `stat_cache` (`stamp`s and `stat_records`): remembered across runs.
+//! - `beneath`, `inode`, `xattrs`: how files are opened and described.
 //! - `git`: commit, branch, tags and remote of a checkout; `git_ref`, `remote_url`: names of what lies elsewhere.
 
 mod beneath;
+mod content_hash;
 mod context;
-mod digest;
 mod error;
 mod git;
 mod git_ref;
+mod hash_files;
 mod ignore;
 mod inode;
+mod listing;
 mod pattern;
 mod pattern_list;
 mod remote_url;
 mod resolve;
 mod rootfs;
 mod select;
+mod selection;
+mod stamp;
 mod stat_cache;
+mod stat_records;
+mod taken;
 pub mod tree;
 mod walk;
 mod xattrs;
 
+pub use content_hash::ContentHash;
 pub use context::Context;
-pub use digest::digest_matches;
 pub use error::Error;
 pub use git::{GitFacts, top_level};
 pub use git_ref::{GitRef, GitRefError, is_commit_id};
@@ -37,5 +45,6 @@ pub use pattern_list::PatternList;
 pub use remote_url::{host_of, is_http, mask_credentials, scheme_of, shown_source, split_credentials, url_file_name};
 pub use rootfs::RootTree;
 pub use select::{SelectOptions, select};
+pub use selection::Selection;
 pub use stat_cache::{Counters, StatCache};
 pub use tree::{Match, Node, NodeKind, Tree, TreePath};

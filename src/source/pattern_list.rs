@@ -78,18 +78,29 @@ impl PatternList {
         last.is_some_and(|rule| !rule.exception)
     }
 
-    /// Judges `path`, whose parent directory was judged before.
+    /// Judges the directory `path`, whose parent was judged before.
     pub(super) fn judge(&self, path: &[u8], parent: &Verdict) -> Verdict {
-        let mut verdict = Verdict { matched: false, rules: vec![false; self.rules.len()] };
+        let mut rules = vec![false; self.rules.len()];
+        let matched = self.outcome(path, parent, |rule| rules[rule] = true);
+        Verdict { matched, rules }
+    }
+
+    /// Whether the list takes `path`, whose parent directory was judged before.
+    pub(super) fn takes(&self, path: &[u8], parent: &Verdict) -> bool {
+        self.outcome(path, parent, |_| {})
+    }
+
+    fn outcome(&self, path: &[u8], parent: &Verdict, mut matches: impl FnMut(usize)) -> bool {
+        let mut taken = false;
         for (i, rule) in self.rules.iter().enumerate() {
             let inherited = parent.rules.get(i).is_some_and(|&matched| matched);
             // A rule that cannot change the outcome is not tried, and then counts as unmatched for what lies below, too.
-            if inherited || (rule.exception == verdict.matched && rule.pattern.matches(path)) {
-                verdict.rules[i] = true;
-                verdict.matched = !rule.exception;
+            if inherited || (rule.exception == taken && rule.pattern.matches(path)) {
+                matches(i);
+                taken = !rule.exception;
             }
         }
-        verdict
+        taken
     }
 
     /// Whether something below the directory could be judged otherwise than the directory.

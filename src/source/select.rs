@@ -2,8 +2,9 @@
 
 use super::error::{Error, shown};
 use super::pattern::{Pattern, clean_in_root, has_wildcards};
-use super::pattern_list::{PatternList, Verdict};
+use super::pattern_list::PatternList;
 use super::resolve::resolve;
+use super::taken::Taken;
 use super::tree::{Match, Node, NodeKind, Tree, TreePath};
 use super::walk::{join, split};
 
@@ -18,6 +19,9 @@ pub struct SelectOptions {
     pub exclude: PatternList,
 }
 
+/// Walks below a directory.
+type Walk<'w, I> = dyn Fn(&[u8], Taken<'_, I>) -> Result<Vec<I>, Error> + 'w;
+
 /// Expands `source`, a path from the tree's root after word expansion (`./`, a leading slash and `..` are fine).
 ///
 /// Matches are sorted. Links on the way and in the last place are followed inside the tree; links below a directory are
@@ -25,16 +29,24 @@ pub struct SelectOptions {
 /// With `--parents` every match is the directory before the pivot, `parents` is empty, and `below` names what is kept
 /// with its directories: copied as any directory's content is.
 pub fn select(tree: &dyn Tree, source: &[u8], options: &SelectOptions) -> Result<Vec<Match>, Error> {
+    select_with(tree, source, options, &|directory, mut taken: Taken<'_, (TreePath, Node)>| {
+        tree.walk(directory, &mut |path, node| taken.meet(path, node.kind == NodeKind::Directory, || (path.to_vec(), node.clone())))?;
+        Ok(taken.finish())
+    })
+}
+
+/// As [`select`], with what is below a directory as `walk` has it: it meets all that is below the path and returns what was taken.
+pub(super) fn select_with<I>(tree: &dyn Tree, source: &[u8], options: &SelectOptions, walk: &Walk<'_, I>) -> Result<Vec<Match<I>>, Error> {
     if options.parents {
-        return select_with_parents(tree, source, options);
+        return select_with_parents(tree, source, options, walk);
     }
     let source = clean_in_root(source);
     if !options.wildcards || !has_wildcards(&source) {
-        return Ok(vec![found(tree, source, options)?]);
+        return Ok(vec![found(tree, source, options, walk)?]);
     }
     let mut matches = Vec::new();
     for name in expand(tree, &source)? {
-        let found = found(tree, name, options)?;
+        let found = found(tree, name, options, walk)?;
         if found.node.kind == NodeKind::Directory || !options.exclude.matches(split(&found.name).1) {
             matches.push(found);
         }
@@ -42,17 +54,17 @@ pub fn select(tree: &dyn Tree, source: &[u8], options: &SelectOptions) -> Result
     Ok(matches)
 }
 
-fn found(tree: &dyn Tree, name: TreePath, options: &SelectOptions) -> Result<Match, Error> {
+fn found<I>(tree: &dyn Tree, name: TreePath, options: &SelectOptions, walk: &Walk<'_, I>) -> Result<Match<I>, Error> {
     let path = resolve(tree, &name)?;
     let node = lookup(tree, &path)?.ok_or_else(|| Error::NotFound(shown(&name)))?;
     let below = match node.kind {
-        NodeKind::Directory => Selection::new(tree, &path, None, &options.exclude).run()?,
+        NodeKind::Directory => walk(&path, Taken::new(None, &options.exclude))?,
         _ => Vec::new(),
     };
     Ok(Match { path, name, node, parents: None, below })
 }
 
-fn select_with_parents(tree: &dyn Tree, source: &[u8], options: &SelectOptions) -> Result<Vec<Match>, Error> {
+fn select_with_parents<I>(tree: &dyn Tree, source: &[u8], options: &SelectOptions, walk: &Walk<'_, I>) -> Result<Vec<Match<I>>, Error> {
     // The first `/./` is the pivot; a source that begins with `./` has none.
     let pivot = source.windows(3).position(|window| window == b"/./");
     let (base, pattern) = pivot.map_or((&b""[..], source), |at| (&source[..at], &source[at + 3..]));
@@ -65,12 +77,12 @@ fn select_with_parents(tree: &dyn Tree, source: &[u8], options: &SelectOptions) 
         let path = resolve(tree, &name)?;
         let node = lookup(tree, &path)?.ok_or_else(|| Error::NotFound(shown(&name)))?;
         if node.kind == NodeKind::Directory {
-            let below = Selection::new(tree, &path, Some(&include), &options.exclude).run()?;
+            let below = walk(&path, Taken::new(Some(&include), &options.exclude))?;
             matches.push(Match { path, name, node, parents: Some(TreePath::new()), below });
         }
     }
     let required = literal && !pattern.is_empty();
-    let exists = |found: &Match| lookup(tree, &join(&found.path, &pattern)).map(|node| node.is_some());
+    let exists = |found: &Match<I>| lookup(tree, &join(&found.path, &pattern)).map(|node| node.is_some());
     if required && !matches.first().map_or(Ok(false), exists)? {
         return Err(Error::NotFound(shown(&join(&base, &pattern))));
     }
@@ -101,85 +113,6 @@ fn expand(tree: &dyn Tree, source: &[u8]) -> Result<Vec<TreePath>, Error> {
         paths = matched;
     }
     Ok(paths)
-}
-
-/// One pass over what lies below a directory.
-struct Selection<'a> {
-    tree: &'a dyn Tree,
-    base: &'a [u8],
-    /// Nothing but what it takes, and the directories on the way.
-    include: Option<&'a PatternList>,
-    exclude: &'a PatternList,
-    out: Vec<(TreePath, Node)>,
-}
-
-/// A directory being walked: its names still to come, the last one first.
-struct Level {
-    path: TreePath,
-    names: Vec<Vec<u8>>,
-    include: Verdict,
-    exclude: Verdict,
-    /// Not taken itself: it joins the selection before the first of its content that is.
-    pending: Option<Node>,
-}
-
-impl<'a> Selection<'a> {
-    fn new(tree: &'a dyn Tree, base: &'a [u8], include: Option<&'a PatternList>, exclude: &'a PatternList) -> Self {
-        Self { tree, base, include, exclude, out: Vec::new() }
-    }
-
-    fn run(mut self) -> Result<Vec<(TreePath, Node)>, Error> {
-        let root = Level {
-            path: TreePath::new(),
-            names: self.names(b"")?,
-            include: Verdict::default(),
-            exclude: Verdict::default(),
-            pending: None,
-        };
-        let mut levels = vec![root];
-        while let Some(level) = levels.last_mut() {
-            let Some(name) = level.names.pop() else {
-                levels.pop();
-                continue;
-            };
-            let path = join(&level.path, &name);
-            let include = self.include.map(|list| list.judge(&path, &level.include));
-            let exclude = self.exclude.judge(&path, &level.exclude);
-            let taken = include.as_ref().is_none_or(|verdict| verdict.matched) && !exclude.matched;
-            // Gone since the directory was listed, where it is not a context.
-            let Some(node) = lookup(self.tree, &join(self.base, &path))? else { continue };
-            if taken {
-                for level in &mut levels {
-                    self.out.extend(level.pending.take().map(|node| (level.path.clone(), node)));
-                }
-                self.out.push((path.clone(), node.clone()));
-            }
-            if node.kind == NodeKind::Directory && self.may_take_below(&path, include.as_ref(), &exclude) {
-                let names = self.names(&path)?;
-                let pending = (!taken).then_some(node);
-                levels.push(Level { path, names, include: include.unwrap_or_default(), exclude, pending });
-            }
-        }
-        Ok(self.out)
-    }
-
-    fn may_take_below(&self, path: &[u8], include: Option<&Verdict>, exclude: &Verdict) -> bool {
-        let included = match (self.include, include) {
-            (Some(list), Some(verdict)) => verdict.matched || list.may_differ_below(path, verdict),
-            _ => true,
-        };
-        included && (!exclude.matched || self.exclude.may_differ_below(path, exclude))
-    }
-
-    fn names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        let mut names = children(self.tree, &join_paths(self.base, path))?;
-        names.reverse();
-        Ok(names)
-    }
-}
-
-fn join_paths(base: &[u8], path: &[u8]) -> TreePath {
-    if path.is_empty() { base.to_vec() } else { join(base, path) }
 }
 
 fn lookup(tree: &dyn Tree, path: &[u8]) -> Result<Option<Node>, Error> {

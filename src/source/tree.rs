@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use crate::oci::Digest;
+use super::error::{Error, shown};
+use super::walk::join;
 
 /// A path inside a tree: bytes, relative, no leading or trailing slash, no `.` or `..`; empty for the tree's root.
 pub type TreePath = Vec<u8>;
@@ -44,22 +45,36 @@ pub struct Node {
     pub hardlink: Option<(u64, u64)>,
 }
 
+/// Takes the path of a node, from where a walk began, and the node. Whether the walk is to enter it, if it is a directory.
+pub type Meet<'m> = dyn FnMut(&[u8], &Node) -> bool + 'm;
+
 pub trait Tree: Sync {
     /// The node at `path`; symbolic links are not followed in any component. `None` where nothing is there.
     fn lookup(&self, path: &[u8]) -> io::Result<Option<Node>>;
     /// The names in a directory, sorted by bytes.
     fn children(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>>;
+    /// Meets everything below the directory `path`, parents before children, siblings sorted by bytes.
+    fn walk(&self, path: &[u8], meet: &mut Meet<'_>) -> Result<(), Error> {
+        let list = |directory: &[u8]| {
+            let mut entries = Vec::new();
+            for name in self.children(directory)? {
+                // None: gone since the directory was listed.
+                let node = self.lookup(&join(directory, &name))?;
+                entries.extend(node.map(|node| (name, node)));
+            }
+            Ok(entries)
+        };
+        walk_listed(path, &list, meet)
+    }
     /// Opens a regular file for reading; a symbolic link is an error.
     fn open(&self, path: &[u8]) -> io::Result<File>;
-    /// Sha256 of a regular file's content.
-    fn digest(&self, path: &[u8]) -> io::Result<Digest>;
     /// Extended attributes (name, value), sorted; none in a build context.
     fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
 }
 
 /// One path that a COPY or ADD source stands for, after wildcards: a file, or a directory with all that is selected below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Match {
+pub struct Match<Below = (TreePath, Node)> {
     /// Where it lies in the tree, after symbolic links in the source path were followed.
     pub path: TreePath,
     /// The name as matched before links were followed: its last component names the copy inside a destination directory.
@@ -68,5 +83,26 @@ pub struct Match {
     /// With `--parents`: the path below the destination that is kept (directories of it are created with the source's metadata).
     pub parents: Option<TreePath>,
     /// All that is selected below a directory, parents before children, siblings sorted by bytes; paths relative to `path`.
-    pub below: Vec<(TreePath, Node)>,
+    pub below: Vec<Below>,
+}
+
+/// Walks below `base` by what `list` tells of each directory: names and nodes, sorted.
+pub(super) fn walk_listed(base: &[u8], list: &dyn Fn(&[u8]) -> io::Result<Vec<(Vec<u8>, Node)>>, meet: &mut Meet<'_>) -> Result<(), Error> {
+    let list = |path: &[u8]| list(path).map(Vec::into_iter).map_err(|source| Error::Read { path: shown(path).into(), source });
+    // The directories that the walk is in: what is to come of each, and the length of its path.
+    let mut open = vec![(list(base)?, 0)];
+    let mut path = TreePath::new();
+    while let Some((entries, length)) = open.last_mut() {
+        let Some((name, node)) = entries.next() else {
+            open.pop();
+            continue;
+        };
+        path.truncate(*length);
+        path.extend((!path.is_empty()).then_some(b'/'));
+        path.extend_from_slice(&name);
+        if meet(&path, &node) && node.kind == NodeKind::Directory {
+            open.push((list(&join(base, &path))?, path.len()));
+        }
+    }
+    Ok(())
 }

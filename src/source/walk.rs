@@ -1,85 +1,76 @@
 //! The one pass over a build context: level by level, the directories of a level in parallel.
 
-use std::collections::HashMap;
-use std::io;
+use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, OFlags, RawDir, statat};
+use rustix::fs::{AtFlags, OFlags, RawDir, Stat, statat};
 use rustix::io::Errno;
 
 use super::beneath::open_beneath;
 use super::error::Error;
 use super::ignore::IgnoreFile;
 use super::inode::node_of;
+use super::listing::{Directory, DirectoryId, Entry, EntryKind};
 use super::pattern_list::Verdict;
-use super::stat_cache::{Stamp, StatCache};
-use super::tree::{Node, NodeKind, TreePath};
+use super::stamp::Stamp;
+use super::tree::{NodeKind, TreePath};
 
-/// The entries of a directory, sorted by name, or why they could not be read.
-pub(super) type Listing = Result<Vec<Entry>, Errno>;
-
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub name: Vec<u8>,
-    pub node: Node,
-    pub stamp: Stamp,
-    /// What is known of a file's content: from the stat cache, or once it was read.
-    pub known: Mutex<Option<crate::oci::Digest>>,
-}
-
+/// A directory that is to be listed.
 struct Pending {
     path: TreePath,
     verdict: Verdict,
+    /// Which entry it is, of which directory; none for the root.
+    entry: Option<(DirectoryId, usize)>,
 }
 
-struct Scanned {
-    path: TreePath,
+struct Listed {
+    directory: Directory,
+    entry: Option<(DirectoryId, usize)>,
     /// The directory itself is excluded: it stays only as the parent of something that is not.
     excluded: bool,
-    listing: Listing,
-    below: Vec<Pending>,
+    /// Its directories: the entry of each, and how it is judged.
+    below: Vec<(usize, Verdict)>,
 }
 
-/// Every directory that is not excluded, by path, with its entries.
-pub(super) fn walk(
-    root: BorrowedFd<'_>,
-    shown: &Path,
-    ignore: &IgnoreFile,
-    cache: &StatCache,
-) -> Result<HashMap<TreePath, Listing>, Error> {
-    let mut directories = HashMap::new();
+/// Every directory that is not excluded, the root first, parents before children.
+pub(super) fn walk(root: BorrowedFd<'_>, shown: &Path, ignore: &IgnoreFile) -> Result<Vec<Directory>, Error> {
+    let mut directories: Vec<Directory> = Vec::new();
     let mut doubtful = Vec::new();
-    let mut level = vec![Pending { path: Vec::new(), verdict: Verdict::default() }];
+    let mut level = vec![Pending { path: Vec::new(), verdict: Verdict::default(), entry: None }];
     while !level.is_empty() {
-        let scanned: Vec<Scanned> = level.into_par_iter().map(|pending| scan(root, pending, ignore, cache)).collect();
+        let listed: Vec<Listed> = level.into_par_iter().map(|pending| list(root, pending, ignore)).collect();
         level = Vec::new();
-        for directory in scanned {
-            if directory.excluded {
-                doubtful.push(directory.path.clone());
+        for Listed { directory, entry, excluded, below } in listed {
+            let id = directories.len() as DirectoryId;
+            if let Some((parent, at)) = entry {
+                directories[parent as usize].entries[at].kind = EntryKind::Directory(id);
+                doubtful.extend(excluded.then_some((id, parent)));
             }
-            level.extend(directory.below);
-            directories.insert(directory.path, directory.listing);
+            level.extend(below.into_iter().map(|(at, verdict)| {
+                let path = join(&directory.path, directory.name(&directory.entries[at]));
+                Pending { path, verdict, entry: Some((id, at)) }
+            }));
+            directories.push(directory);
         }
     }
     // Deepest first: an excluded directory goes unless something below it stayed.
-    for path in doubtful.into_iter().rev() {
-        if directories.get(&path).is_some_and(|listing| listing.as_ref().is_ok_and(|entries| !entries.is_empty())) {
+    for (id, parent) in doubtful.into_iter().rev() {
+        if !directories[id as usize].entries.is_empty() {
             continue;
         }
-        directories.remove(&path);
-        let (parent, name) = split(&path);
-        if let Some(Ok(entries)) = directories.get_mut(parent)
-            && let Ok(at) = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name))
-        {
-            entries.remove(at);
+        let path = std::mem::take(&mut directories[id as usize].path);
+        let parent = &mut directories[parent as usize];
+        if let Some(at) = parent.find(split(&path).1) {
+            parent.entries.remove(at);
         }
     }
-    match directories.get(&b""[..]) {
-        Some(Err(error)) => Err(Error::Read { path: shown.to_owned(), source: (*error).into() }),
-        _ => Ok(directories),
+    match directories.first().and_then(|root| root.failed) {
+        Some(error) => Err(Error::Read { path: shown.to_owned(), source: error.into() }),
+        None => Ok(directories),
     }
 }
 
@@ -95,60 +86,110 @@ pub(super) fn join(parent: &[u8], name: &[u8]) -> TreePath {
     if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
-fn scan(root: BorrowedFd<'_>, pending: Pending, ignore: &IgnoreFile, cache: &StatCache) -> Scanned {
+fn list(root: BorrowedFd<'_>, Pending { path, verdict, entry }: Pending, ignore: &IgnoreFile) -> Listed {
+    let excluded = verdict.matched;
+    let mut directory = Directory { path, entries: Vec::new(), names: Vec::new(), failed: None };
     let mut below = Vec::new();
-    let listing = list(root, &pending, ignore, cache, &mut below);
-    Scanned { excluded: pending.verdict.matched, path: pending.path, listing, below }
+    if let Err(error) = fill(&mut directory, root, &verdict, ignore, &mut below) {
+        directory = Directory { path: directory.path, entries: Vec::new(), names: Vec::new(), failed: Some(error) };
+        below = Vec::new();
+    }
+    Listed { directory, entry, excluded, below }
 }
 
-fn list(root: BorrowedFd<'_>, pending: &Pending, ignore: &IgnoreFile, cache: &StatCache, below: &mut Vec<Pending>) -> Listing {
-    let directory = open_beneath(root, &pending.path, OFlags::RDONLY | OFlags::DIRECTORY)
+fn fill(
+    directory: &mut Directory,
+    root: BorrowedFd<'_>,
+    verdict: &Verdict,
+    ignore: &IgnoreFile,
+    below: &mut Vec<(usize, Verdict)>,
+) -> Result<(), Errno> {
+    let open = open_beneath(root, &directory.path, OFlags::RDONLY | OFlags::DIRECTORY)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let mut entries = Vec::new();
-    for name in names(&directory)? {
-        let path = join(&pending.path, &name);
-        let verdict = ignore.judge(&path, &pending.verdict);
-        if verdict.matched && !ignore.may_differ_below(&path, &verdict) {
+    let names = Names::read(&open)?;
+    directory.entries.reserve_exact(names.sorted.len());
+    let mut path = directory.path.clone();
+    path.extend((!path.is_empty()).then_some(b'/'));
+    let prefix = path.len();
+    for name in names.iter() {
+        path.truncate(prefix);
+        path.extend_from_slice(name.to_bytes());
+        let excluded = ignore.takes(&path, verdict);
+        // Only a directory is worth a look then, and only for what may be below it.
+        let judged = if excluded { Some(ignore.judge(&path, verdict)) } else { None };
+        if judged.as_ref().is_some_and(|judged| !ignore.may_differ_below(&path, judged)) {
             continue;
         }
-        let (node, stamp) = match read_node(directory.as_fd(), &name) {
-            Ok(read) => read,
+        let entry = match read_entry(open.as_fd(), name, &mut directory.names) {
+            Ok(entry) => entry,
             // Gone since it was listed.
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(error),
         };
-        match node.kind {
-            NodeKind::Directory => below.push(Pending { path, verdict }),
-            _ if verdict.matched => continue,
+        match entry.kind {
+            EntryKind::Directory(_) => {
+                below.push((directory.entries.len(), judged.unwrap_or_else(|| ignore.judge(&path, verdict))));
+            }
+            _ if excluded => continue,
             _ => {}
         }
-        let known = if node.kind == NodeKind::File { cache.find(&stamp) } else { None };
-        entries.push(Entry { name, node, stamp, known: Mutex::new(known) });
+        directory.entries.push(entry);
     }
-    Ok(entries)
+    Ok(())
 }
 
-fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut out = Vec::new();
-    let mut buffer = Vec::with_capacity(16 * 1024);
-    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            out.push(name);
+/// The entry's directory is not known yet.
+fn read_entry(directory: BorrowedFd<'_>, name: &CStr, names: &mut Vec<u8>) -> Result<Entry, Errno> {
+    let stat: Stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let node = node_of(directory, name.to_bytes(), &stat)?;
+    let linked = node.hardlink.is_some();
+    let kind = match node.kind {
+        NodeKind::File => EntryKind::File(OnceLock::new()),
+        NodeKind::Directory => EntryKind::Directory(DirectoryId::MAX),
+        NodeKind::Symlink(target) => EntryKind::Symlink(target.into()),
+        NodeKind::Fifo => EntryKind::Fifo,
+        NodeKind::Socket => EntryKind::Socket,
+        NodeKind::CharDevice { major, minor } => EntryKind::CharDevice { major, minor },
+        NodeKind::BlockDevice { major, minor } => EntryKind::BlockDevice { major, minor },
+    };
+    let place = |names: &Vec<u8>| u32::try_from(names.len()).map_err(|_| Errno::OVERFLOW);
+    let start = place(names)?;
+    names.extend_from_slice(name.to_bytes());
+    Ok(Entry { name: start..place(names)?, stamp: Stamp::from(&stat), linked, kind })
+}
+
+/// The names in a directory, `.` and `..` left out.
+struct Names {
+    /// Each with the NUL that system calls want.
+    bytes: Vec<u8>,
+    sorted: Vec<Range<usize>>,
+}
+
+impl Names {
+    fn read(directory: &OwnedFd) -> Result<Self, Errno> {
+        let (mut bytes, mut sorted) = (Vec::new(), Vec::new());
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                let start = bytes.len();
+                bytes.extend_from_slice(name.to_bytes_with_nul());
+                sorted.push(start..bytes.len());
+            }
         }
+        // The NUL sorts before every byte that a name may have.
+        sorted.sort_unstable_by(|one: &Range<usize>, other| bytes[one.clone()].cmp(&bytes[other.clone()]));
+        Ok(Self { bytes, sorted })
     }
-    out.sort_unstable();
-    Ok(out)
+
+    fn iter(&self) -> impl Iterator<Item = &CStr> {
+        self.sorted.iter().filter_map(|range| CStr::from_bytes_with_nul(&self.bytes[range.clone()]).ok())
+    }
 }
 
 /// The names in an open directory, sorted.
-pub(super) fn sorted_names(directory: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
-    Ok(names(directory)?)
-}
-
-fn read_node(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(Node, Stamp), Errno> {
-    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let node = Node { uid: 0, gid: 0, ..node_of(directory, name, &stat)? };
-    Ok((node, Stamp::from(&stat)))
+pub(super) fn sorted_names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+    Ok(Names::read(directory)?.iter().map(|name| name.to_bytes().to_vec()).collect())
 }

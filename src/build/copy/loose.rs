@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::job::split;
-use crate::oci::{Digest, Hasher};
 use crate::source::tree::{Match, Node, NodeKind, Tree};
 
 /// A tree of files side by side; the path of each is its place in the order in which they were added.
@@ -98,17 +97,6 @@ impl Tree for LooseFiles {
         }
     }
 
-    fn digest(&self, path: &[u8]) -> io::Result<Digest> {
-        match &self.find(path)?.content {
-            Content::Bytes(bytes) => Ok(Digest::of(bytes)),
-            Content::File(path) => {
-                let mut hasher = Hasher::new();
-                io::copy(&mut File::open(path)?, &mut hasher)?;
-                Ok(hasher.finish())
-            }
-        }
-    }
-
     fn xattrs(&self, _: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         Ok(Vec::new())
     }
@@ -128,7 +116,6 @@ mod tests {
         let contents = files.matches().into_iter().map(|found| {
             let mut text = String::new();
             files.open(&found.path).unwrap().read_to_string(&mut text).unwrap();
-            assert_eq!(files.digest(&found.path).unwrap(), Digest::of(text.as_bytes()));
             text
         });
         assert_eq!(contents.collect::<Vec<_>>(), ["one", "two"]);
@@ -143,6 +130,5 @@ mod tests {
         files.add_download("tool", path, 7).unwrap();
         let found = files.matches().remove(0);
         assert_eq!((found.node.mode, found.node.size, found.node.mtime), (0o600, 7, (7, 0)));
-        assert_eq!(files.digest(&found.path).unwrap(), Digest::of(b"content"));
     }
 }

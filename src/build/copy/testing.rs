@@ -9,7 +9,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::{CopyError, CopyJob, CopyStats, write_matches};
-use crate::oci::Digest;
 use crate::source::tree::{Match, Node, NodeKind, Tree};
 
 /// Whom this process may give files to.
@@ -160,10 +159,6 @@ impl Tree for Destination {
 
     fn open(&self, path: &[u8]) -> io::Result<File> {
         File::open(self.path(std::str::from_utf8(path).unwrap()))
-    }
-
-    fn digest(&self, path: &[u8]) -> io::Result<Digest> {
-        Ok(Digest::of(&fs::read(self.path(std::str::from_utf8(path).unwrap()))?))
     }
 
     fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::image::{SOCKET_MODE, is_opaque, read_xattrs};
-use crate::oci::Digest;
 use crate::source::tree::{Node, NodeKind, Tree};
 use crate::source::{RootTree, TreePath};
 
@@ -113,10 +112,6 @@ impl Tree for MergedTree {
 
     fn open(&self, path: &[u8]) -> io::Result<File> {
         self.tree_of(path)?.open(path)
-    }
-
-    fn digest(&self, path: &[u8]) -> io::Result<Digest> {
-        self.tree_of(path)?.digest(path)
     }
 
     fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {

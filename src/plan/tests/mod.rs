@@ -212,7 +212,7 @@ fn one_source_of_one_context_is_selected_once_for_all_that_ask() {
     let plan = Repository::new(&[("one", "FROM scratch\nCOPY a /x\n"), ("two", "FROM scratch\nCOPY a /y\n")]).plan().unwrap();
     let selection = |id: StepId| match &plan.steps[id].op {
         Op::Copy(copy) => match &copy.sources[0] {
-            step::CopySource::Context { matches, .. } => matches,
+            step::CopySource::Context { selection, .. } => selection,
             _ => panic!("not from the context"),
         },
         _ => panic!("no COPY"),
