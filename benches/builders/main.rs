@@ -176,6 +176,7 @@ impl<'a> Bench<'a> {
                         self.table.add((row, phase.tell), "bare stat walk", measure::stat_walk(inputs)?);
                     }
                 }
+                Round::Counted if phase.tell == Tell::Nothing => measure::build(builder, inputs, &self.registry).map(drop)?,
                 Round::Counted => {
                     inputs.before(phase, self.args.rounds)?;
                     eprintln!("under strace: {row}: {name}");
