@@ -145,7 +145,8 @@ impl<'a> Bench<'a> {
                     true
                 }
                 Err(error) => {
-                    println!("{} is left out: {error}", builder.name());
+                    let last = error.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+                    println!("{} is left out from here on: {last}", builder.name());
                     false
                 }
             }
