@@ -145,7 +145,8 @@ impl<'a> Bench<'a> {
                     true
                 }
                 Err(error) => {
-                    println!("{} is left out: {error}", builder.name());
+                    let last = error.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+                    println!("{} is left out from here on: {last}", builder.name());
                     false
                 }
             }
@@ -176,6 +177,7 @@ impl<'a> Bench<'a> {
                         self.table.add((row, phase.tell), "bare stat walk", measure::stat_walk(inputs)?);
                     }
                 }
+                Round::Counted if phase.tell == Tell::Nothing => measure::build(builder, inputs, &self.registry).map(drop)?,
                 Round::Counted => {
                     inputs.before(phase, self.args.rounds)?;
                     eprintln!("under strace: {row}: {name}");
