@@ -39,12 +39,15 @@ impl Engine<'_> {
             return Ok(Layer { diff_id: record.diff_id, descriptor: record.layer.clone() });
         }
         let mut writer = LayerWriter::new(Codec::default(), store.blob_writer()?);
-        recode_layer(BufReader::new(store.open_blob(&layer.descriptor.digest)?), &mut writer)?;
-        let (recoded, tar) = self.commit(Codec::default(), writer)?;
-        if tar.diff_id != layer.diff_id {
+        let blob = BufReader::new(store.open_blob(&layer.descriptor.digest)?);
+        let recoded = recode_layer(blob, &mut writer).map_err(Error::from).and_then(|()| self.commit(Codec::default(), writer));
+        let same = |(_, tar): &(Layer, LayerTar)| tar.diff_id == layer.diff_id;
+        let Some((recoded, _)) = recoded.as_ref().ok().filter(|recoded| same(recoded)).cloned() else {
+            // A damaged blob is removed, so that the next run makes the layer again.
             store.verify_blob(&layer.descriptor.digest)?;
+            let (_, tar) = recoded?;
             return Err(crate::image::Error::DiffIdMismatch { expected: layer.diff_id, actual: tar.diff_id }.into());
-        }
+        };
         if let Some(record) = record {
             store.put_record(RecordKind::Step, key, &StepRecord { layer: recoded.descriptor.clone(), ..record })?;
         }

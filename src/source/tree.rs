@@ -86,8 +86,11 @@ pub struct Match<Below = (TreePath, Node)> {
     pub below: Vec<Below>,
 }
 
+/// Tells the names and nodes in a directory, sorted.
+pub(super) type List<'l> = dyn Fn(&[u8]) -> io::Result<Vec<(Vec<u8>, Node)>> + 'l;
+
 /// Walks below `base` by what `list` tells of each directory: names and nodes, sorted.
-pub(super) fn walk_listed(base: &[u8], list: &dyn Fn(&[u8]) -> io::Result<Vec<(Vec<u8>, Node)>>, meet: &mut Meet<'_>) -> Result<(), Error> {
+pub(super) fn walk_listed(base: &[u8], list: &List<'_>, meet: &mut Meet<'_>) -> Result<(), Error> {
     let list = |path: &[u8]| list(path).map(Vec::into_iter).map_err(|source| Error::Read { path: shown(path).into(), source });
     // The directories that the walk is in: what is to come of each, and the length of its path.
     let mut open = vec![(list(base)?, 0)];

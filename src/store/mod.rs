@@ -75,8 +75,8 @@ pub enum Error {
     Record { key: Digest, source: serde_json::Error },
     #[error("the store at {path} is in use by another brik; try again when it has finished")]
     Busy { path: PathBuf },
-    #[error("the store is not written any more since an earlier failure")]
-    Unwritten,
+    #[error("the store is not written any more since an earlier failure: {reason}")]
+    Unwritten { reason: String },
     #[error("no space left on the device of the store at {path}; free some or run `brik cache prune`")]
     Full { path: PathBuf },
 }

@@ -52,8 +52,8 @@ struct State {
     unsynced: HashSet<Digest>,
     busy: bool,
     closed: bool,
-    /// What comes after a failure may name what was lost by it, and is not written.
-    poisoned: bool,
+    /// The first failure: what comes after it may name what was lost by it, and is not written.
+    poisoned: Option<String>,
     failure: Option<Error>,
 }
 
@@ -116,8 +116,7 @@ impl Writeback {
         }
         match state.failure.take() {
             Some(failure) => Err(failure),
-            None if state.poisoned => Err(Error::Unwritten),
-            None => Ok(()),
+            None => state.poisoned.clone().map_or(Ok(()), |reason| Err(Error::Unwritten { reason })),
         }
     }
 
@@ -157,7 +156,7 @@ fn write_back(shared: &Shared, temp: &TempArea) {
             continue;
         }
         let batch = std::mem::take(&mut state.waiting);
-        let poisoned = state.poisoned;
+        let poisoned = state.poisoned.is_some();
         state.busy = true;
         drop(state);
         let written = if poisoned { Ok(()) } else { write(&batch, temp) };
@@ -167,7 +166,7 @@ fn write_back(shared: &Shared, temp: &TempArea) {
         state.busy = false;
         state.unsynced.retain(|digest| !done.contains(digest));
         if let Err(error) = written {
-            state.poisoned = true;
+            state.poisoned.get_or_insert_with(|| error.to_string());
             state.failure = Some(error);
         }
         shared.changed.notify_all();
@@ -188,7 +187,7 @@ fn at_once<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) 
     std::thread::scope(|scope| {
         let shares = rest.chunks(items.len().div_ceil(AT_ONCE));
         let threads: Vec<_> = shares.map(|share| scope.spawn(move || share.iter().try_for_each(work))).collect();
-        let failed = |_| Err(Error::Unwritten);
+        let failed = |_| Err(Error::Unwritten { reason: "a thread died".to_owned() });
         threads.into_iter().fold(work(first), |written, thread| written.and(thread.join().unwrap_or_else(failed)))
     })
 }
@@ -260,7 +259,9 @@ mod tests {
         fs::create_dir_all(dir.path().join("records/step").join(lost.hex()).join("full")).unwrap();
         store.put_record_soon(RecordKind::Step, &lost, &lost).unwrap();
         assert!(matches!(store.settle(), Err(Error::Io { .. })));
-        assert!(matches!(store.put_record(RecordKind::Step, &found, &found), Err(Error::Unwritten)));
+        assert!(
+            matches!(store.put_record(RecordKind::Step, &found, &found), Err(Error::Unwritten { reason }) if reason.contains("records"))
+        );
         assert_eq!(store.record::<Digest>(RecordKind::Step, &found), None);
     }
 }

@@ -144,6 +144,24 @@ fn a_layer_that_only_a_stage_had_is_the_same_when_an_image_gets_it() {
 }
 
 #[test]
+fn a_damaged_layer_that_an_image_is_to_get_is_told_and_made_again() {
+    let text = "FROM scratch AS parts\nCOPY a /a\nFROM scratch\nCOPY --from=parts /a /b\n";
+    let project = Project::dockerfile(text).file("a", "content ".repeat(1000));
+    let _ = project.build::<&str>([]).succeeds();
+    for blob in std::fs::read_dir(project.store().join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()) {
+        let mut bytes = std::fs::read(&blob).unwrap();
+        // zstd.
+        if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            let near_the_end = bytes.len() - 3;
+            bytes[near_the_end] ^= 1;
+            std::fs::write(&blob, bytes).unwrap();
+        }
+    }
+    project.build(["--target", "parts"]).exits(1).says(&["damaged", "run again"]);
+    assert_eq!(project.image(["--target", "parts"]).text("/a").len(), 8000);
+}
+
+#[test]
 fn a_step_over_a_layer_that_borrowed_its_files_finds_them() {
     let project = Project::dockerfile("FROM {busybox}\nCOPY a /src\n").file("a/b", "there");
     let _ = project.build::<&str>([]).succeeds();
