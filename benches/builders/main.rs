@@ -66,7 +66,12 @@ fn main() -> Result<(), String> {
     process::end_on_signals()?;
     let keep = args.scratch.exists();
     fs::create_dir_all(&args.scratch).map_err(|error| format!("cannot create {}: {error}", args.scratch.display()))?;
-    let outcome = Bench::new(&args).and_then(|mut bench| bench.run());
+    let outcome = Bench::new(&args).and_then(|mut bench| {
+        let outcome = bench.run();
+        // What was measured until then is told, too.
+        println!("\n{}", bench.table);
+        outcome
+    });
     if !keep {
         process::remove(&args.scratch)?;
     }
@@ -122,7 +127,6 @@ impl<'a> Bench<'a> {
             }
             scenario.clear();
         }
-        println!("\n{}", self.table);
         Ok(())
     }
 
