@@ -1,5 +1,7 @@
 //! Base images that others have made, with layers as brik does not write them.
 
+use std::fs;
+
 use tar::{EntryType, Header};
 
 use crate::support::Project;
@@ -49,4 +51,21 @@ fn layers_that_do_not_name_directories_leave_those_below_as_they_are() {
     // What a prune takes is made again.
     let _ = project.brik(["cache", "prune"]).succeeds();
     assert_eq!(project.image::<&str>([]).text("/out"), expected);
+}
+
+#[test]
+fn a_layer_that_was_damaged_on_disk_after_it_was_pulled_is_pulled_again() {
+    let tar = layer(&[("file", EntryType::Regular, 0o644, 0, "")]);
+    let blob = gzip(&tar);
+    let host = serve_base(&[Layer { promised: &blob, diff_id: digest(&tar), served: &blob }]);
+    let project = Project::dockerfile(&format!("FROM {host}/base\nWORKDIR /made\n"));
+    let _ = project.build::<&str>([]).succeeds();
+
+    // As a power cut may leave it: unpacked in no boot that counts, and with bytes that never reached the disk.
+    let store = project.store();
+    fs::rename(store.join("snapshots"), store.join("snapshots of an earlier boot")).unwrap();
+    let stored = store.join("blobs").join(digest(&blob).replace(':', "/"));
+    fs::write(&stored, vec![0; blob.len()]).unwrap();
+    let _ = project.build(["--no-cache"]).succeeds();
+    assert!(fs::read(&stored).unwrap() == blob, "it was not pulled again");
 }
