@@ -80,30 +80,37 @@ pub enum Command {
   brik build --image localhost/app --context . --output oci:out
                                       one image without a brik.toml")]
 pub struct BuildArgs {
-    /// Services to build, with what they need; all without any
-    #[arg(value_name = "SERVICE")]
-    pub services: Vec<String>,
+    #[command(flatten)]
+    pub what: PlanArgs,
     /// Push what was built
     #[arg(long)]
     pub push: bool,
     /// Also write the images to oci:DIR or docker:FILE
     #[arg(short, long, value_name = "oci:DIR|docker:FILE")]
     pub output: Vec<String>,
-    /// Run every Step again
-    #[arg(long)]
-    pub no_cache: bool,
     /// Steps that may run at the same time [default: number of processors]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Tags instead of those of brik.toml, separated by commas or newlines
-    #[arg(long, value_name = "TAGS")]
-    pub tags: Option<String>,
     /// Write digests and names of the images as bake does
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
     /// What stdout carries: one name@digest a line, or JSON
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// What is to be built, and from what: everything that a plan depends on.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Services to build, with what they need; all without any
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Run every Step again
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Tags instead of those of brik.toml, separated by commas or newlines
+    #[arg(long, value_name = "TAGS")]
+    pub tags: Option<String>,
     #[command(flatten)]
     pub image: ImageArgs,
 }

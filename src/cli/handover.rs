@@ -1,6 +1,7 @@
 //! What the brik outside tells the one that it becomes inside of its namespaces: no server is asked twice, both see the same world (a
 //! tag may move between them), and what is told at the end is told of both.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,22 @@ use serde::{Deserialize, Serialize};
 use crate::build::{Answers, sandbox};
 use crate::registry::{Client, Counts};
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Handover {
     pub answers: Answers,
-    /// What went over the wire.
+    /// What went over the wire before.
     pub counts: Counts,
     /// About credentials, each once.
-    pub warnings: Vec<String>,
+    warnings: Mutex<Vec<String>>,
+    elapsed: Duration,
+}
+
+/// [`Handover`] as it is written.
+#[derive(Serialize)]
+struct Noted<'a> {
+    answers: &'a Answers,
+    counts: Counts,
+    warnings: Vec<String>,
     elapsed: Duration,
 }
 
@@ -30,20 +40,22 @@ impl Handover {
         now.checked_sub(self.elapsed).unwrap_or(now)
     }
 
-    /// Takes up what `client` has heard and done by now.
-    pub fn note(&mut self, client: &Client, started: Instant) {
-        self.counts = client.counters();
-        self.elapsed = started.elapsed();
-        let new = client.credentials().take_warnings().into_iter().map(|warning| warning.to_string());
-        new.for_each(|warning| {
-            if !self.warnings.contains(&warning) {
-                self.warnings.push(warning)
+    /// What there is to warn about by now, here and in the process before.
+    pub fn warnings(&self, client: &Client) -> Vec<String> {
+        let mut known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        for warning in client.credentials().take_warnings().into_iter().map(|warning| warning.to_string()) {
+            if !known.contains(&warning) {
+                known.push(warning);
             }
-        });
+        }
+        known.clone()
     }
 
-    /// For the process inside. Nothing where a path is no UTF-8, for which JSON has no words: everything is asked again then.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+    /// For the process inside: what `client` has heard and done by now, too. Nothing where a path is no UTF-8, for which JSON has no words:
+    /// everything is asked again then.
+    pub fn to_bytes(&self, client: &Client, started: Instant) -> Vec<u8> {
+        let noted =
+            Noted { answers: &self.answers, counts: client.counters(), warnings: self.warnings(client), elapsed: started.elapsed() };
+        serde_json::to_vec(&noted).unwrap_or_default()
     }
 }

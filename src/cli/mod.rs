@@ -10,6 +10,7 @@ mod handover;
 mod lint;
 mod one_image;
 mod output;
+mod planning;
 mod print;
 mod remote_context;
 mod request;

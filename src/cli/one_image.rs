@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{BuildArgs, ImageArgs};
+use super::args::{ImageArgs, PlanArgs};
 use super::failure::Failure;
 use super::remote_context::{RemoteContext, dockerfile_in};
 use crate::config::{BuildOptions, Config, NamedContext, Policy, Secret, SecretSource, Service, Source, SshAgent};
@@ -15,7 +15,7 @@ const DEFAULT_NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
 
 /// The configuration, and the tags in force.
 pub fn config(
-    args: &BuildArgs,
+    args: &PlanArgs,
     name: &str,
     cwd: &Path,
     env: &BTreeMap<String, String>,

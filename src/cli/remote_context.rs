@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{BuildArgs, Global};
+use super::args::{Global, PlanArgs};
 use super::failure::Failure;
 use super::one_image;
 use super::secrets::{self, Shown};
@@ -26,7 +26,7 @@ pub struct RemoteContext {
 /// `None` where `--context` is a directory, or is not given.
 pub fn fetch(
     global: &Global,
-    args: &BuildArgs,
+    args: &PlanArgs,
     cwd: &Path,
     env: &BTreeMap<String, String>,
     answers: &Answers,

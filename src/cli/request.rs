@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::args::{BuildArgs, Global, Progress};
+use super::args::{Global, PlanArgs, Progress};
 use super::failure::{Code, Failure};
-use super::output::Destination;
 use super::{environment, one_image, remote_context, size};
 use crate::build::Answers;
 use crate::config::{Config, Findings, LoadOptions, Timestamps, load};
@@ -21,7 +20,6 @@ pub struct Request {
     pub tags: Option<Vec<String>>,
     /// Where the context of the one image was fetched from.
     pub fetched: Option<plan::Fetched>,
-    pub destinations: Vec<Destination>,
     pub hosts: Vec<(String, std::net::IpAddr)>,
     /// Bytes.
     pub shm_size: Option<u64>,
@@ -31,10 +29,10 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(global: &Global, args: &BuildArgs, answers: &Answers) -> Result<Self, Failure> {
+    pub fn new(global: &Global, args: &PlanArgs, answers: &Answers) -> Result<Self, Failure> {
         let (cwd, env) = (global.cwd()?, environment());
         let remote = remote_context::fetch(global, args, &cwd, &env, answers)?;
-        let (mut config, tags) = match &args.image.image {
+        let (config, tags) = match &args.image.image {
             Some(_) if global.config.is_some() || !global.set.is_empty() => {
                 return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));
             }
@@ -61,10 +59,6 @@ impl Request {
         if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
             return Err(Failure::unknown_service(unknown, &config));
         }
-        if let Some(jobs) = args.jobs {
-            let jobs = std::num::NonZeroUsize::new(jobs).ok_or_else(|| Failure::usage("--jobs 0: at least one is needed"))?;
-            config.build.jobs = Some(jobs);
-        }
         let shm_size =
             args.image.shm_size.as_deref().map(|text| {
                 size::parse_bytes(text).ok_or_else(|| Failure::usage(format!("--shm-size {text:?}: expected a size, as in 128m")))
@@ -72,7 +66,6 @@ impl Request {
         Ok(Self {
             tags,
             fetched: remote.map(|context| context.fetched),
-            destinations: args.output.iter().map(|text| Destination::parse(text, &cwd)).collect::<Result<_, _>>()?,
             hosts: args.image.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
             shm_size: shm_size.transpose()?,
             progress: global.progress,
@@ -106,7 +99,7 @@ impl Request {
 }
 
 /// brik.toml with what the command line says for all services.
-fn overridden(mut config: Config, args: &BuildArgs, cwd: &std::path::Path, env: &BTreeMap<String, String>) -> Result<Config, Failure> {
+fn overridden(mut config: Config, args: &PlanArgs, cwd: &std::path::Path, env: &BTreeMap<String, String>) -> Result<Config, Failure> {
     let (build_args, labels) = (one_image::build_args(&args.image, env)?, one_image::labels(&args.image)?);
     let (secrets, agents) = (one_image::secrets(&args.image, cwd)?, one_image::agents(&args.image, cwd));
     for service in config.services.values_mut() {

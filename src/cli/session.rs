@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::args::{BuildArgs, Format, Progress};
-use super::build::learn;
 use super::failure::{Code, Failure};
-use super::output::{export, write_whole};
+use super::output::{Destination, export, write_whole};
+use super::planning::learn;
 use super::print;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
@@ -24,6 +24,9 @@ use crate::report::{Event, ImageMetadata, Outcome, Redactor, Row, Summary, Termi
 pub struct Session<'a> {
     pub request: &'a Request,
     pub args: &'a BuildArgs,
+    pub destinations: &'a [Destination],
+    /// Steps at the same time.
+    pub jobs: usize,
     pub workspace: &'a Workspace<'a>,
     pub plan: &'a Plan,
     pub layers: Layers<'a>,
@@ -53,7 +56,7 @@ impl Session<'_> {
         let ended = self.run(lookup, &done).and_then(|all| {
             finished = all;
             self.complete_rest(&finished, &done)?;
-            let mut exports = self.request.destinations.iter();
+            let mut exports = self.destinations.iter();
             exports.try_for_each(|to| export(&self.layers, to, self.workspace, self.plan, &finished).map_err(Failure::failed))
         });
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +68,6 @@ impl Session<'_> {
             self.preflight(lookup)?;
             learn(self.redactor, self.layers.client)?;
         }
-        let jobs = self.request.config.build.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
         let format = match self.request.config.build.format {
             ImageFormat::Oci => crate::image::Format::Oci,
             ImageFormat::Docker => crate::image::Format::Docker,
@@ -73,7 +75,7 @@ impl Session<'_> {
         let order: Vec<(&str, &str)> = self.workspace.edges.iter().map(|edge| (edge.dependency.as_str(), edge.service.as_str())).collect();
         let repositories = self.workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), &loaded.service.image));
         let ahead = self.args.push.then(|| Ahead { pusher: &self.pusher, repositories: repositories.collect() });
-        let options = RunOptions { jobs, format, order: &order, ahead };
+        let options = RunOptions { jobs: self.jobs, format, order: &order, ahead };
         let single = |index: usize, finished: &Finished| {
             // A service for several platforms is pushed when all are there.
             let image = &self.plan.images[index];
@@ -235,7 +237,7 @@ impl Session<'_> {
                 config,
             });
         }
-        let text = match (&self.args.image.image, &images[..]) {
+        let text = match (&self.args.what.image.image, &images[..]) {
             (Some(_), [only]) => metadata_flat(only),
             _ => metadata_by_service(&images),
         };

@@ -1,0 +1,178 @@
+//! From the command line to a plan: what `brik build` runs, and what other commands look at. Nothing is told here and nothing runs.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::args::{Global, PlanArgs};
+use super::failure::{Code, Failure};
+use super::handover::Handover;
+use super::lint::{Bases, Reach, lint_all};
+use super::request::Request;
+use super::secrets::{self, Shown};
+use super::workspace::{Loaded, Workspace, plan_finding};
+use crate::build::RemoteSources;
+use crate::build::sandbox::{self, Rung};
+use crate::config::{Finding, Findings, Severity};
+use crate::oci::{Digest, Platform, Reference};
+use crate::plan::{self, Options, Plan, Remote, Target};
+use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions};
+use crate::report::Redactor;
+use crate::source::{GitFacts, StatCache};
+use crate::store::Store;
+
+/// What a command works with.
+pub struct Setup {
+    /// The rung of the sandbox, where this process is inside of it already.
+    pub inside: Option<Rung>,
+    pub handover: Handover,
+    pub request: Request,
+    pub redactor: Redactor,
+    pub store: Store,
+    pub client: Client,
+    pub started: Instant,
+}
+
+/// What stands before anything runs.
+pub struct Planned<'s> {
+    pub workspace: Workspace<'s>,
+    pub targets: Vec<Target>,
+    pub plan: Plan,
+    /// Warnings about brik.toml.
+    pub findings: Vec<Finding>,
+    /// Warnings of the build checks.
+    pub lints: Vec<Finding>,
+}
+
+impl Setup {
+    pub fn new(global: &Global, args: &PlanArgs) -> Result<Self, Failure> {
+        let inside = sandbox::inside();
+        let handover = Handover::received();
+        let started = handover.started();
+        let request = Request::new(global, args, &handover.answers)?;
+        let redactor = Redactor::new();
+        let store = Store::open(&global.store_path(&request.env)?).map_err(|error| Failure::failed(error.to_string()))?;
+        let client = client(&request, &redactor, handover.counts)?;
+        Ok(Self { inside, handover, request, redactor, store, client, started })
+    }
+
+    /// Plans what `args` ask for; `push`: to be pushed, which not every service can be.
+    pub fn plan(&self, args: &PlanArgs, push: bool) -> Result<Planned<'_>, Failure> {
+        let Self { request, redactor, store, client, .. } = self;
+        let git = GitFacts::read(&request.config.root, &request.env);
+        let (workspace, findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
+        if Findings(findings.clone()).has_errors() {
+            return Err(Failure::findings(Code::Usage, &findings, Some(redactor)));
+        }
+        if push {
+            workspace.services.iter().try_for_each(|loaded| pushable(request, args, loaded))?;
+        }
+        let stat_cache = store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex());
+        let stat_cache = Arc::new(StatCache::load(&stat_cache));
+        let shown = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), Shown::from(loaded.service))).collect();
+        let remote = RemoteSources::new(client, store, secrets::access(shown, &request.env, redactor), &self.handover.answers);
+        let targets = targets(request, &workspace)?;
+        remote.prefetch(&workspace.images(&targets));
+        let options = Options {
+            build_platform: Platform::host(),
+            format: request.config.build.format,
+            no_cache: args.no_cache,
+            hosts: request.hosts.clone(),
+            shm_size: request.shm_size,
+            names: &workspace.names,
+            stat_cache: stat_cache.clone(),
+            remote: &remote,
+        };
+        let planned = plan::plan(&targets, &options);
+        let lints = lint(&workspace, &remote, planned.as_ref().ok());
+        let plan = planned.map_err(|error| plan_failure(&workspace, &targets, &error, &lints, redactor))?;
+        if Findings(lints.clone()).has_errors() {
+            return Err(Failure::findings(Code::Findings, &lints, Some(redactor)));
+        }
+        // A stat cache that cannot be written costs only time.
+        let _ = stat_cache.save();
+        Ok(Planned { workspace, targets, plan, findings, lints })
+    }
+
+    /// Whether what runs here runs with a single id: asked of the kernel only where it matters.
+    pub fn single_uid(&self) -> bool {
+        let rung = self.inside.or_else(|| sandbox::probe().ok());
+        rung == Some(Rung::SingleUid)
+    }
+}
+
+/// Refuses to push what has no registry or no tag.
+fn pushable(request: &Request, args: &PlanArgs, loaded: &Loaded) -> Result<(), Failure> {
+    let (service, image) = (&loaded.service.name, &loaded.service.image);
+    // docker.io only because nothing names a registry.
+    let nowhere = request.config.registry.is_none() && image.registry == "docker.io" && image.repository.starts_with("library/");
+    if args.image.image.is_none() && nowhere {
+        let image = image.name();
+        return Err(Failure::usage(format!("{service} would be pushed to {image}: set `registry` in brik.toml, or `image` with a host")));
+    }
+    if loaded.tags.is_empty() {
+        return Err(Failure::usage(format!(
+            "{service} is needed by what is to be pushed and has no tag here: none of its templates has a value"
+        )));
+    }
+    Ok(())
+}
+
+fn client(request: &Request, redactor: &Redactor, before: Counts) -> Result<Client, Failure> {
+    let host = request.config.registry.as_deref().map(|registry| registry.split('/').next().unwrap_or(registry));
+    let credentials = Credentials::discover(request.env.clone(), host);
+    let registries = request.config.registries.iter().map(|(host, options)| {
+        (host.clone(), RegistryOptions { mirror: options.mirror.clone(), insecure: options.insecure, ca: options.ca.clone() })
+    });
+    let options =
+        ClientOptions { registries: registries.collect(), credentials: Arc::new(credentials), before, ..ClientOptions::default() };
+    let client = Client::new(options).map_err(|error| Failure::failed(error.to_string()))?;
+    learn(redactor, &client)?;
+    Ok(client)
+}
+
+/// Makes the credentials that are known by now unsayable. Helpers answer late, so this is done again before anything is told.
+pub fn learn(redactor: &Redactor, client: &Client) -> Result<(), Failure> {
+    let secrets = client.credentials().secrets();
+    secrets.iter().try_for_each(|secret| redactor.add(secret.as_bytes())).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Failure> {
+    let target = |loaded: &Loaded| {
+        Ok(Target {
+            service: loaded.service.name.clone(),
+            context: loaded.service.context.clone(),
+            fetched: request.fetched,
+            dockerfile: loaded.dockerfile.clone(),
+            target: loaded.service.target.clone(),
+            args: loaded.service.args.clone(),
+            labels: loaded.service.labels.clone(),
+            contexts: loaded.contexts.clone(),
+            platforms: loaded.service.platforms.clone(),
+            implicit_platform: loaded.service.implicit_platform,
+            epoch: request.epoch(),
+            created: request.created()?,
+        })
+    };
+    workspace.services.iter().map(target).collect()
+}
+
+/// BuildKit's build checks of the stages that are built.
+fn lint(workspace: &Workspace, remote: &RemoteSources, plan: Option<&Plan>) -> Vec<Finding> {
+    let image = |reference: &Reference, platform: &Platform| remote.base(reference, platform).ok().map(|base| base.config.clone());
+    let service = |name: &str, platform: &Platform| {
+        let image = plan?.images.iter().find(|image| image.service == name && image.platform == *platform)?;
+        Some(image.config.clone())
+    };
+    lint_all(workspace, Reach::Needed, &Bases { image: &image, service: &service })
+}
+
+/// What is wrong, after the warnings that may say why.
+fn plan_failure(workspace: &Workspace, targets: &[Target], error: &plan::Error, lints: &[Finding], redactor: &Redactor) -> Failure {
+    let dockerfile = targets.iter().map(|target| &target.dockerfile).find(|dockerfile| dockerfile.path == error.dockerfile);
+    let finding = match dockerfile {
+        Some(dockerfile) => plan_finding(workspace.config, dockerfile, error),
+        None => Finding::error("brik::plan::invalid", error.to_string()),
+    };
+    let lints = lints.iter().filter(|lint| lint.severity == Severity::Warning).cloned();
+    Failure::findings(Code::Failed, &lints.chain([finding]).collect::<Vec<_>>(), Some(redactor))
+}
