@@ -12,8 +12,8 @@
 //!                \________________|_________________/
 //!  THINK                         plan                 services -> Steps -> CacheKeys
 //!                                 |
-//!  ACT                          build                 Steps -> layers -> images -> pushes
-//!                          /      |      \
+//!  ACT              cache <---- build                 Steps -> layers -> images -> pushes
+//!                     |    /      |      \
 //!                     registry  store   image
 //!                                 |
 //!  TELL            report (events -> tty | plain | json)      cli (commands, diagnostics, exit codes)
@@ -29,8 +29,9 @@
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
 //! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |
 //! | [`registry`] | the distribution-spec client; the only asynchronous room, with blocking doors | oci store report |
+//! | [`cache`] | records of Steps and images, shared through cache repositories | oci plan store registry report |
 //! | [`image`] | reproducible layers, unpacking, manifests, OCI layouts, docker archives | oci store |
-//! | [`build`] | lookup, scheduler, Steps, sandbox, push | oci source plan store image registry report |
+//! | [`build`] | lookup, scheduler, Steps, sandbox, push | oci source plan store image registry cache report |
 //! | [`report`] | events, renderers, redaction, summaries | oci plan |
 //! | [`cli`] | one file a command; nobody uses cli | all |
 //!
@@ -49,13 +50,16 @@
 //!    contexts take from git or a URL is fetched into the store in step 4, where planning asks for it.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
 //!    `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
-//! 5. `build::lookup` asks the store for finished images, then for Steps: what is left has to run. If nothing is left, 6 is skipped.
+//! 5. `build::lookup` asks the store and the cache repositories (`cache::shared`) for finished images, then for Steps: what is left has to
+//!    run. If nothing is left, 6 is skipped.
 //! 6. `build::sandbox::respawn` executes brik again inside its namespaces, or stays where there are none to be had. 1 to 5 are repeated
 //!    there, with the answers of all servers that `cli::handover` brings: nobody is asked twice. `cli::secrets` reads
 //!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), a workspace is opened (an
 //!    overlay, or a copy on rung 3), the Step works in it (`run_step`, `copy_step`), the change becomes a layer, a record and a snapshot.
+//!    Before that, `build::content_key` looks whether what the Step works on is what it once was, whatever has made it.
 //! 7. `build::ahead` pushes the layers of images while later Steps run. `build::finish` assembles each image as soon as its Steps are done, and
-//!    `build::push` pushes the rest of it: layers, config, manifest, tags.
+//!    `build::push` pushes the rest of it: layers, config, manifest, tags. `build::share` gives new results to the cache repositories. Where
+//!    these turn out not to hold what they promised, all goes on from step 5.
 //! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
 //!
 //! # Files on the user's disk
@@ -83,6 +87,7 @@
 //! | an error | the room's own `thiserror` enum; text for people and exit codes are made in `cli` only |
 
 pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod dockerfile;

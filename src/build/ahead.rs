@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 
 use super::engine::{Engine, base_layers};
 use super::fan_out::fan_out;
-use super::finish::base_of;
 use super::lookup::Lookup;
 use super::push::{Pusher, Target};
-use crate::oci::{Descriptor, Reference};
+use crate::oci::Descriptor;
 use crate::plan::{BaseId, Plan, StepId};
 
-/// Who pushes, and where to.
+/// Who pushes.
 pub struct Ahead<'a> {
     pub pusher: &'a Pusher<'a>,
-    /// By service.
-    pub repositories: BTreeMap<&'a str, &'a Reference>,
 }
 
 /// Layers that stay or come together, one task each: where several repositories want them, the first upload serves the others' mounts.
@@ -50,8 +47,8 @@ impl Ahead<'_> {
         let Ok(()) = fan_out(&descriptors, AT_ONCE, |layer| {
             for image in images.iter().map(|index| &engine.plan.images[*index]).take_while(|_| !stop()) {
                 let service = image.service.as_str();
-                if let Some(repository) = self.repositories.get(service) {
-                    self.pusher.send_ahead(Target { service, image: repository, base: base_of(engine.plan, image) }, layer, &stop);
+                if let Some(repository) = self.pusher.repository(service) {
+                    self.pusher.send_ahead(Target { service, image: repository }, layer, &stop);
                 }
             }
             Ok::<(), std::convert::Infallible>(())

@@ -14,7 +14,7 @@ use super::sandbox::Rung;
 use super::workspace::Source;
 use crate::image::{ArchiveOptions, BorrowedFiles, Lender, extract_archive, is_archive};
 use crate::plan::step::{CopyOp, CopySource, WorkdirOp};
-use crate::source::{Context, Match, PatternList, SelectOptions, Tree, select};
+use crate::source::{Context, Match, Tree, select};
 use crate::store::TempDir;
 
 /// A tree that files are copied or borrowed from.
@@ -94,9 +94,7 @@ impl<'a> Engine<'a> {
                 }
                 CopySource::Root { root: from, pattern } => {
                     let source = self.source(*from, work, &format!("source-{n}"))?;
-                    let exclude = PatternList::new(&op.exclude).map_err(crate::source::Error::from)?;
-                    let options = SelectOptions { wildcards: true, parents: op.parents, exclude };
-                    let matches = select(source.tree(), pattern.as_bytes(), &options)?;
+                    let matches = select(source.tree(), pattern.as_bytes(), &op.select_options()?)?;
                     write(SourceTree::State(source), &matches, op.unpack.unwrap_or(op.add))?;
                 }
                 CopySource::Inline { name, text } => {

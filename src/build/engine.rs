@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use super::error::Error;
 use super::layers::Layers;
-use super::lookup::{Lookup, StepRecord, recorded};
+use super::lookup::Lookup;
 use super::sandbox::{CancelFlag, Rung};
 use super::workspace::{Source, Workspaces, stacked};
-use crate::image::{BorrowedFiles, Layer};
-use crate::oci::Platform;
-use crate::plan::{Op, Plan, Root, Step, StepId};
+use crate::cache::{Shared, StepRecord, recorded};
+use crate::image::BorrowedFiles;
+use crate::oci::{Layer, Platform};
+use crate::plan::{CacheKey, Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
 use crate::store::{RecordKind, TempDir};
 
@@ -31,7 +32,9 @@ pub struct Engine<'a> {
     pub plan: &'a Plan,
     pub layers: Layers<'a>,
     pub supplies: &'a Supplies,
-    results: Vec<OnceLock<Layer>>,
+    /// Cache repositories that may know what this plan's Steps lead to.
+    shared: Option<&'a Shared<'a>>,
+    results: Vec<OnceLock<Done>>,
     /// Steps whose files another Step of this run works on or copies.
     needed: BTreeSet<StepId>,
     /// Steps whose layers are an image's.
@@ -39,19 +42,28 @@ pub struct Engine<'a> {
     workspaces: Workspaces,
 }
 
+/// A Step that need not run any more.
+struct Done {
+    record: StepRecord,
+    /// By its content, where it has run or was found by that.
+    second_key: Option<CacheKey>,
+}
+
 impl<'a> Engine<'a> {
-    pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, lookup: &Lookup) -> Self {
-        let results: Vec<OnceLock<Layer>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
-        for (&step, layer) in &lookup.layers {
-            let _ = results[step].set(layer.clone());
+    pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, lookup: &Lookup, shared: Option<&'a Shared<'a>>) -> Self {
+        let results: Vec<OnceLock<Done>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
+        for (&step, record) in &lookup.steps {
+            let _ = results[step].set(Done { record: record.clone(), second_key: None });
         }
+        // Repositories that know nothing of the whole plan need not be asked for each result of it.
+        let shared = shared.filter(|_| !lookup.shared.steps.is_empty() || !lookup.shared.images.is_empty());
         let used_by = |step: &Step| {
             let parent = (!step.independent).then_some(step.parent);
             parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
         };
         let needed = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
         let shipped = plan.images.iter().flat_map(|image| plan.chain(image.root).1).collect();
-        Self { plan, layers, supplies, results, needed, shipped, workspaces: Workspaces::default() }
+        Self { plan, layers, supplies, shared, results, needed, shipped, workspaces: Workspaces::default() }
     }
 
     pub(super) fn is_shipped(&self, step: StepId) -> bool {
@@ -68,8 +80,18 @@ impl<'a> Engine<'a> {
     }
 
     /// The layer of a Step that has run or was cached.
-    pub fn layer(&self, step: StepId) -> Option<&Layer> {
-        self.results[step].get()
+    pub fn layer(&self, step: StepId) -> Option<Layer> {
+        Some(self.results[step].get()?.record.layer())
+    }
+
+    /// What is remembered of such a Step.
+    pub fn record(&self, step: StepId) -> Option<StepRecord> {
+        Some(self.results[step].get()?.record.clone())
+    }
+
+    /// The key of its content, if that was found out.
+    pub fn second_key(&self, step: StepId) -> Option<CacheKey> {
+        self.results[step].get()?.second_key
     }
 
     /// Runs a Step, unless another process has meanwhile. Its parent and sources are there.
@@ -96,35 +118,52 @@ impl<'a> Engine<'a> {
     }
 
     fn run_unless_recorded(&self, id: StepId, step: &'a Step, started: Instant) -> Result<Outcome, Error> {
-        let flight = self.layers.store.single_flight(&step.key.0)?;
-        if let Some(record) = recorded(self.layers.store, step, &|| self.single_uid()).filter(|_| !step.no_cache) {
-            let _ = self.results[id].set(Layer { diff_id: record.diff_id, descriptor: record.layer });
+        let store = self.layers.store;
+        let flight = store.single_flight(&step.key.0)?;
+        let known = recorded(store, &step.key, &|| self.single_uid()).filter(|_| !step.no_cache);
+        if let Some(record) = known {
+            let _ = self.results[id].set(Done { record, second_key: None });
             return Ok(Outcome::Cached);
         }
-        let layer = self.execute(id, step)?;
-        let took = started.elapsed().as_millis() as u64;
-        let record = StepRecord {
-            diff_id: layer.diff_id,
-            layer: layer.descriptor.clone(),
-            inputs: step.inputs.clone(),
-            took,
-            single_uid: self.single_uid(),
+        let work = store.temp_dir()?;
+        let second_key = self.content_key(step, &work)?;
+        let found = second_key.filter(|_| !step.no_cache).and_then(|key| self.found(step, &key));
+        let (record, outcome) = match found {
+            Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
+            None => {
+                let layer = self.execute(id, step, &work)?;
+                let took = started.elapsed().as_millis() as u64;
+                let inputs = step.inputs.clone();
+                let record = StepRecord { diff_id: layer.diff_id, layer: layer.descriptor, inputs, took, single_uid: self.single_uid() };
+                (record, Outcome::Built)
+            }
         };
-        self.layers.store.put_record_soon(RecordKind::Step, &step.key.0, &record)?;
-        self.layers.store.hold_until_durable(flight)?;
-        let _ = self.results[id].set(layer);
-        Ok(Outcome::Built)
+        for key in [Some(step.key), second_key].into_iter().flatten() {
+            store.put_record_soon(RecordKind::Step, &key.0, &record)?;
+        }
+        store.hold_until_durable(flight)?;
+        let _ = self.results[id].set(Done { record, second_key });
+        Ok(outcome)
     }
 
-    fn execute(&self, id: StepId, step: &'a Step) -> Result<Layer, Error> {
-        let work = self.layers.store.temp_dir()?;
+    /// What is known of a Step by the key of its content: here, or in cache repositories.
+    fn found(&self, step: &Step, key: &CacheKey) -> Option<StepRecord> {
+        let single_uid = || self.single_uid();
+        recorded(self.layers.store, key, &single_uid).or_else(|| {
+            let entry = self.shared?.step(key, &step.services)?;
+            self.layers.origins.note_cached(&entry.record.layer.digest, &entry.places);
+            Some(entry.record).filter(|record| !record.single_uid || single_uid())
+        })
+    }
+
+    fn execute(&self, id: StepId, step: &'a Step, work: &TempDir) -> Result<Layer, Error> {
         let lowers = if step.independent { Vec::new() } else { self.lowers(step.parent)? };
-        let mut workspace = self.workspaces.open(self.layers.rung, self.layers.store, lowers, &work)?;
+        let mut workspace = self.workspaces.open(self.layers.rung, self.layers.store, lowers, work)?;
         let needed = self.needed.contains(&id);
         let mut borrowed = BorrowedFiles::default();
         match &step.op {
-            Op::Run(run) => self.run_command(id, step, run, &mut workspace, &work)?,
-            Op::Copy(copy) => borrowed = self.copy(copy, step.epoch, workspace.path(), &work, !needed)?,
+            Op::Run(run) => self.run_command(id, step, run, &mut workspace, work)?,
+            Op::Copy(copy) => borrowed = self.copy(copy, step.epoch, workspace.path(), work, !needed)?,
             Op::Workdir(workdir) => self.workdir(workdir, workspace.path())?,
         }
         let goes_on = |next: &Step| next.parent == Root::Step(id) && !next.independent;
@@ -142,12 +181,11 @@ impl<'a> Engine<'a> {
     pub(super) fn lowers(&self, root: Root) -> Result<Vec<PathBuf>, Error> {
         let (base, steps) = self.plan.chain(root);
         let base = base.map(|base| &self.plan.bases[base]);
-        let base = base.map(|base| self.layers.snapshots(&base_layers(base), base.reference.as_ref()));
-        let mut lowers = base.transpose()?.unwrap_or_default();
+        let mut layers = base.map(|base| base_layers(base)).unwrap_or_default();
         for step in steps {
-            let layer = self.layer(step).ok_or(Error::Cancelled)?;
-            lowers.push(self.layers.snapshot(layer, None, &lowers)?);
+            layers.push(self.layer(step).ok_or(Error::Cancelled)?);
         }
+        let lowers = self.layers.snapshots(&layers)?;
         Ok(lowers.into_iter().fold(Vec::new(), |lowers, next| stacked(next, lowers)))
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::copy::CopyError;
 use super::sandbox::SandboxError;
+use crate::oci::Digest;
 use crate::plan::StepId;
 use crate::{image, registry, source, store};
 
@@ -33,6 +34,9 @@ pub enum Error {
     AgentMissing { id: String },
     #[error("RUN for {platform} cannot be executed on this machine, which has no emulator registered for it")]
     ForeignPlatform { platform: String },
+    /// A blob that a cache repository promised: what needs it has to be made again.
+    #[error("the cache's {blob} cannot be had: {reason}")]
+    Lost { blob: Digest, reason: Box<Error> },
     #[error("interrupted")]
     Cancelled,
 }

@@ -3,10 +3,10 @@
 use super::engine::{Engine, base_layers};
 use super::error::Error;
 use super::layers::Layers;
-use super::lookup::ImageRecord;
+use crate::cache::ImageRecord;
 use crate::image::{Format, assemble};
-use crate::oci::{Descriptor, Index, Platform, Reference, media_type};
-use crate::plan::{ImagePlan, Plan};
+use crate::oci::{Descriptor, Index, Platform, media_type};
+use crate::plan::ImagePlan;
 use crate::store::RecordKind;
 
 /// Makes config and manifest of an image whose layers are known, and records them.
@@ -31,8 +31,6 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
 pub struct Built<'a> {
     pub platform: &'a Platform,
     pub record: &'a ImageRecord,
-    /// Where layers of the base come from, if they are not in the store.
-    pub base: Option<&'a Reference>,
 }
 
 /// The document that a service's tags point at: the manifest, or an index over one manifest a platform.
@@ -44,9 +42,4 @@ pub fn document(layers: &Layers, built: &[Built]) -> Result<(Descriptor, Vec<u8>
     let bytes = serde_json::to_vec(&Index::oci(manifests.collect())).unwrap_or_default();
     let (digest, size) = layers.store.put_blob(&bytes)?;
     Ok((Descriptor::new(media_type::OCI_INDEX, digest, size), bytes))
-}
-
-/// Where the layers that an image starts with come from, if they come from a registry.
-pub fn base_of<'p>(plan: &'p Plan, image: &ImagePlan) -> Option<&'p Reference> {
-    plan.chain(image.root).0.and_then(|base| plan.bases[base].reference.as_ref())
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::engine::Engine;
 use super::error::Error;
-use super::lookup::StepRecord;
-use crate::image::{BorrowedFiles, Codec, Layer, LayerOptions, LayerTar, LayerWriter, Mtime, recode_layer, write_layer};
-use crate::oci::Descriptor;
+use crate::cache::StepRecord;
+use crate::image::{BorrowedFiles, Codec, LayerOptions, LayerTar, LayerWriter, Mtime, recode_layer, write_layer};
+use crate::oci::{Descriptor, Layer};
 use crate::plan::StepId;
 use crate::store::{BlobWriter, RecordKind};
 
@@ -30,14 +30,15 @@ impl Engine<'_> {
     pub(super) fn shipped_layer(&self, id: StepId) -> Result<Layer, Error> {
         let layer = self.layer(id).ok_or(Error::Cancelled)?;
         if layer.descriptor.media_type != INTERMEDIATE.media_type() {
-            return Ok(layer.clone());
+            return Ok(layer);
         }
         let (store, key) = (self.layers.store, &self.plan.steps[id].key.0);
         let _flight = store.single_flight(key)?;
         let record = store.record::<StepRecord>(RecordKind::Step, key);
         if let Some(record) = record.as_ref().filter(|record| record.layer.media_type != INTERMEDIATE.media_type()) {
-            return Ok(Layer { diff_id: record.diff_id, descriptor: record.layer.clone() });
+            return Ok(record.layer());
         }
+        self.layers.pull(&layer.descriptor)?;
         let mut writer = LayerWriter::new(Codec::default(), store.blob_writer()?);
         let blob = BufReader::new(store.open_blob(&layer.descriptor.digest)?);
         let recoded = recode_layer(blob, &mut writer).map_err(Error::from).and_then(|()| self.commit(Codec::default(), writer));

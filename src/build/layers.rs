@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use super::error::Error;
 use super::fan_out::fan_out;
+use super::origins::Origins;
 use super::sandbox::Rung;
-use crate::image::{self, Layer, UnpackOptions, unpack_layer};
-use crate::oci::{Descriptor, Digest, Reference};
-use crate::registry::Client;
+use crate::image::{self, UnpackOptions, unpack_layer};
+use crate::oci::{Descriptor, Digest, Layer, Reference};
+use crate::registry::{self, Client};
 use crate::report::{Event, Reporter, Transfer};
 use crate::store::{self, IdMapping, IncomingReader, Store};
 
@@ -23,6 +24,7 @@ pub struct Layers<'a> {
     pub client: &'a Client,
     pub reporter: &'a Reporter,
     pub rung: Rung,
+    pub origins: &'a Origins,
 }
 
 impl Layers<'_> {
@@ -34,31 +36,42 @@ impl Layers<'_> {
         }
     }
 
-    /// Brings a blob of `image` into the store, unless it is there.
-    pub fn pull(&self, blob: &Descriptor, image: &Reference) -> Result<(), Error> {
-        self.pull_and(blob, image, drop).map(drop)
+    /// Brings a blob into the store, unless it is there.
+    pub fn pull(&self, blob: &Descriptor) -> Result<(), Error> {
+        self.pull_and(blob, &drop).map(drop)
+    }
+
+    pub fn is_here(&self, blob: &Descriptor) -> bool {
+        self.store.blob_size(&blob.digest) == Some(blob.size)
     }
 
     /// The same, while `read` reads what arrives; `None` where it was there. On an error nothing that was read is to be trusted.
-    fn pull_and<T: Send>(
-        &self,
-        blob: &Descriptor,
-        image: &Reference,
-        read: impl FnOnce(IncomingReader) -> T + Send,
-    ) -> Result<Option<T>, Error> {
-        let here = || self.store.blob_size(&blob.digest) == Some(blob.size);
-        if here() {
+    fn pull_and<T: Send>(&self, blob: &Descriptor, read: &(dyn Fn(IncomingReader) -> T + Sync)) -> Result<Option<T>, Error> {
+        if self.is_here(blob) {
             return Ok(None);
         }
         let _flight = self.store.single_flight(&blob.digest)?;
-        if here() {
+        if self.is_here(blob) {
             return Ok(None);
         }
+        let mut failed = Error::from(store::Error::Missing { digest: blob.digest });
+        for place in self.origins.places(&blob.digest) {
+            match self.pull_from(&place, blob, read) {
+                Ok(read) => return Ok(Some(read)),
+                // Who cannot write here will not be able to write what comes from elsewhere.
+                Err(error @ (Error::Store(_) | Error::Registry(registry::Error::Write { .. }))) => return Err(error),
+                Err(error) => failed = error,
+            }
+        }
+        Err(self.lost(blob, failed))
+    }
+
+    fn pull_from<T: Send>(&self, place: &Reference, blob: &Descriptor, read: &(dyn Fn(IncomingReader) -> T + Sync)) -> Result<T, Error> {
         let mut incoming = self.store.incoming_blob()?;
         let reader = incoming.reader()?;
         let read = std::thread::scope(|scope| {
             let reading = scope.spawn(|| read(reader));
-            let pulled = match self.client.pull_blob(image, blob, &mut incoming) {
+            let pulled = match self.client.pull_blob(place, blob, &mut incoming) {
                 Ok(()) => incoming.publish(&blob.digest).map_err(Error::from),
                 Err(error) => {
                     drop(incoming);
@@ -69,18 +82,26 @@ impl Layers<'_> {
             pulled.map(|()| read)
         })?;
         self.reporter.emit(Event::LayerProgress {
-            service: image.to_string(),
+            service: place.to_string(),
             transfer: Transfer::Pull,
             digest: blob.digest,
             bytes: blob.size,
             total: Some(blob.size),
         });
-        Ok(Some(read))
+        Ok(read)
+    }
+
+    /// What is only remembered can be made again.
+    fn lost(&self, blob: &Descriptor, error: Error) -> Error {
+        match self.origins.is_cached(&blob.digest) {
+            true => Error::Lost { blob: blob.digest, reason: Box::new(error) },
+            false => error,
+        }
     }
 
     /// The snapshots of an image's layers, lowest first. Layers that are not here are pulled and unpacked all at the same time, since few
-    /// depend on those below them. `image` is where blobs come from that are not here.
-    pub fn snapshots(&self, layers: &[Layer], image: Option<&Reference>) -> Result<Vec<PathBuf>, Error> {
+    /// depend on those below them.
+    pub fn snapshots(&self, layers: &[Layer]) -> Result<Vec<PathBuf>, Error> {
         let mut snapshots: Vec<PathBuf> = Vec::with_capacity(layers.len());
         while let Some(known) = layers.get(snapshots.len()).and_then(|layer| self.known(layer, &snapshots)) {
             snapshots.push(known);
@@ -88,23 +109,22 @@ impl Layers<'_> {
         let rest = &layers[snapshots.len()..];
         let mut largest_first: Vec<&Layer> = rest.iter().collect();
         largest_first.sort_by_key(|layer| Reverse(layer.descriptor.size));
-        fan_out(&largest_first, LAYERS_AT_ONCE, |layer| match self.snapshot_alone(layer, image) {
+        fan_out(&largest_first, LAYERS_AT_ONCE, |layer| match self.snapshot_alone(layer) {
             Ok(_) | Err(Error::Image(image::Error::NeedsLowers { .. })) => Ok(()),
             Err(error) => Err(error),
         })?;
         for layer in rest {
-            snapshots.push(self.snapshot(layer, image, &snapshots)?);
+            snapshots.push(self.snapshot(layer, &snapshots)?);
         }
         Ok(snapshots)
     }
 
-    /// The snapshot of a layer, unpacked from its blob if it has to be. `image` is where the blob comes from, if it is not here;
-    /// `below` are the snapshots under it, lowest first.
-    pub fn snapshot(&self, layer: &Layer, image: Option<&Reference>, below: &[PathBuf]) -> Result<PathBuf, Error> {
+    /// The snapshot of a layer, unpacked from its blob if it has to be. `below` are the snapshots under it, lowest first.
+    fn snapshot(&self, layer: &Layer, below: &[PathBuf]) -> Result<PathBuf, Error> {
         if let Some(known) = self.known(layer, below) {
             return Ok(known);
         }
-        match self.snapshot_alone(layer, image) {
+        match self.snapshot_alone(layer) {
             // Such a layer (bazel, ko, jib and kaniko write them) is another one over other layers. No record names its snapshot's
             // id: a prune takes it, and the next Step over it unpacks it again.
             Err(Error::Image(image::Error::NeedsLowers { .. })) => {
@@ -121,22 +141,29 @@ impl Layers<'_> {
     }
 
     /// The snapshot of a layer over whichever others, unpacked while its blob is pulled if that is not here.
-    fn snapshot_alone(&self, layer: &Layer, image: Option<&Reference>) -> Result<PathBuf, Error> {
+    fn snapshot_alone(&self, layer: &Layer) -> Result<PathBuf, Error> {
         let id = layer.diff_id.0;
         let _flight = self.store.single_flight(&flight_of(&id))?;
         if let Some(known) = self.store.snapshot(self.ids(), &id) {
             return Ok(known);
         }
         let from_store = || self.unpack_stored(layer, &id, None);
-        let Some(image) = image else { return from_store() };
-        let arriving = || self.pull_and(&layer.descriptor, image, |blob| self.unpack(blob, layer, &id, None));
-        if let Some(unpacked) = arriving()? {
-            return unpacked;
+        if self.origins.places(&layer.descriptor.digest).is_empty() {
+            return from_store();
         }
-        match from_store() {
-            Err(Error::Store(store::Error::Damaged { .. })) => arriving()?.unwrap_or_else(from_store),
-            done => done,
-        }
+        let arriving = || self.pull_and(&layer.descriptor, &|blob| self.unpack(blob, layer, &id, None));
+        let unpacked = match arriving()? {
+            Some(unpacked) => unpacked,
+            None => match from_store() {
+                Err(Error::Store(store::Error::Damaged { .. })) => arriving()?.unwrap_or_else(from_store),
+                done => done,
+            },
+        };
+        unpacked.map_err(|error| match error {
+            Error::Image(image::Error::NeedsLowers { .. }) | Error::Store(_) | Error::Io { .. } => error,
+            // It is what it is called, and yet not what it should be.
+            error => self.lost(&layer.descriptor, error),
+        })
     }
 
     /// Without a damaged blob, which is removed, the next run pulls or makes the layer again.

@@ -1,81 +1,188 @@
-//! What is known already and what has to run, decided from keys and records before anything runs.
+//! What is known already and what has to run, decided from keys and records before anything runs: the store is asked first, then the cache
+//! repositories, many questions at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
-use crate::image::Layer;
-use crate::oci::{Descriptor, DiffId};
-use crate::plan::{KeyInputs, Plan, Root, Step, StepId};
+use super::fan_out::fan_out;
+use super::origins::Origins;
+use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, recorded};
+use crate::oci::Descriptor;
+use crate::plan::{Plan, Root, StepId};
 use crate::store::{RecordKind, Store};
 
-/// What a Step's key led to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StepRecord {
-    pub diff_id: DiffId,
-    pub layer: Descriptor,
-    pub inputs: KeyInputs,
-    /// Milliseconds that it took.
-    pub took: u64,
-    /// Made with a single id, which keeps no owners: good only where no more can be had.
-    #[serde(default)]
-    pub single_uid: bool,
-}
-
-/// What an image key led to. All blobs are named by the manifest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ImageRecord {
-    pub manifest: Descriptor,
-    pub config: Descriptor,
-    pub layers: Vec<Layer>,
-    /// Some layer of it was made with a single id.
-    #[serde(default)]
-    pub single_uid: bool,
-}
+/// Requests to cache repositories at the same time.
+const AT_ONCE: usize = 16;
 
 /// The state of the cache for one plan.
+#[derive(Default)]
 pub struct Lookup {
     /// Finished images, by index in [`Plan::images`].
     pub images: BTreeMap<usize, ImageRecord>,
-    /// Layers of Steps that need not run.
-    pub layers: BTreeMap<StepId, Layer>,
+    /// Steps that need not run.
+    pub steps: BTreeMap<StepId, StepRecord>,
     /// Steps that have to run, parents before children.
     pub run: BTreeSet<StepId>,
+    /// What of it a cache repository knew.
+    pub shared: FromShared,
     /// Something of it was made with a single id.
     pub single_uid: bool,
 }
 
-/// The record of a Step, if its blob is here. One that was made with a single id counts only if `single_uid` says that this run has no more.
-pub fn recorded(store: &Store, step: &Step, single_uid: &dyn Fn() -> bool) -> Option<StepRecord> {
-    let record: StepRecord = store.record(RecordKind::Step, &step.key.0)?;
-    let here = store.blob_size(&record.layer.digest) == Some(record.layer.size);
-    (here && (!record.single_uid || single_uid())).then_some(record)
+/// Images by index in [`Plan::images`], and Steps.
+#[derive(Default)]
+pub struct FromShared {
+    pub images: BTreeSet<usize>,
+    pub steps: BTreeSet<StepId>,
 }
 
-/// `single_uid` is asked only where it matters.
-pub fn look_up(plan: &Plan, store: &Store, single_uid: &dyn Fn() -> bool) -> Lookup {
-    let mut lookup = Lookup { images: BTreeMap::new(), layers: BTreeMap::new(), run: BTreeSet::new(), single_uid: false };
+/// Who is asked.
+pub struct Sources<'a> {
+    pub store: &'a Store,
+    /// Cache repositories, where they are read.
+    pub shared: Option<&'a Shared<'a>>,
+    /// Hears where layers are that are not in the store.
+    pub origins: &'a Origins,
+    /// Whether this run has a single id and no more; asked only where it matters.
+    pub single_uid: &'a dyn Fn() -> bool,
+}
+
+pub fn look_up(plan: &Plan, sources: &Sources) -> Lookup {
+    let mut lookup = Lookup::default();
     let mut noted = BTreeSet::new();
+    let mut unknown = Vec::new();
+    let mut pending = Vec::new();
     for (index, image) in plan.images.iter().enumerate() {
-        let (base, steps) = plan.chain(image.root);
-        let forced = steps.iter().any(|step| plan.steps[*step].no_cache);
-        let record = store.record::<ImageRecord>(RecordKind::Image, &image.key.0).filter(|_| !forced);
-        let base_layers = base.map_or(0, |base| plan.bases[base].manifest.layers.len());
-        // Layers of the base need not be here: they are in the base's repository.
-        let complete = |record: &ImageRecord| {
-            let own = record.layers.iter().skip(base_layers).map(|layer| &layer.descriptor);
-            own.chain([&record.manifest, &record.config]).all(|blob| store.blob_size(&blob.digest) == Some(blob.size))
-        };
-        match record.filter(complete).filter(|record| !record.single_uid || single_uid()) {
+        let (_, steps) = plan.chain(image.root);
+        if steps.iter().any(|step| plan.steps[*step].no_cache) {
+            pending.push(image.root);
+            continue;
+        }
+        match sources.image_here(plan, index) {
             Some(record) => {
                 lookup.single_uid |= record.single_uid;
-                note_use(plan, store, image.root, &mut noted);
+                note_use(plan, sources.store, image.root, &mut noted);
                 lookup.images.insert(index, record);
             }
-            None => need(plan, store, &mut lookup, image.root, single_uid),
+            None => unknown.push(index),
         }
     }
+    let found = sources.images_elsewhere(plan, &unknown);
+    for index in unknown {
+        match found.get(&index).and_then(|entry| sources.take_image(plan, index, entry)) {
+            Some(record) => {
+                lookup.single_uid |= record.single_uid;
+                lookup.shared.images.insert(index);
+                lookup.images.insert(index, record);
+            }
+            None => pending.push(plan.images[index].root),
+        }
+    }
+    let known = |index: usize| lookup.images.contains_key(&index);
+    let unknown: BTreeSet<&str> =
+        plan.images.iter().enumerate().filter(|(index, _)| !known(*index)).map(|(_, i)| i.service.as_str()).collect();
+    steps(plan, sources, pending, &unknown, &mut lookup);
     lookup
+}
+
+/// Notes the Steps of states as cached or to be run, then the states that those need which run, and so on. `services` are those whose
+/// images are not known: their repositories are asked before those of others that share a Step.
+fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTreeSet<&str>, lookup: &mut Lookup) {
+    while !pending.is_empty() {
+        let chains = std::mem::take(&mut pending).into_iter().flat_map(|root| plan.chain(root).1);
+        let new: BTreeSet<StepId> = chains.filter(|id| !lookup.steps.contains_key(id) && !lookup.run.contains(id)).collect();
+        let mut unknown = Vec::new();
+        for id in new {
+            let step = &plan.steps[id];
+            if step.no_cache {
+                lookup.run.insert(id);
+                pending.extend(step.sources());
+                continue;
+            }
+            match recorded(sources.store, &step.key, sources.single_uid) {
+                Some(record) => {
+                    lookup.single_uid |= record.single_uid;
+                    lookup.steps.insert(id, record);
+                }
+                None => unknown.push(id),
+            }
+        }
+        let found = sources.steps_elsewhere(plan, &unknown, services);
+        for id in unknown {
+            match found.get(&id).filter(|entry| !entry.record.single_uid || (sources.single_uid)()) {
+                Some(entry) => {
+                    sources.origins.note_cached(&entry.record.layer.digest, &entry.places);
+                    lookup.single_uid |= entry.record.single_uid;
+                    lookup.shared.steps.insert(id);
+                    lookup.steps.insert(id, entry.record.clone());
+                }
+                None => {
+                    lookup.run.insert(id);
+                    pending.extend(plan.steps[id].sources());
+                }
+            }
+        }
+    }
+}
+
+impl Sources<'_> {
+    /// A finished image of the store with all that it needs.
+    fn image_here(&self, plan: &Plan, index: usize) -> Option<ImageRecord> {
+        let image = &plan.images[index];
+        let record: ImageRecord = self.store.record(RecordKind::Image, &image.key.0)?;
+        // Layers of the base need not be here: they are in the base's repository.
+        let own = record.layers.iter().skip(base_layers(plan, image.root)).map(|layer| &layer.descriptor);
+        let here = |blob: &Descriptor| self.store.blob_size(&blob.digest) == Some(blob.size);
+        let complete = own.chain([&record.manifest, &record.config]).all(here);
+        (complete && (!record.single_uid || (self.single_uid)())).then_some(record)
+    }
+
+    fn images_elsewhere(&self, plan: &Plan, wanted: &[usize]) -> BTreeMap<usize, ImageEntry> {
+        self.elsewhere(wanted, |shared, index| {
+            let image = &plan.images[index];
+            shared.image(&image.key, &image.service)
+        })
+    }
+
+    fn steps_elsewhere(&self, plan: &Plan, wanted: &[StepId], services: &BTreeSet<&str>) -> BTreeMap<StepId, StepEntry> {
+        self.elsewhere(wanted, |shared, id| {
+            let step = &plan.steps[id];
+            let mut first = step.services.clone();
+            first.sort_by_key(|service| !services.contains(service.as_str()));
+            shared.step(&step.key, &first)
+        })
+    }
+
+    fn elsewhere<E: Send>(&self, wanted: &[usize], ask: impl Fn(&Shared, usize) -> Option<E> + Sync) -> BTreeMap<usize, E> {
+        let found = Mutex::default();
+        let Some(shared) = self.shared.filter(|shared| shared.is_read()) else { return BTreeMap::new() };
+        let Ok(()) = fan_out(wanted, AT_ONCE, |&id| {
+            if let Some(entry) = ask(shared, id) {
+                let mut found: std::sync::MutexGuard<BTreeMap<usize, E>> = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.insert(id, entry);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes use of an image that a cache repository knows, if it can be used here.
+    fn take_image(&self, plan: &Plan, index: usize, entry: &ImageEntry) -> Option<ImageRecord> {
+        let record = &entry.record;
+        if record.single_uid && !(self.single_uid)() {
+            return None;
+        }
+        // Whoever pushes or exports it reads the manifest from the store.
+        let (digest, _) = self.store.put_blob(entry.manifest.as_bytes()).ok()?;
+        let own = record.layers.iter().skip(base_layers(plan, plan.images[index].root)).map(|layer| &layer.descriptor);
+        own.chain([&record.config]).for_each(|blob| self.origins.note_cached(&blob.digest, &entry.places));
+        (digest == record.manifest.digest).then(|| record.clone())
+    }
+}
+
+/// How many layers of an image are its base's.
+fn base_layers(plan: &Plan, root: Root) -> usize {
+    plan.chain(root).0.map_or(0, |base| plan.bases[base].manifest.layers.len())
 }
 
 /// Steps behind a finished image are used by it: pruned as old, they would all run again on its next small change.
@@ -91,34 +198,11 @@ fn note_use(plan: &Plan, store: &Store, root: Root, noted: &mut BTreeSet<StepId>
     }
 }
 
-/// Notes the Steps of a state as cached or to be run, with what those that run need.
-fn need(plan: &Plan, store: &Store, lookup: &mut Lookup, root: Root, single_uid: &dyn Fn() -> bool) {
-    let mut pending = vec![root];
-    while let Some(root) = pending.pop() {
-        for id in plan.chain(root).1 {
-            if lookup.layers.contains_key(&id) || lookup.run.contains(&id) {
-                continue;
-            }
-            let step = &plan.steps[id];
-            match recorded(store, step, single_uid).filter(|_| !step.no_cache) {
-                Some(record) => {
-                    lookup.single_uid |= record.single_uid;
-                    lookup.layers.insert(id, Layer { diff_id: record.diff_id, descriptor: record.layer });
-                }
-                None => {
-                    lookup.run.insert(id);
-                    pending.extend(step.sources());
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::ImageFormat;
-    use crate::oci::{Digest, Platform, Reference};
+    use crate::oci::{DiffId, Digest, Layer, Platform, Reference};
     use crate::plan::{self, BaseImage, Checkout, Dockerfile, Download, Options, Remote, ServiceNames, Target};
     use crate::source::{GitRef, StatCache};
     use std::path::{Path, PathBuf};
@@ -201,9 +285,9 @@ mod tests {
         let mut world = World { single_uid: true, ..world(false) };
         world.record_steps(&[0, 1, 2, 3]);
         world.record_image();
-        assert_eq!(look_up(&world.plan, &world.store, &|| false).run, BTreeSet::from([0, 1, 2, 3]));
+        assert_eq!(world.look_up_with(false).run, BTreeSet::from([0, 1, 2, 3]));
         world.single_uid_now = true;
-        let lookup = look_up(&world.plan, &world.store, &|| world.single_uid_now);
+        let lookup = world.look_up_with(true);
         assert!(lookup.run.is_empty() && lookup.single_uid && lookup.images.len() == 1);
     }
 
@@ -243,7 +327,12 @@ mod tests {
         }
 
         fn runs(&self) -> Vec<StepId> {
-            look_up(&self.plan, &self.store, &|| self.single_uid_now).run.into_iter().collect()
+            self.look_up_with(self.single_uid_now).run.into_iter().collect()
+        }
+
+        fn look_up_with(&self, single_uid: bool) -> Lookup {
+            let origins = Origins::default();
+            look_up(&self.plan, &Sources { store: &self.store, shared: None, origins: &origins, single_uid: &|| single_uid })
         }
     }
 

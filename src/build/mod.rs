@@ -6,15 +6,19 @@
 //! schedule    tasks on threads, each after what it needs
 //! engine      one Step: a workspace, an operation in it, a layer of the change     (workspace, run_step, copy_step, copy, sandbox)
 //! layer_blob  changes compressed: for images, or only for other Steps
+//! origins     where blobs can be had from
 //! layers      blobs pulled, snapshots unpacked
 //! finish      images assembled and recorded
 //! push        layers, configs, manifests and tags to registries
+//! content_key what a Step works on, by what it holds
+//! share       results given to cache repositories
 //! ahead       layers that are pushed before their image is finished
 //! fan_out     the same work for each of some items
 //! run         all of it for one plan
 //! ```
 
 mod ahead;
+mod content_key;
 pub mod copy;
 mod copy_step;
 mod engine;
@@ -24,21 +28,25 @@ mod finish;
 mod layer_blob;
 mod layers;
 mod lookup;
+mod origins;
 mod push;
 mod remote;
 mod run;
 mod run_step;
 pub mod sandbox;
 mod schedule;
+mod share;
 mod workspace;
 
 pub use ahead::Ahead;
 pub use engine::Supplies;
 pub use error::{Error, Failure};
 pub use fan_out::fan_out;
-pub use finish::{Built, base_of, document};
+pub use finish::{Built, document};
 pub use layers::Layers;
-pub use lookup::{ImageRecord, Lookup, look_up};
+pub use lookup::{Lookup, Sources, look_up};
+pub use origins::Origins;
 pub use push::{PushCounts, Pusher};
 pub use remote::{Access, Answers, ReadSecret, RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};
+pub use share::Share;

@@ -9,7 +9,7 @@ use super::fan_out::fan_out;
 use super::finish::{Built, document};
 use super::layers::Layers;
 use crate::oci::{Descriptor, Digest, Reference};
-use crate::registry::{self, Offer, Pushed};
+use crate::registry::{self, Offer, Pushed, Upload};
 use crate::report::{Event, PushOutcome, Transfer};
 
 /// What a push did, in layers.
@@ -26,8 +26,6 @@ pub struct Target<'a> {
     pub service: &'a str,
     /// The repository.
     pub image: &'a Reference,
-    /// What the blob's image starts with: that repository may have the blob, too.
-    pub base: Option<&'a Reference>,
 }
 
 /// What this run knows of a blob in one registry. Locked while it is on its way to one of the repositories there.
@@ -45,13 +43,20 @@ pub struct Pusher<'a> {
     pub layers: Layers<'a>,
     /// `host[:port][/prefix]` that mirrors a registry, by its host: bases that came through it lie there, too.
     mirrors: BTreeMap<String, String>,
+    /// Where images are pushed to, by service.
+    repositories: BTreeMap<&'a str, &'a Reference>,
     /// By registry and blob.
     known: Mutex<HashMap<(String, Digest), Shared>>,
 }
 
 impl<'a> Pusher<'a> {
-    pub fn new(layers: Layers<'a>, mirrors: BTreeMap<String, String>) -> Self {
-        Self { layers, mirrors, known: Mutex::default() }
+    pub fn new(layers: Layers<'a>, mirrors: BTreeMap<String, String>, repositories: BTreeMap<&'a str, &'a Reference>) -> Self {
+        Self { layers, mirrors, repositories, known: Mutex::default() }
+    }
+
+    /// Where the images of a service are pushed to.
+    pub fn repository(&self, service: &str) -> Option<&'a Reference> {
+        self.repositories.get(service).copied()
     }
 
     /// Pushes a service: layers and configs first, then manifests, then its tags. A tag that is right already is not touched.
@@ -66,12 +71,13 @@ impl<'a> Pusher<'a> {
                 _ => stale.push(reference),
             }
         }
-        // A manifest that has a tag has all its blobs.
-        if stale.len() < tags.len() {
+        // A manifest that is there has all its blobs.
+        let there = stale.len() < tags.len() || client.head_manifest(&image.with_digest(descriptor.digest))?.is_some();
+        if there {
             counts.skipped.fetch_add(layer_count, Ordering::Relaxed);
         } else {
             for one in built {
-                self.push_blobs(Target { service, image, base: one.base }, one, counts)?;
+                self.push_blobs(Target { service, image }, one, counts)?;
                 if built.len() > 1 {
                     let manifest = &one.record.manifest;
                     let bytes = self.layers.store.read_blob(&manifest.digest)?;
@@ -100,6 +106,25 @@ impl<'a> Pusher<'a> {
         }
     }
 
+    /// Brings a blob to a cache repository without sending it to the registry a second time. Where it is instead, if the registry takes it
+    /// over neither from where this run knows it to be nor from `also`, which may have it: nowhere, if the repository has it now.
+    pub fn give(&self, target: Target, blob: &Descriptor, also: &[&Reference]) -> Result<Vec<Reference>, Error> {
+        let known = self.known(target.image, blob);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.has(target.image) {
+            return Ok(Vec::new());
+        }
+        let origins = self.layers.origins.places(&blob.digest);
+        let places = known.places.iter().chain(&origins).chain(also.iter().copied()).cloned().collect::<Vec<_>>();
+        match self.layers.client.offer_blob(target.image, &blob.digest, &places)? {
+            Offer::Has(_) => {}
+            Offer::Wants(upload) if known.places.is_empty() && origins.is_empty() => self.upload(target, blob, upload, &|| false)?,
+            Offer::Wants(_) => return Ok(known.places.iter().chain(&origins).cloned().collect()),
+        }
+        known.places.push(target.image.clone());
+        Ok(Vec::new())
+    }
+
     fn tell(&self, service: &str, reference: Reference, outcome: PushOutcome) {
         self.layers.reporter.emit(Event::PushFinished { service: service.to_owned(), reference, outcome });
     }
@@ -116,7 +141,7 @@ impl<'a> Pusher<'a> {
             count.fetch_add(1, Ordering::Relaxed);
             Ok::<(), Error>(())
         })?;
-        self.push_blob(Target { base: None, ..target }, &built.record.config).map(drop)
+        self.push_blob(target, &built.record.config).map(drop)
     }
 
     fn push_blob(&self, target: Target, blob: &Descriptor) -> Result<Pushed, Error> {
@@ -133,39 +158,45 @@ impl<'a> Pusher<'a> {
     }
 
     fn send(&self, known: &mut Known, target: Target, blob: &Descriptor, stop: &dyn Fn() -> bool) -> Result<Pushed, Error> {
-        let Target { service, image, base } = target;
+        let Target { image, .. } = target;
         if known.has(image) {
             return Ok(Pushed::Existed);
         }
         let mut mount_from = known.places.clone();
-        mount_from.extend(base.into_iter().flat_map(|base| [Some(base.clone()), self.mirrored(base)]).flatten());
+        let origins = self.layers.origins.places(&blob.digest);
+        mount_from.extend(origins.iter().flat_map(|origin| [Some(origin.clone()), self.mirrored(origin)]).flatten());
         let pushed = match self.layers.client.offer_blob(image, &blob.digest, &mount_from)? {
             Offer::Has(pushed) => pushed,
             Offer::Wants(upload) => {
-                // A layer of the base may not be here: it is pulled where a Step runs on it, or for this.
-                base.map_or(Ok(()), |base| self.layers.pull(blob, base))?;
-                let progress = |bytes| {
-                    let (service, digest) = (service.to_owned(), blob.digest);
-                    let (transfer, total) = (Transfer::Push, Some(blob.size));
-                    self.layers.reporter.emit(Event::LayerProgress { service, transfer, digest, bytes, total });
-                };
-                let body = self.layers.store.blob_path(&blob.digest);
-                match self.layers.client.upload_blob(image, blob, &body, upload, &progress, stop) {
-                    Err(error @ registry::Error::Stopped { .. }) => return Err(error.into()),
-                    Err(error) => {
-                        // A registry refuses what does not match its digest. Say so, and make room for a good copy.
-                        self.layers.store.verify_blob(&blob.digest)?;
-                        return Err(error.into());
-                    }
-                    Ok(()) => Pushed::Uploaded,
-                }
+                // A layer that no Step has run on is pulled for this.
+                self.layers.pull(blob)?;
+                self.upload(target, blob, upload, stop)?;
+                Pushed::Uploaded
             }
         };
         known.places.push(image.clone());
         Ok(pushed)
     }
 
-    /// Where a base lies in the mirror of its registry.
+    fn upload(&self, target: Target, blob: &Descriptor, upload: Upload, stop: &dyn Fn() -> bool) -> Result<(), Error> {
+        let progress = |bytes| {
+            let (service, digest) = (target.service.to_owned(), blob.digest);
+            let (transfer, total) = (Transfer::Push, Some(blob.size));
+            self.layers.reporter.emit(Event::LayerProgress { service, transfer, digest, bytes, total });
+        };
+        let body = self.layers.store.blob_path(&blob.digest);
+        match self.layers.client.upload_blob(target.image, blob, &body, upload, &progress, stop) {
+            Err(error @ registry::Error::Stopped { .. }) => Err(error.into()),
+            Err(error) => {
+                // A registry refuses what does not match its digest. Say so, and make room for a good copy.
+                self.layers.store.verify_blob(&blob.digest)?;
+                Err(error.into())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Where a repository lies in the mirror of its registry.
     fn mirrored(&self, base: &Reference) -> Option<Reference> {
         let mirror = self.mirrors.get(&base.registry)?;
         let (host, prefix) = mirror.split_once('/').map_or((mirror.as_str(), None), |(host, prefix)| (host, Some(prefix)));

@@ -10,8 +10,10 @@ use super::engine::{Engine, Supplies};
 use super::error::{Error, Failure};
 use super::finish::finish;
 use super::layers::Layers;
-use super::lookup::{ImageRecord, Lookup};
+use super::lookup::Lookup;
 use super::schedule::{self, TaskGraph};
+use super::share::{Given, Share, what_is_given};
+use crate::cache::{ImageRecord, Shared};
 use crate::image::Format;
 use crate::plan::{Plan, Root, StepId};
 use crate::report::Outcome;
@@ -25,6 +27,10 @@ pub struct RunOptions<'a> {
     pub order: &'a [(&'a str, &'a str)],
     /// Where layers go before their images, if anywhere.
     pub ahead: Option<Ahead<'a>>,
+    /// Cache repositories, where they are read.
+    pub shared: Option<&'a Shared<'a>>,
+    /// Where results go that cache repositories do not know, if anywhere.
+    pub share: Option<&'a Share<'a>>,
 }
 
 /// An image that is complete in the store.
@@ -45,6 +51,9 @@ enum Task {
     /// By index in [`Plan::images`].
     Image(usize),
     Send(ahead::Layers),
+    ShareStep(StepId),
+    /// By index in [`Plan::images`].
+    ShareImage(usize),
 }
 
 /// Runs the Steps that `lookup` says have to, and finishes the images. `then` is called for each image as soon as it is complete,
@@ -58,9 +67,10 @@ pub fn run(
     then: impl Fn(usize, &Finished) -> Result<(), Failure> + Sync,
 ) -> Result<BTreeMap<usize, Finished>, Vec<Failure>> {
     let started = Instant::now();
-    let engine = Engine::new(plan, layers, supplies, lookup);
+    let engine = Engine::new(plan, layers, supplies, lookup, options.shared);
     let ahead = options.ahead.as_ref().map(|ahead| (ahead, what_goes_ahead(plan, lookup)));
-    let graph = task_graph(plan, lookup, options.order, ahead.iter().flat_map(|(_, going)| going.keys().copied()));
+    let given = options.share.map(|_| what_is_given(plan, lookup)).unwrap_or_default();
+    let graph = task_graph(plan, lookup, options.order, ahead.iter().flat_map(|(_, going)| going.keys().copied()), &given);
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
     let transfers = |task| !matches!(task, Task::Step(_));
@@ -78,6 +88,15 @@ pub fn run(
             }
             Task::Send(layers) => {
                 ahead.iter().for_each(|(ahead, going)| ahead.send(&engine, layers, &going[&layers]));
+                return Ok(());
+            }
+            Task::ShareStep(step) => {
+                options.share.iter().for_each(|share| share.step(&engine, step));
+                return Ok(());
+            }
+            Task::ShareImage(index) => {
+                let record = finished.lock().unwrap_or_else(PoisonError::into_inner).get(&index).map(|done| done.record.clone());
+                options.share.iter().zip(record).for_each(|(share, record)| share.image(plan, &plan.images[index], &record));
                 return Ok(());
             }
             Task::Image(index) => index,
@@ -104,12 +123,21 @@ pub fn run(
     });
     // Also of a run that failed, what is finished is remembered.
     let settled = layers.store.settle();
+    if ran.is_err() {
+        given.steps.iter().for_each(|step| options.share.iter().for_each(|share| share.step(&engine, *step)));
+    }
     ran?;
     settled.map_err(|error| vec![Failure { step: None, service: None, error: Box::new(error.into()) }])?;
     Ok(finished.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn task_graph(plan: &Plan, lookup: &Lookup, order: &[(&str, &str)], ahead: impl Iterator<Item = ahead::Layers>) -> TaskGraph<Task> {
+fn task_graph(
+    plan: &Plan,
+    lookup: &Lookup,
+    order: &[(&str, &str)],
+    ahead: impl Iterator<Item = ahead::Layers>,
+    given: &Given,
+) -> TaskGraph<Task> {
     let mut graph = TaskGraph::new();
     let mut needs = |task: Task, root: Root| {
         graph.add_node(task);
@@ -131,6 +159,23 @@ fn task_graph(plan: &Plan, lookup: &Lookup, order: &[(&str, &str)], ahead: impl 
             ahead::Layers::OfBase(_) => Root::Scratch,
         };
         needs(Task::Send(layers), own);
+    }
+    for &step in &given.steps {
+        graph.add_node(Task::ShareStep(step));
+        // What an image's repository has need not be sent twice.
+        let before = [Task::Step(step), Task::Send(ahead::Layers::OfStep(step))];
+        before
+            .into_iter()
+            .filter(|task| graph.contains_node(*task))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|task| _ = graph.add_edge(task, Task::ShareStep(step), ()));
+    }
+    for &index in &given.images {
+        graph.add_edge(Task::Image(index), Task::ShareImage(index), ());
+        for step in plan.chain(plan.images[index].root).1.into_iter().filter(|step| given.steps.contains(step)) {
+            graph.add_edge(Task::ShareStep(step), Task::ShareImage(index), ());
+        }
     }
     for (before, after) in order {
         let of = |service: &str| {

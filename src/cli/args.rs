@@ -112,7 +112,23 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TAGS")]
     pub tags: Option<String>,
     #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
     pub image: ImageArgs,
+}
+
+/// Cache repositories. With --push they are read and written anyway.
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    /// Ask cache repositories, also without --push: those of the services, and REPOSITORY; repeatable
+    #[arg(long, value_name = "REPOSITORY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub cache_from: Vec<String>,
+    /// Write what was built to the cache repositories of the services, also without --push, or to REPOSITORY instead
+    #[arg(long, value_name = "REPOSITORY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub cache_to: Option<String>,
+    /// Neither ask nor write cache repositories
+    #[arg(long, conflicts_with_all = ["cache_from", "cache_to"])]
+    pub no_remote_cache: bool,
 }
 
 /// What `docker build` and Kaniko take on the command line. With `--image`, one image is built without a brik.toml.

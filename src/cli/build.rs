@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::{BuildArgs, Global, Progress};
+use super::cache_places::cache_places;
 use super::failure::{Code, Failure};
 use super::lint::one_line;
 use super::output::Destination;
 use super::planning::{Planned, Setup, learn};
 use super::secrets::Given;
-use super::session::Session;
+use super::session::{Session, Stop};
 use crate::build::sandbox::{self, CancelFlag, Rung};
-use crate::build::{Layers, Pusher, Supplies, look_up};
+use crate::build::{Layers, Origins, Pusher, Sources, Supplies, look_up};
+use crate::cache::{Message, Shared};
 use crate::report::{Event, Mode, Redactor, Reporter, Terminal};
 
 /// Runs brik again inside its namespaces, unless it is where it can work already.
@@ -36,14 +38,37 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &args.what)?;
     let destinations = args.output.iter().map(|text| Destination::parse(text, &setup.request.cwd)).collect::<Result<Vec<_>, _>>()?;
     let jobs = jobs(args, &setup)?;
-    let Planned { workspace, targets, plan, findings, lints } = setup.plan(&args.what, args.push)?;
-    let Setup { inside, handover, request, redactor, store, client, started } = &setup;
-    let lookup = look_up(&plan, store, &|| setup.single_uid());
+    let planned = setup.plan(&args.what, args.push)?;
+    let services = planned.workspace.services.iter().map(|loaded| loaded.service);
+    let places = cache_places(&args.what.cache, args.push, services)?;
+    let shared = Shared::new(&setup.client, places, &setup.handover.cache);
+    // What a cache promises may turn out not to be there: every such blob is lost once.
+    loop {
+        if let Some(code) = build(global, args, &setup, &planned, &Outputs { destinations: &destinations, jobs, shared: &shared })? {
+            return Ok(code);
+        }
+    }
+}
+
+/// Where results go, and how.
+struct Outputs<'a> {
+    destinations: &'a [Destination],
+    jobs: usize,
+    shared: &'a Shared<'a>,
+}
+
+/// `None` if everything is to be looked up again.
+fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, outputs: &Outputs) -> Result<Option<ExitCode>, Failure> {
+    let Setup { inside, handover, request, redactor, store, client, started } = setup;
+    let Planned { workspace, targets, plan, findings, lints } = planned;
+    let &Outputs { destinations, jobs, shared } = outputs;
+    let origins = Origins::of(plan);
+    let lookup = look_up(plan, &Sources { store, shared: Some(shared), origins: &origins, single_uid: &|| setup.single_uid() });
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
     let rung = match lookup.run.is_empty() {
         true => inside.unwrap_or(Rung::Root),
         false => match enter_sandbox(&handover.to_bytes(client, *started))? {
-            Entered::Ran(code) => return Ok(code),
+            Entered::Ran(code) => return Ok(Some(code)),
             Entered::Here(rung) => rung,
         },
     };
@@ -64,30 +89,53 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     }
     let noticed = if lookup.single_uid { Rung::SingleUid } else { rung };
     noticed.notice().into_iter().for_each(|notice| reporter.notice(notice));
+    tell_of_cache(shared, &reporter);
     reporter
         .emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
     let cancel = cancel_on_signals()?;
-    let layers = Layers { store, client, reporter: &reporter, rung };
+    let layers = Layers { store, client, reporter: &reporter, rung, origins: &origins };
     let mirrors = request.config.registries.iter().filter_map(|(host, options)| Some((host.clone(), options.mirror.clone()?)));
+    let repositories = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), &loaded.service.image));
+    let pusher = Pusher::new(layers, mirrors.collect(), repositories.collect());
     let session = Session {
         request,
-        destinations: &destinations,
+        destinations,
         jobs,
         args,
-        workspace: &workspace,
-        plan: &plan,
+        workspace,
+        plan,
         layers,
-        pusher: Pusher::new(layers, mirrors.collect()),
+        pusher: &pusher,
+        shared,
         redactor,
         supplies: Supplies { secrets: given.secrets, agents: given.agents, ca_certs: request.config.build.ca_certs.clone(), cancel },
         started: *started,
     };
     let (results, ended) = session.build(&lookup);
-    let success = ended.is_ok();
+    tell_of_cache(shared, &reporter);
+    let failed = match ended {
+        Ok(()) => None,
+        Err(Stop::Failed(failure)) => Some(failure),
+        Err(Stop::Lost) => {
+            reporter.finish();
+            return Ok(None);
+        }
+    };
+    let success = failed.is_none();
     reporter.emit(Event::Finished { success, seconds: started.elapsed().as_secs_f64() });
     reporter.finish();
     session.tell(&results, success)?;
-    ended.map(|()| ExitCode::SUCCESS)
+    failed.map_or(Ok(Some(ExitCode::SUCCESS)), Err)
+}
+
+/// What cache repositories have to say, each once.
+fn tell_of_cache(shared: &Shared, reporter: &Reporter) {
+    for message in shared.known.take_messages() {
+        match message {
+            Message::Notice(text) => reporter.notice(text),
+            Message::Warning(text) => reporter.warning(text),
+        }
+    }
 }
 
 /// Steps at the same time.

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::build::{Answers, sandbox};
+use crate::cache::Known;
 use crate::registry::{Client, Counts};
 
 #[derive(Default, Deserialize)]
 pub struct Handover {
     pub answers: Answers,
+    /// What cache repositories have said.
+    pub cache: Known,
     /// What went over the wire before.
     pub counts: Counts,
     /// About credentials, each once.
@@ -23,6 +26,7 @@ pub struct Handover {
 #[derive(Serialize)]
 struct Noted<'a> {
     answers: &'a Answers,
+    cache: &'a Known,
     counts: Counts,
     warnings: Vec<String>,
     elapsed: Duration,
@@ -54,8 +58,13 @@ impl Handover {
     /// For the process inside: what `client` has heard and done by now, too. Nothing where a path is no UTF-8, for which JSON has no words:
     /// everything is asked again then.
     pub fn to_bytes(&self, client: &Client, started: Instant) -> Vec<u8> {
-        let noted =
-            Noted { answers: &self.answers, counts: client.counters(), warnings: self.warnings(client), elapsed: started.elapsed() };
+        let noted = Noted {
+            answers: &self.answers,
+            cache: &self.cache,
+            counts: client.counters(),
+            warnings: self.warnings(client),
+            elapsed: started.elapsed(),
+        };
         serde_json::to_vec(&noted).unwrap_or_default()
     }
 }

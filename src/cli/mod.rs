@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod cache;
+mod cache_places;
 mod check;
 mod explain;
 mod failure;

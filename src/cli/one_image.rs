@@ -64,7 +64,7 @@ pub fn config(
         args: build_args(options, env)?,
         tags: Vec::new(),
         labels: labels(options)?,
-        cache: None,
+        cache: format!("{}-cache", image.name()).parse().ok(),
         secrets: secrets(options, cwd)?,
         ssh: agents(options, cwd),
         contexts: contexts(options, cwd)?,

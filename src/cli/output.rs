@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::workspace::Workspace;
-use crate::build::{Built, Finished, Layers, base_of, document};
+use crate::build::{Built, Finished, Layers, document};
 use crate::image::{ExportImage, export_docker_archive, export_oci_layout};
 use crate::oci::Descriptor;
 use crate::plan::Plan;
@@ -29,7 +29,7 @@ impl Destination {
     }
 }
 
-/// Writes all images of a run to one destination. Layers of bases that are not in the store are pulled now.
+/// Writes all images of a run, whose blobs are in the store, to one destination.
 pub fn export(
     layers: &Layers,
     destination: &Destination,
@@ -45,18 +45,11 @@ pub fn export(
         let mut built = Vec::new();
         for &(index, finished) in &own {
             let image = &plan.images[index];
-            let base = base_of(plan, image);
-            for layer in &finished.record.layers {
-                if let Some(base) = base {
-                    layers.pull(&layer.descriptor, base).map_err(|error| error.to_string())?;
-                }
-                blobs.push(layer.descriptor.clone());
-            }
-            blobs.push(finished.record.config.clone());
+            blobs.extend(finished.record.blobs().cloned());
             if own.len() > 1 {
                 blobs.push(finished.record.manifest.clone());
             }
-            built.push(Built { platform: &image.platform, record: &finished.record, base });
+            built.push(Built { platform: &image.platform, record: &finished.record });
         }
         let (descriptor, document) = document(layers, &built).map_err(|error| error.to_string())?;
         let names = loaded.tags.iter().map(|tag| loaded.service.image.with_tag(tag)).collect();

@@ -14,7 +14,8 @@ use super::planning::learn;
 use super::print;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
-use crate::build::{self, Ahead, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Supplies, base_of};
+use crate::build::{self, Ahead, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Share, Supplies};
+use crate::cache::Shared;
 use crate::config::{Finding, ImageFormat};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
@@ -30,10 +31,24 @@ pub struct Session<'a> {
     pub workspace: &'a Workspace<'a>,
     pub plan: &'a Plan,
     pub layers: Layers<'a>,
-    pub pusher: Pusher<'a>,
+    pub pusher: &'a Pusher<'a>,
+    pub shared: &'a Shared<'a>,
     pub redactor: &'a Redactor,
     pub supplies: Supplies,
     pub started: Instant,
+}
+
+/// Why a build ended early.
+pub enum Stop {
+    Failed(Failure),
+    /// Something that the cache promised is not to be had: all is to be looked up again.
+    Lost,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 /// What a build has brought.
@@ -50,20 +65,29 @@ struct Outcomes {
 
 impl Session<'_> {
     /// Runs what has to run; pushes and exports what is finished. What was finished is there also where the rest failed.
-    pub fn build(&self, lookup: &build::Lookup) -> (Results, Result<(), Failure>) {
+    pub fn build(&self, lookup: &build::Lookup) -> (Results, Result<(), Stop>) {
         let done: Mutex<BTreeMap<String, Outcomes>> = Mutex::default();
         let mut finished = BTreeMap::new();
         let ended = self.run(lookup, &done).and_then(|all| {
             finished = all;
             self.complete_rest(&finished, &done)?;
-            let mut exports = self.destinations.iter();
-            exports.try_for_each(|to| export(&self.layers, to, self.workspace, self.plan, &finished).map_err(Failure::failed))
+            self.export(&finished)
         });
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         (Results { done, finished }, ended)
     }
 
-    fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<BTreeMap<usize, Finished>, Failure> {
+    fn export(&self, finished: &BTreeMap<usize, Finished>) -> Result<(), Stop> {
+        for (index, image) in finished.iter().filter(|_| !self.destinations.is_empty()) {
+            let here = image.record.blobs().try_for_each(|blob| self.layers.pull(blob));
+            here.map_err(|error| self.stop(&[build::Failure::of_service(&self.plan.images[*index].service, error)]))?;
+        }
+        let mut exports = self.destinations.iter();
+        exports.try_for_each(|to| export(&self.layers, to, self.workspace, self.plan, finished).map_err(Failure::failed))?;
+        Ok(())
+    }
+
+    fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<BTreeMap<usize, Finished>, Stop> {
         if self.args.push && !lookup.run.is_empty() {
             self.preflight(lookup)?;
             learn(self.redactor, self.layers.client)?;
@@ -73,9 +97,16 @@ impl Session<'_> {
             ImageFormat::Docker => crate::image::Format::Docker,
         };
         let order: Vec<(&str, &str)> = self.workspace.edges.iter().map(|edge| (edge.dependency.as_str(), edge.service.as_str())).collect();
-        let repositories = self.workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), &loaded.service.image));
-        let ahead = self.args.push.then(|| Ahead { pusher: &self.pusher, repositories: repositories.collect() });
-        let options = RunOptions { jobs: self.jobs, format, order: &order, ahead };
+        let ahead = self.args.push.then_some(Ahead { pusher: self.pusher });
+        let share = Share::new(self.shared, self.pusher, self.args.push);
+        let options = RunOptions {
+            jobs: self.jobs,
+            format,
+            order: &order,
+            ahead,
+            shared: Some(self.shared),
+            share: self.shared.is_written().then_some(&share),
+        };
         let single = |index: usize, finished: &Finished| {
             // A service for several platforms is pushed when all are there.
             let image = &self.plan.images[index];
@@ -86,15 +117,15 @@ impl Session<'_> {
             }
             Ok(())
         };
-        build::run(self.plan, self.layers, &self.supplies, lookup, &options, single).map_err(|failures| self.failure(&failures))
+        build::run(self.plan, self.layers, &self.supplies, lookup, &options, single).map_err(|failures| self.stop(&failures))
     }
 
     /// The services of several platforms.
-    fn complete_rest(&self, finished: &BTreeMap<usize, Finished>, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<(), Failure> {
+    fn complete_rest(&self, finished: &BTreeMap<usize, Finished>, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<(), Stop> {
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
         for name in self.workspace.services.iter().map(|loaded| &loaded.service.name) {
             if !done.contains_key(name) {
-                let outcome = self.complete(name, &self.finished_of(name, finished)).map_err(|failure| self.failure(&[failure]))?;
+                let outcome = self.complete(name, &self.finished_of(name, finished)).map_err(|failure| self.stop(&[failure]))?;
                 done.insert(name.clone(), outcome);
             }
         }
@@ -111,7 +142,7 @@ impl Session<'_> {
     {
         let built = |&(index, finished): &(usize, &'f Finished)| {
             let image = &self.plan.images[index];
-            Built { platform: &image.platform, record: &finished.record, base: base_of(self.plan, image) }
+            Built { platform: &image.platform, record: &finished.record }
         };
         images.iter().map(built).collect()
     }
@@ -160,6 +191,20 @@ impl Session<'_> {
         let repositories: Vec<&Reference> = repositories.into_iter().collect();
         build::fan_out(&repositories, AT_ONCE, |image| self.layers.client.preflight(image))
             .map_err(|error| Failure::diagnosed(Code::Failed, "brik::push::refused", &error.to_string(), Some(self.redactor)))
+    }
+
+    /// A cache that does not hold what it promised is no failure.
+    fn stop(&self, failures: &[build::Failure]) -> Stop {
+        let mut lost = failures.iter().filter_map(|failure| match &*failure.error {
+            build::Error::Lost { blob, reason } => Some((blob, reason)),
+            _ => None,
+        });
+        let Some((blob, reason)) = lost.next() else { return Stop::Failed(self.failure(failures)) };
+        let known = self.shared.known;
+        known.warn(&blob.to_string(), format!("{blob} of the cache cannot be had, what needs it is built again: {reason}"));
+        known.lose(*blob);
+        lost.for_each(|(blob, _)| known.lose(*blob));
+        Stop::Lost
     }
 
     fn failure(&self, failures: &[build::Failure]) -> Failure {

@@ -1,9 +1,7 @@
 //! Config and manifest of an image from its parts, as the bytes that are pushed.
 
 use super::Error;
-use serde::{Deserialize, Serialize};
-
-use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, RootFs, media_type};
+use crate::oci::{Descriptor, Digest, ImageConfig, Layer, Manifest, RootFs, media_type};
 
 /// Which family of media types an image is written with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,13 +32,6 @@ impl Format {
             (None, _) => media_type,
         }
     }
-}
-
-/// A layer of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
-    pub diff_id: DiffId,
-    pub descriptor: Descriptor,
 }
 
 /// An image's two documents, compact JSON, and their descriptors.
@@ -78,7 +69,7 @@ pub fn assemble(config: &ImageConfig, layers: &[Layer], format: Format) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::{Document, Platform};
+    use crate::oci::{DiffId, Document, Platform};
 
     fn layer(media_type: &str) -> Layer {
         Layer { diff_id: DiffId(Digest::of(b"tar")), descriptor: Descriptor::new(media_type, Digest::of(b"blob"), 4) }

@@ -33,7 +33,7 @@ mod whiteout;
 mod xattr;
 
 pub use archive::{ArchiveOptions, extract_archive, is_archive, newest_member};
-pub use assemble::{Assembled, Format, Layer, assemble};
+pub use assemble::{Assembled, Format, assemble};
 pub use borrowed::{BorrowedFile, BorrowedFiles, Lender};
 pub use changes::{Found, walk};
 pub use compress::{Codec, LayerTar, LayerWriter};

@@ -10,6 +10,6 @@ mod reference;
 pub use digest::{DiffId, Digest, DigestError};
 pub use hasher::Hasher;
 pub use image_config::{ContainerConfig, Empty, Healthcheck, HistoryEntry, ImageConfig, RootFs};
-pub use manifest::{Descriptor, Document, Index, Manifest, media_type};
+pub use manifest::{Descriptor, Document, Index, Layer, Manifest, media_type};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, validate_tag};

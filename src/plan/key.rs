@@ -12,6 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::step::Root;
 use crate::oci::{Digest, Hasher};
 
 /// Raised when the meaning of a key or the bytes of a layer change: older records are then no longer found.
@@ -24,25 +25,46 @@ pub struct CacheKey(pub Digest);
 
 /// The named inputs of a key, in order. Stored beside the result, so that a later miss can be explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyInputs(Vec<(String, String)>);
+#[serde(transparent)]
+pub struct KeyInputs {
+    parts: Vec<(String, String)>,
+    /// Which of the parts are the keys of file system states.
+    #[serde(skip)]
+    states: Vec<(usize, Root)>,
+}
 
 impl KeyInputs {
+    /// The name of the state that a Step runs on.
+    pub const PARENT: &str = "parent";
+
     pub fn new(operation: &str) -> Self {
-        Self(vec![("version".to_owned(), VERSION.to_owned()), ("operation".to_owned(), operation.to_owned())])
+        let parts = vec![("version".to_owned(), VERSION.to_owned()), ("operation".to_owned(), operation.to_owned())];
+        Self { parts, states: Vec::new() }
     }
 
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.0.push((name.into(), value.into()));
+        self.parts.push((name.into(), value.into()));
+    }
+
+    /// Adds the key of a state of the plan.
+    pub fn add_state(&mut self, name: impl Into<String>, key: impl Into<String>, root: Root) {
+        self.states.push((self.parts.len(), root));
+        self.add(name, key);
     }
 
     pub fn parts(&self) -> &[(String, String)] {
-        &self.0
+        &self.parts
+    }
+
+    /// Positions in [`parts`](Self::parts) that name a state, and the state; none in inputs that were read from a record.
+    pub fn states(&self) -> &[(usize, Root)] {
+        &self.states
     }
 
     /// The digest over all parts, each preceded by its length: no two lists of parts share their bytes.
     pub fn key(&self) -> CacheKey {
         let mut hasher = Hasher::new();
-        for text in self.0.iter().flat_map(|(name, value)| [name, value]) {
+        for text in self.parts.iter().flat_map(|(name, value)| [name, value]) {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
         }

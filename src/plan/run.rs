@@ -169,7 +169,7 @@ impl StagePlanner<'_, '_> {
                 Outside::State(state) => {
                     let root = self.planner.root_key(state.root);
                     let key = format!("{root}\0{path}");
-                    inputs.add("mount from", root);
+                    inputs.add_state("mount from", root, state.root);
                     return Ok((MountSource::Root { root: state.root, path }, key));
                 }
                 Outside::Files(context) => context,

@@ -7,6 +7,7 @@ use super::Selection;
 use super::key::{CacheKey, KeyInputs};
 use super::mode::ModeChange;
 use crate::oci::{Digest, Platform};
+use crate::source::{self, PatternList, SelectOptions};
 
 /// Index into [`Plan::steps`](super::Plan::steps).
 pub type StepId = usize;
@@ -131,6 +132,13 @@ pub struct CopyOp {
     pub unpack: Option<bool>,
     /// `--checksum` of a URL.
     pub checksum: Option<Digest>,
+}
+
+impl CopyOp {
+    /// How sources in other states are selected.
+    pub fn select_options(&self) -> Result<SelectOptions, source::Error> {
+        Ok(SelectOptions { wildcards: true, parents: self.parents, exclude: PatternList::new(&self.exclude)? })
+    }
 }
 
 #[derive(Debug)]

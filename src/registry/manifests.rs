@@ -5,7 +5,7 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 
 use super::auth::Scopes;
-use super::http::Payload;
+use super::http::{Failure, Payload};
 use super::reply::{clean, is_html};
 use super::session::Session;
 use super::{At, Client, Error};
@@ -96,9 +96,10 @@ impl Client {
         })
     }
 
-    /// A manifest or index with its media type and bytes, verified; `None` where there is none. Mirror first.
+    /// A manifest or index with its media type and bytes, verified; `None` where there is none. Asks the registry itself and never a mirror.
     pub fn get_manifest(&self, reference: &Reference) -> Result<Option<(Descriptor, Vec<u8>)>, Error> {
-        let found = self.block(self.mirrored(reference, async |session: &Session<'_>| fetch(session, reference).await));
+        let session = self.origin(reference)?;
+        let found = self.block(fetch(&session, reference));
         match found {
             Ok(found) => Ok(Some((Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64), found.bytes))),
             Err(error) if error.is_not_found() => Ok(None),
@@ -120,7 +121,17 @@ impl Client {
         let bad = |_| Error::Garbage { at: Box::new(call.at.clone()), expected: "a media type", got: clean(media_type) };
         call.headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.map_err(bad)?)]);
         call.payload = Payload::Bytes(bytes);
-        let response = self.block(session.send(&call, &Scopes::push(&session.repository)))?;
+        let scopes = Scopes::push(&session.repository);
+        let put = async || {
+            session.attempt(&call, &scopes).await.map_err(|failure| match failure {
+                // The digest is right. Debian's docker-registry says so where somebody else writes the same tag at the same time.
+                Failure::Refused(refusal) if refusal.reply.code == "DIGEST_INVALID" => {
+                    Error::Interrupted { at: Box::new(call.at.clone()), reason: refusal.reply.to_string() }.into()
+                }
+                failure => failure,
+            })
+        };
+        let response = self.block(session.http.retrying(session.tries(), put)).map_err(|failure| session.error(failure))?;
         match content_digest(&response, &call.at)? {
             Some(actual) if actual != digest => {
                 Err(Error::WrongDigest { at: Box::new(call.at), expected: digest, actual: actual.to_string() })

@@ -121,7 +121,11 @@ fn shape(request: &str) -> String {
             format!("{method} {repository}/blobs/uploads/*")
         }
         Some((repository, digest)) if digest.starts_with("sha256:") => format!("{method} {repository}/blobs/*"),
-        _ => format!("{method} {path}"),
+        // Digests, and keys of a cache.
+        _ => match path.rsplit_once(['-', ':']).filter(|(_, hex)| hex.len() == 64) {
+            Some((start, _)) => format!("{method} {start}*"),
+            None => format!("{method} {path}"),
+        },
     }
 }
 
@@ -175,12 +179,26 @@ fn one_changed_file_runs_the_steps_that_follow_in_its_service_and_moves_their_la
             ("POST team/b/blobs/uploads/", PERMISSION_PROBES + changed),
             ("DELETE team/b/blobs/uploads/*", PERMISSION_PROBES),
             ("HEAD team/b/manifests/v1", 1),
+            ("HEAD team/b/manifests/sha256*", 1),
             // Each layer, and the config.
             ("HEAD team/b/blobs/*", layers_of_the_base + layers + 1),
             // The layer of the COPY and the config: the RUN has made the layer that it made before.
             ("PUT team/b/blobs/uploads/*", changed),
             ("PUT team/b/manifests/v1", 1),
             ("HEAD team/c/manifests/v1", 1),
+            // Nobody knows the image, nor the two Steps.
+            ("GET team/b-cache/manifests/i*", 1),
+            ("GET team/b-cache/manifests/s*", 2),
+            // What is to be known is known of the others, among them one that all services have; the two have two keys each.
+            ("HEAD team/a-cache/manifests/s*", 1),
+            ("HEAD team/c-cache/manifests/s*", 1),
+            ("HEAD team/b-cache/manifests/s*", 3 + 2 * 2),
+            ("PUT team/b-cache/manifests/s*", 2 * 2),
+            ("HEAD team/b-cache/manifests/i*", 1),
+            ("PUT team/b-cache/manifests/i*", 1),
+            // The layers, the config and the empty blob of which two are new, and no byte is sent again.
+            ("HEAD team/b-cache/blobs/*", layers + 2),
+            ("POST team/b-cache/blobs/uploads/", changed),
         ])
     );
 }

@@ -33,5 +33,6 @@ mod rootless;
 mod roundtrip;
 mod run;
 mod secrets;
+mod shared_cache;
 mod source_date_epoch;
 mod support;

@@ -38,10 +38,10 @@ fn row(text: &str) -> Value {
     serde_json::from_str::<Value>(text).unwrap()["rows"][0].clone()
 }
 
-/// A repository of the registry, and a build that pushes to it.
+/// A build that pushes to a repository of the registry, without a cache beside it.
 fn build(project: &Project, host: &str) -> Brik {
     let image = format!("{host}/team/app");
-    project.brik(["build", "--push", "--image", &image, "--tags", "v1", "--format", "json", "--progress", "json"])
+    project.brik(["build", "--push", "--no-remote-cache", "--image", &image, "--tags", "v1", "--format", "json", "--progress", "json"])
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn layers_of_a_base_are_mounted_before_the_first_step_ends() {
     let registry = Registry::start();
     let host = registry.host().to_owned();
     let base = Project::dockerfile("FROM {busybox}\n");
-    let _ = base.brik(["build", "--push", "--image", &format!("{host}/library/base"), "--tags", "1"]).succeeds();
+    let _ = base.brik(["build", "--push", "--no-remote-cache", "--image", &format!("{host}/library/base"), "--tags", "1"]).succeeds();
     let (wait, gate) =
         gate(registry, |registry| registry.requests_since(0, "POST", "mount=").iter().filter(|r| r.ends_with(" 201")).count() == 2);
     let project = Project::dockerfile(&format!("FROM {host}/library/base:1\n{wait}\n"));
@@ -134,7 +134,7 @@ fn services_with_a_layer_in_common_send_it_once_each_counting_what_it_did() {
     for name in ["a", "b"] {
         project.write(&format!("{name}/Dockerfile"), format!("{shared}RUN echo {name} > /own\n"));
     }
-    let run = project.brik(["build", "--push", "--format", "json"]).succeeds();
+    let run = project.brik(["build", "--push", "--no-remote-cache", "--format", "json"]).succeeds();
     let rows = serde_json::from_str::<Value>(&run.stdout).unwrap()["rows"].clone();
     let sum = |what: &str| rows.as_array().unwrap().iter().map(|row| row[what].as_u64().unwrap()).sum::<u64>();
     // Two of the base, one in common, and two of their own; the three are mounted for the other service.

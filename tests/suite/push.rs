@@ -12,7 +12,7 @@ fn app(registry: &Registry) -> (Project, String) {
 fn a_registry_has_what_was_pushed() {
     let registry = Registry::start();
     let (project, image) = app(&registry);
-    let run = project.brik(["build", "--push", "--image", &image, "--tags", "v1,latest"]).succeeds();
+    let run = project.brik(["build", "--push", "--no-remote-cache", "--image", &image, "--tags", "v1,latest"]).succeeds();
     assert_eq!(registry.tags("team/app"), ["latest", "v1"]);
     assert!(run.stdout.starts_with(&image) && run.stdout.lines().count() == 1, "{}", run.stdout);
 }
@@ -24,7 +24,7 @@ fn skopeo_reads_what_was_pushed_and_gets_the_digest_that_brik_told() {
     }
     let registry = Registry::start();
     let (project, image) = app(&registry);
-    let digest = project.brik(["build", "--push", "--image", &image, "--tags", "v1"]).succeeds().digests().remove(0);
+    let digest = project.brik(["build", "--push", "--no-remote-cache", "--image", &image, "--tags", "v1"]).succeeds().digests().remove(0);
     let inspected = tools::output("skopeo", &["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &format!("docker://{image}:v1")]);
     assert_eq!(inspected.trim(), digest);
     let copied = project.beside("copied");
@@ -39,7 +39,7 @@ fn skopeo_reads_what_was_pushed_and_gets_the_digest_that_brik_told() {
 fn a_second_push_uploads_nothing_and_writes_no_manifest() {
     let registry = Registry::start();
     let (project, image) = app(&registry);
-    let push = || project.brik(["build", "--push", "--image", &image, "--tags", "v1", "--format", "json"]);
+    let push = || project.brik(["build", "--push", "--no-remote-cache", "--image", &image, "--tags", "v1", "--format", "json"]);
     let _ = push().succeeds();
     let before = registry.requests().len();
     let run = push().succeeds();
@@ -54,7 +54,7 @@ fn a_second_push_uploads_nothing_and_writes_no_manifest() {
 fn a_new_tag_of_an_unchanged_image_costs_one_manifest_and_no_blob() {
     let registry = Registry::start();
     let (project, image) = app(&registry);
-    let push = |tags: &str| project.brik(["build", "--push", "--image", &image, "--tags", tags]).succeeds();
+    let push = |tags: &str| project.brik(["build", "--push", "--no-remote-cache", "--image", &image, "--tags", tags]).succeeds();
     let _ = push("v1");
     let before = registry.requests().len();
     let _ = push("v1,v2");
@@ -66,7 +66,7 @@ fn a_new_tag_of_an_unchanged_image_costs_one_manifest_and_no_blob() {
 fn a_changed_layer_is_the_only_one_that_is_uploaded() {
     let registry = Registry::start();
     let (project, image) = app(&registry);
-    let push = || project.brik(["build", "--push", "--image", &image, "--tags", "v1"]).succeeds();
+    let push = || project.brik(["build", "--push", "--no-remote-cache", "--image", &image, "--tags", "v1"]).succeeds();
     let _ = push();
     let before = registry.requests().len();
     project.write("two", "changed");
@@ -80,10 +80,10 @@ fn layers_of_a_base_in_the_same_registry_are_mounted() {
     let registry = Registry::start();
     let base = Project::dockerfile("FROM scratch\nCOPY big /big\n").file("big", "x".repeat(100_000));
     let name = format!("{}/library/base", registry.host());
-    let _ = base.brik(["build", "--push", "--image", &name, "--tags", "1"]).succeeds();
+    let _ = base.brik(["build", "--push", "--no-remote-cache", "--image", &name, "--tags", "1"]).succeeds();
     let app = Project::dockerfile(&format!("FROM {name}:1\nCOPY small /small\n")).file("small", "s");
     let before = registry.requests().len();
-    let _ = app.brik(["build", "--push", "--image", &format!("{}/team/app", registry.host())]).succeeds();
+    let _ = app.brik(["build", "--push", "--no-remote-cache", "--image", &format!("{}/team/app", registry.host())]).succeeds();
     let mounts = registry.requests_since(before, "POST", "mount=");
     assert!(mounts.iter().filter(|mount| mount.ends_with(" 201")).count() == 1, "{mounts:?}");
     assert_eq!(registry.requests_since(before, "PUT", "/blobs/uploads/").len(), 2);
@@ -93,7 +93,7 @@ fn layers_of_a_base_in_the_same_registry_are_mounted() {
 fn a_tag_appears_after_all_that_it_needs() {
     let registry = Registry::start();
     let (project, image) = app(&registry);
-    let _ = project.brik(["build", "--push", "--image", &image, "--tags", "v1"]).succeeds();
+    let _ = project.brik(["build", "--push", "--no-remote-cache", "--image", &image, "--tags", "v1"]).succeeds();
     let writes: Vec<String> = registry.requests().into_iter().filter(|request| request.starts_with("PUT ")).collect();
     assert!(writes.last().unwrap().starts_with("PUT /v2/team/app/manifests/"), "{writes:?}");
     assert!(writes.iter().filter(|write| write.contains("/manifests/")).count() == 1, "{writes:?}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::*;
 use super::options;
-use crate::oci::{Descriptor, Digest, ImageConfig, Index, Platform};
+use crate::oci::{Descriptor, Digest, ImageConfig, Index, Layer, Platform};
 
 #[test]
 fn an_index_is_kept_and_same_names_are_replaced() {

@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use super::scripted::{Answer, Server};
 use super::*;
+use crate::oci::Platform;
 use crate::registry::Error;
 use crate::registry::http::Failure;
 
@@ -117,7 +118,7 @@ fn a_mirror_is_asked_first_and_its_failure_leads_to_the_registry() {
         let options = RegistryOptions { mirror: Some(format!("{}/hub", mirror.host)), ..RegistryOptions::default() };
         let registries = BTreeMap::from([(origin.host.clone(), options)]);
         let client = Client::new(ClientOptions { registries, ..super::options() }).unwrap();
-        client.get_manifest(&reference(&origin.host, "a:1")).unwrap().unwrap();
+        client.resolve(&reference(&origin.host, "a:1"), &Platform::host()).unwrap();
         assert_eq!(mirror.lines(), ["GET /v2/hub/a/manifests/1"]);
         assert_eq!(origin.requests().len() - before, origin_requests);
     }
@@ -131,7 +132,7 @@ fn a_dead_mirror_is_tried_only_once_a_run() {
     let registries = BTreeMap::from([(origin.host.clone(), options)]);
     let client = Client::new(ClientOptions { registries, ..super::options() }).unwrap();
     for _ in 0..3 {
-        client.get_manifest(&reference(&origin.host, "a:1")).unwrap().unwrap();
+        client.resolve(&reference(&origin.host, "a:1"), &Platform::host()).unwrap();
     }
     assert_eq!(client.counters().requests, 3 + 2);
 }

@@ -1,0 +1,60 @@
+//! Where blobs can be had from that are not in the store.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::oci::{Digest, Reference};
+use crate::plan::Plan;
+
+#[derive(Default)]
+pub struct Origins(Mutex<HashMap<Digest, Origin>>);
+
+#[derive(Default)]
+struct Origin {
+    places: Vec<Reference>,
+    /// A base image has it.
+    of_base: bool,
+}
+
+impl Origins {
+    /// Layers of base images come from where these stand.
+    pub fn of(plan: &Plan) -> Self {
+        let origins = Self::default();
+        for base in &plan.bases {
+            for layer in base.reference.iter().flat_map(|_| &base.manifest.layers) {
+                let mut origins = origins.lock();
+                let origin = origins.entry(layer.digest).or_default();
+                origin.of_base = true;
+                add(origin, base.reference.iter());
+            }
+        }
+        origins
+    }
+
+    /// Notes that cache repositories have a blob.
+    pub fn note_cached(&self, blob: &Digest, places: &[Reference]) {
+        add(self.lock().entry(*blob).or_default(), places.iter());
+    }
+
+    /// The best place first.
+    pub fn places(&self, blob: &Digest) -> Vec<Reference> {
+        self.lock().get(blob).map(|origin| origin.places.clone()).unwrap_or_default()
+    }
+
+    /// Whether a blob that cannot be had is only something remembered, which can be made again.
+    pub fn is_cached(&self, blob: &Digest) -> bool {
+        self.lock().get(blob).is_some_and(|origin| !origin.of_base)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Origin>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add<'r>(origin: &mut Origin, places: impl Iterator<Item = &'r Reference>) {
+    for place in places {
+        if !origin.places.iter().any(|known| known.same_repository(place)) {
+            origin.places.push(place.clone());
+        }
+    }
+}

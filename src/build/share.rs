@@ -1,0 +1,143 @@
+//! Results given to cache repositories while the build goes on. What fails here is told once, and fails nothing.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::engine::Engine;
+use super::error::Error;
+use super::lookup::Lookup;
+use super::push::{Pusher, Target};
+use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, empty_blob};
+use crate::oci::{Descriptor, Reference};
+use crate::plan::{CacheKey, ImagePlan, Plan, StepId};
+use crate::registry;
+
+/// Who gives, and where to.
+pub struct Share<'a> {
+    pub shared: &'a Shared<'a>,
+    pub pusher: &'a Pusher<'a>,
+    /// The repositories that images are pushed to have their layers already.
+    pub pushed: bool,
+    /// What has been given, or given up.
+    done: Mutex<BTreeSet<StepId>>,
+}
+
+/// What has to be given: Steps and images (indices in [`Plan::images`]) that repositories did not know when they were asked.
+#[derive(Default)]
+pub struct Given {
+    pub steps: BTreeSet<StepId>,
+    pub images: BTreeSet<usize>,
+}
+
+pub fn what_is_given(plan: &Plan, lookup: &Lookup) -> Given {
+    let steps = lookup.steps.keys().chain(&lookup.run).copied().filter(|id| !lookup.shared.steps.contains(id));
+    Given { steps: steps.collect(), images: (0..plan.images.len()).filter(|index| !lookup.images.contains_key(index)).collect() }
+}
+
+impl<'a> Share<'a> {
+    pub fn new(shared: &'a Shared<'a>, pusher: &'a Pusher<'a>, pushed: bool) -> Self {
+        Self { shared, pusher, pushed, done: Mutex::default() }
+    }
+
+    /// Gives the result of a Step that is finished to the repositories of the services that need it, once.
+    pub fn step(&self, engine: &Engine, id: StepId) {
+        let Some(record) = engine.record(id) else { return };
+        if !self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return;
+        }
+        let step = &engine.plan.steps[id];
+        // An image's layer as the image has it.
+        let record = match engine.is_shipped(id).then(|| engine.shipped_layer(id)).transpose() {
+            Ok(Some(layer)) => StepRecord { layer: layer.descriptor, ..record },
+            Ok(None) => record,
+            Err(_) => return,
+        };
+        let images: Vec<&Reference> = match self.pushed && engine.is_shipped(id) {
+            true => step.services.iter().filter_map(|service| self.pusher.repository(service)).collect(),
+            false => Vec::new(),
+        };
+        let keys: Vec<CacheKey> = [Some(step.key), engine.second_key(id)].into_iter().flatten().collect();
+        for repository in self.shared.written(&step.services) {
+            let service = step.services.first().map_or("", String::as_str);
+            let target = Target { service, image: &repository };
+            let given = || -> Result<(), Error> {
+                let missing = self.missing(&keys, |key| self.shared.has_step(&repository, key))?;
+                if missing.is_empty() {
+                    return Ok(());
+                }
+                let (blobs, places) = self.blobs(target, &[&record.layer], &images)?;
+                let entry = StepEntry { record: record.clone(), places };
+                missing.into_iter().try_for_each(|key| Ok(self.shared.put_step(&repository, &key, &entry, blobs.clone())?))
+            };
+            self.settle(&repository, given());
+        }
+    }
+
+    /// The same for a finished image.
+    pub fn image(&self, plan: &Plan, image: &ImagePlan, record: &ImageRecord) {
+        let base = plan.chain(image.root).0.map_or(0, |base| plan.bases[base].manifest.layers.len());
+        let own: Vec<&Descriptor> = record.layers.iter().skip(base).map(|layer| &layer.descriptor).chain([&record.config]).collect();
+        let Some(manifest) =
+            self.pusher.layers.store.read_blob(&record.manifest.digest).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+        else {
+            return;
+        };
+        let images: Vec<&Reference> = self.pushed.then(|| self.pusher.repository(&image.service)).flatten().into_iter().collect();
+        for repository in self.shared.written(std::slice::from_ref(&image.service)) {
+            let target = Target { service: &image.service, image: &repository };
+            let given = || -> Result<(), Error> {
+                if self.shared.has_image(&repository, &image.key)? {
+                    return Ok(());
+                }
+                let (blobs, places) = self.blobs(target, &own, &images)?;
+                let entry = ImageEntry { record: record.clone(), manifest: manifest.clone(), places };
+                Ok(self.shared.put_image(&repository, &image.key, &entry, blobs)?)
+            };
+            self.settle(&repository, given());
+        }
+    }
+
+    fn missing(&self, keys: &[CacheKey], has: impl Fn(&CacheKey) -> Result<bool, registry::Error>) -> Result<Vec<CacheKey>, Error> {
+        let mut missing = Vec::new();
+        for key in keys {
+            if !has(key)? {
+                missing.push(*key);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Brings blobs to a cache repository: those that it has now, and where the others are.
+    fn blobs(&self, target: Target, wanted: &[&Descriptor], images: &[&Reference]) -> Result<(Vec<Descriptor>, Vec<Reference>), Error> {
+        let (empty, bytes) = empty_blob();
+        self.pusher.layers.store.put_blob(bytes)?;
+        self.pusher.give(target, &empty, &[])?;
+        let (mut there, mut places): (Vec<Descriptor>, Vec<Reference>) = Default::default();
+        for blob in wanted {
+            let elsewhere = self.pusher.give(target, blob, images)?;
+            if elsewhere.is_empty() {
+                there.push((*blob).clone());
+            }
+            elsewhere
+                .into_iter()
+                .filter(|place| !places.contains(place))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|place| places.push(place));
+        }
+        Ok((there, places))
+    }
+
+    fn settle(&self, repository: &Reference, given: Result<(), Error>) {
+        match given {
+            Ok(()) | Err(Error::Cancelled) => {}
+            Err(Error::Registry(error)) => self.shared.stop_writing(repository, &error.to_string(), refused(&error)),
+            Err(error) => self.shared.stop_writing(repository, &error.to_string(), false),
+        }
+    }
+}
+
+/// Whether we are not allowed to write, rather than that something went wrong.
+fn refused(error: &registry::Error) -> bool {
+    matches!(error, registry::Error::Unauthorized { .. } | registry::Error::Denied { .. })
+}

@@ -1,0 +1,176 @@
+//! Records as OCI artifacts, and back.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::records::{ImageRecord, StepRecord};
+use crate::oci::{Descriptor, Digest, Reference, media_type};
+
+/// The annotation that holds the record, as JSON.
+const RECORD: &str = "dev.brik.record";
+/// The configuration of an artifact that has none (image spec 1.1, "Guidance for an Empty Descriptor").
+pub const EMPTY: &[u8] = b"{}";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+
+/// What stands under `s-<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepEntry {
+    pub record: StepRecord,
+    /// Where the layer can be had from besides the entry's own repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Reference>,
+}
+
+/// What stands under `i-<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageEntry {
+    pub record: ImageRecord,
+    /// The manifest that the record names.
+    pub manifest: String,
+    /// Where its blobs can be had from besides the entry's own repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Reference>,
+}
+
+/// Something that stands in a cache repository.
+pub trait Entry: Serialize + DeserializeOwned {
+    const ARTIFACT_TYPE: &'static str;
+    /// First letter of the tag.
+    const LETTER: char;
+
+    fn places(&mut self) -> &mut Vec<Reference>;
+
+    /// The blobs that it is of use with.
+    fn blobs(&self) -> Vec<&Descriptor>;
+
+    /// Whether its parts agree.
+    fn is_sound(&self) -> bool;
+}
+
+impl Entry for StepEntry {
+    const ARTIFACT_TYPE: &'static str = "application/vnd.brik.step.v1";
+    const LETTER: char = 's';
+
+    fn places(&mut self) -> &mut Vec<Reference> {
+        &mut self.places
+    }
+
+    fn blobs(&self) -> Vec<&Descriptor> {
+        vec![&self.record.layer]
+    }
+
+    fn is_sound(&self) -> bool {
+        true
+    }
+}
+
+impl Entry for ImageEntry {
+    const ARTIFACT_TYPE: &'static str = "application/vnd.brik.image.v1";
+    const LETTER: char = 'i';
+
+    fn places(&mut self) -> &mut Vec<Reference> {
+        &mut self.places
+    }
+
+    fn blobs(&self) -> Vec<&Descriptor> {
+        self.record.blobs().collect()
+    }
+
+    fn is_sound(&self) -> bool {
+        Digest::of(self.manifest.as_bytes()) == self.record.manifest.digest
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Artifact {
+    schema_version: u8,
+    media_type: String,
+    artifact_type: String,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    annotations: BTreeMap<String, String>,
+}
+
+/// The descriptor of [`EMPTY`].
+pub fn empty() -> Descriptor {
+    Descriptor::new(EMPTY_TYPE, Digest::of(EMPTY), EMPTY.len() as u64)
+}
+
+/// The manifest of an entry; `blobs` are those of its blobs that its repository has.
+pub fn write<E: Entry>(entry: &E, blobs: Vec<Descriptor>) -> Result<Vec<u8>, serde_json::Error> {
+    let artifact = Artifact {
+        schema_version: 2,
+        media_type: media_type::OCI_MANIFEST.to_owned(),
+        artifact_type: E::ARTIFACT_TYPE.to_owned(),
+        config: empty(),
+        layers: blobs,
+        annotations: BTreeMap::from([(RECORD.to_owned(), serde_json::to_string(entry)?)]),
+    };
+    serde_json::to_vec(&artifact)
+}
+
+/// The entry in a manifest of the repository `place`, which then is the first place where its blobs can be had from if it has them;
+/// `None` for what is no entry of this kind.
+pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
+    let artifact: Artifact = serde_json::from_slice(manifest).ok()?;
+    if artifact.artifact_type != E::ARTIFACT_TYPE {
+        return None;
+    }
+    let mut entry: E = serde_json::from_str(artifact.annotations.get(RECORD)?).ok()?;
+    if !artifact.layers.is_empty() {
+        entry.places().insert(0, Reference { tag: None, digest: None, ..place.clone() });
+    }
+    entry.is_sound().then_some(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::DiffId;
+    use crate::plan::KeyInputs;
+
+    fn step() -> StepEntry {
+        let record = StepRecord {
+            diff_id: DiffId(Digest::of(b"tar")),
+            layer: Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(b"blob"), 4),
+            inputs: KeyInputs::new("run"),
+            took: 7,
+            single_uid: false,
+        };
+        StepEntry { record, places: vec!["r.example/app".parse().unwrap()] }
+    }
+
+    #[test]
+    fn an_entry_reads_back_with_its_own_repository_first_if_that_has_the_blobs() {
+        let place: Reference = "r.example/app-cache:s-1".parse().unwrap();
+        let names = |entry: StepEntry| entry.places.iter().map(Reference::name).collect::<Vec<_>>();
+        let complete = write(&step(), vec![step().record.layer]).unwrap();
+        let read_back: StepEntry = read(&complete, &place).unwrap();
+        assert_eq!(read_back.record, step().record);
+        assert_eq!(names(read_back), ["r.example/app-cache", "r.example/app"]);
+        let elsewhere = write(&step(), Vec::new()).unwrap();
+        assert_eq!(names(read(&elsewhere, &place).unwrap()), ["r.example/app"]);
+    }
+
+    #[test]
+    fn what_is_no_entry_is_none() {
+        let place: Reference = "r.example/app-cache:s-1".parse().unwrap();
+        let bytes = write(&step(), Vec::new()).unwrap();
+        assert_eq!(read::<ImageEntry>(&bytes, &place), None, "another kind");
+        assert_eq!(read::<StepEntry>(&bytes[..bytes.len() / 2], &place), None, "cut");
+        assert_eq!(read::<StepEntry>(b"{}", &place), None, "something else");
+    }
+
+    #[test]
+    fn an_image_whose_manifest_is_another_one_is_none() {
+        let place: Reference = "r.example/app-cache:i-1".parse().unwrap();
+        let of = |text: &str| Descriptor::new(media_type::OCI_MANIFEST, Digest::of(text.as_bytes()), text.len() as u64);
+        let record = ImageRecord { manifest: of("manifest"), config: of("config"), layers: Vec::new(), single_uid: false };
+        let entry = |manifest: &str| ImageEntry { record: record.clone(), manifest: manifest.to_owned(), places: Vec::new() };
+        assert!(read::<ImageEntry>(&write(&entry("manifest"), Vec::new()).unwrap(), &place).is_some());
+        assert!(read::<ImageEntry>(&write(&entry("another"), Vec::new()).unwrap(), &place).is_none());
+    }
+}

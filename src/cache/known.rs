@@ -1,0 +1,69 @@
+//! What cache repositories have said in a run: nobody is asked twice, by whichever process of the run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::artifact::{ImageEntry, StepEntry};
+use crate::oci::Digest;
+
+#[derive(Default, Serialize, Deserialize)]
+pub struct Known {
+    /// By key.
+    pub(super) steps: Answers<StepEntry>,
+    pub(super) images: Answers<ImageEntry>,
+    /// Repositories that are not asked any more.
+    closed: Mutex<BTreeSet<String>>,
+    /// Blobs that could not be had, or are not what they should be.
+    lost: Mutex<BTreeSet<Digest>>,
+    /// What there is to tell, by what it is about: each once.
+    told: Mutex<BTreeMap<String, Option<Message>>>,
+}
+
+/// `None`: there is no such entry.
+pub(super) type Answers<E> = Mutex<HashMap<Digest, Option<E>>>;
+
+impl Known {
+    /// Says that a blob is of no use: entries that need it count as absent from now on.
+    pub fn lose(&self, blob: Digest) {
+        lock(&self.lost).insert(blob);
+    }
+
+    pub(super) fn is_lost(&self, blob: &Digest) -> bool {
+        lock(&self.lost).contains(blob)
+    }
+
+    pub(super) fn close(&self, repository: &str) {
+        lock(&self.closed).insert(repository.to_owned());
+    }
+
+    pub(super) fn is_closed(&self, repository: &str) -> bool {
+        lock(&self.closed).contains(repository)
+    }
+
+    /// Notes something to be told; of several about the same the first.
+    pub fn notice(&self, about: &str, text: String) {
+        lock(&self.told).entry(about.to_owned()).or_insert(Some(Message::Notice(text)));
+    }
+
+    /// The same for what is wrong.
+    pub fn warn(&self, about: &str, text: String) {
+        lock(&self.told).entry(about.to_owned()).or_insert(Some(Message::Warning(text)));
+    }
+
+    /// What has not been told yet.
+    pub fn take_messages(&self) -> Vec<Message> {
+        lock(&self.told).values_mut().filter_map(Option::take).collect()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    Notice(String),
+    Warning(String),
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,28 @@
+//! Results by their keys: remembered in the store, shared through cache repositories of registries.
+//!
+//! | file | does |
+//! |---|---|
+//! | `records` | what a key led to, and what the store remembers of it |
+//! | `artifact` | a record as an OCI artifact, and back |
+//! | `shared` | cache repositories: asked for records, given new ones |
+//! | `known` | what they have said, and which of it was of no use |
+//!
+//! # Cache repositories
+//!
+//! A Step's record stands under the tag `s-<key>`, an image's under `i-<key>`; a key is 64 hexadecimal digits. A tag is written once and
+//! never again: whoever finds it leaves it. So runners that build at the same time do not disturb each other, and a build that changes
+//! nothing writes nothing. An entry is an OCI image manifest (image spec 1.1, "Guidelines for Artifact Usage") whose `layers` are the blobs
+//! that it needs, so that the registry keeps them; the record is its annotation `dev.brik.record`. Blobs that the registry did not take
+//! over from the image's repository stay there, and the record says so.
+//!
+//! Whatever is wrong with a cache repository, it is as if it were empty: that is said once, and what it would have saved is done.
+
+mod artifact;
+mod known;
+mod records;
+mod shared;
+
+pub use artifact::{ImageEntry, StepEntry};
+pub use known::{Known, Message};
+pub use records::{ImageRecord, StepRecord, recorded};
+pub use shared::{Places, Shared, empty_blob};

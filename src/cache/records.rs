@@ -1,0 +1,52 @@
+//! What keys led to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Descriptor, DiffId, Layer};
+use crate::plan::{CacheKey, KeyInputs};
+use crate::store::{RecordKind, Store};
+
+/// What a Step's key led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    pub diff_id: DiffId,
+    pub layer: Descriptor,
+    pub inputs: KeyInputs,
+    /// Milliseconds that it took.
+    pub took: u64,
+    /// Made with a single id, which keeps no owners: good only where no more can be had.
+    #[serde(default)]
+    pub single_uid: bool,
+}
+
+/// What an image key led to. All blobs are named by the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    pub manifest: Descriptor,
+    pub config: Descriptor,
+    pub layers: Vec<Layer>,
+    /// Some layer of it was made with a single id.
+    #[serde(default)]
+    pub single_uid: bool,
+}
+
+impl StepRecord {
+    pub fn layer(&self) -> Layer {
+        Layer { diff_id: self.diff_id, descriptor: self.layer.clone() }
+    }
+}
+
+impl ImageRecord {
+    /// The layers and the configuration.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.layers.iter().map(|layer| &layer.descriptor).chain([&self.config])
+    }
+}
+
+/// What the store remembers of a Step, if its blob is here. What was made with a single id counts only if `single_uid` says that this run
+/// has no more.
+pub fn recorded(store: &Store, key: &CacheKey, single_uid: &dyn Fn() -> bool) -> Option<StepRecord> {
+    let record: StepRecord = store.record(RecordKind::Step, &key.0)?;
+    let here = store.blob_size(&record.layer.digest) == Some(record.layer.size);
+    (here && (!record.single_uid || single_uid())).then_some(record)
+}

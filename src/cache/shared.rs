@@ -1,0 +1,152 @@
+//! Cache repositories: asked for records, given new ones. Nothing here fails a build.
+
+use std::collections::BTreeMap;
+
+use super::artifact::{self, Entry, ImageEntry, StepEntry};
+use super::known::{Answers, Known, lock};
+use crate::oci::{Descriptor, Reference, media_type};
+use crate::plan::CacheKey;
+use crate::registry::{Client, Error};
+
+/// The cache repositories of a service.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// Asked in this order.
+    pub read: Vec<Reference>,
+    pub write: Option<Reference>,
+}
+
+pub struct Shared<'a> {
+    client: &'a Client,
+    /// By service.
+    places: BTreeMap<String, Places>,
+    pub known: &'a Known,
+}
+
+impl<'a> Shared<'a> {
+    pub fn new(client: &'a Client, places: BTreeMap<String, Places>, known: &'a Known) -> Self {
+        Self { client, places, known }
+    }
+
+    /// Whether anything is asked at all.
+    pub fn is_read(&self) -> bool {
+        self.places.values().any(|places| !places.read.is_empty())
+    }
+
+    /// Whether anything is written at all.
+    pub fn is_written(&self) -> bool {
+        self.places.values().any(|places| places.write.is_some())
+    }
+
+    /// What the repositories of `services` know of a Step.
+    pub fn step(&self, key: &CacheKey, services: &[String]) -> Option<StepEntry> {
+        self.find(&self.known.steps, key, services)
+    }
+
+    /// What the repositories of a service know of an image.
+    pub fn image(&self, key: &CacheKey, service: &str) -> Option<ImageEntry> {
+        self.find(&self.known.images, key, &[service.to_owned()])
+    }
+
+    /// The repositories that take what was made for `services`, each once.
+    pub fn written(&self, services: &[String]) -> Vec<Reference> {
+        let mut places: Vec<Reference> = Vec::new();
+        for place in services.iter().filter_map(|service| self.places.get(service)?.write.as_ref()) {
+            if !places.contains(place) && !self.known.is_closed(&for_writing(place)) {
+                places.push(place.clone());
+            }
+        }
+        places
+    }
+
+    pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
+        self.has::<StepEntry>(repository, key)
+    }
+
+    pub fn has_image(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
+        self.has::<ImageEntry>(repository, key)
+    }
+
+    /// Writes an entry; `blobs` are those of its blobs that the repository has, the empty one not counted, which it needs to have.
+    pub fn put_step(&self, repository: &Reference, key: &CacheKey, entry: &StepEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
+        self.put(repository, key, entry, blobs)
+    }
+
+    pub fn put_image(&self, repository: &Reference, key: &CacheKey, entry: &ImageEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
+        self.put(repository, key, entry, blobs)
+    }
+
+    /// Gives up writing to a repository, and says why; `refused`: it is not for us to write.
+    pub fn stop_writing(&self, repository: &Reference, reason: &str, refused: bool) {
+        let (place, name) = (for_writing(repository), repository.name());
+        self.known.close(&place);
+        match refused {
+            true => self.known.notice(&place, format!("cache {name} is only read: {reason}")),
+            false => self.known.warn(&place, format!("cache {name} is not written any more in this run: {reason}")),
+        }
+    }
+
+    fn find<E: Entry + Clone>(&self, answers: &Answers<E>, key: &CacheKey, services: &[String]) -> Option<E> {
+        let answered = lock(answers).get(&key.0).cloned();
+        let entry = answered.unwrap_or_else(|| {
+            let entry = self.ask(key, services);
+            lock(answers).insert(key.0, entry.clone());
+            entry
+        })?;
+        let usable = entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest));
+        usable.then_some(entry)
+    }
+
+    fn ask<E: Entry>(&self, key: &CacheKey, services: &[String]) -> Option<E> {
+        let mut asked: Vec<&Reference> = Vec::new();
+        for place in services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.read) {
+            if asked.contains(&place) || self.known.is_closed(&place.name()) {
+                continue;
+            }
+            asked.push(place);
+            let reference = place.with_tag(&tag::<E>(key));
+            match self.client.get_manifest(&reference) {
+                Ok(None) => {}
+                Ok(Some((_, manifest))) => match artifact::read(&manifest, place) {
+                    Some(entry) => return Some(entry),
+                    None => self.known.warn(&place.name(), format!("cache entry {reference} cannot be read, it counts as absent")),
+                },
+                Err(error) => self.stop_reading(place, &error),
+            }
+        }
+        None
+    }
+
+    fn stop_reading(&self, place: &Reference, error: &Error) {
+        let name = place.name();
+        self.known.close(&name);
+        match error {
+            // So some registries answer where there is no repository yet.
+            Error::Unauthorized { .. } | Error::Denied { .. } => self.known.notice(&name, format!("cache {name} is not read: {error}")),
+            _ => self.known.warn(&name, format!("cache {name} is not read any more in this run: {error}")),
+        }
+    }
+
+    fn has<E: Entry>(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
+        Ok(self.client.head_manifest(&repository.with_tag(&tag::<E>(key)))?.is_some())
+    }
+
+    fn put<E: Entry>(&self, repository: &Reference, key: &CacheKey, entry: &E, blobs: Vec<Descriptor>) -> Result<(), Error> {
+        let Ok(manifest) = artifact::write(entry, blobs) else { return Ok(()) };
+        self.client.put_manifest(&repository.with_tag(&tag::<E>(key)), &manifest, media_type::OCI_MANIFEST).map(drop)
+    }
+}
+
+/// The blob that every entry's manifest names: it has to be in the repository.
+pub fn empty_blob() -> (Descriptor, &'static [u8]) {
+    (artifact::empty(), artifact::EMPTY)
+}
+
+fn tag<E: Entry>(key: &CacheKey) -> String {
+    format!("{}-{}", E::LETTER, key.0.hex())
+}
+
+/// Reading and writing are given up on their own.
+fn for_writing(repository: &Reference) -> String {
+    format!("{} (writing)", repository.name())
+}

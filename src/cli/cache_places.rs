@@ -1,0 +1,43 @@
+//! Which cache repositories a run asks and writes: `--cache-from`, `--cache-to`, `--no-remote-cache` over `cache` of brik.toml.
+
+use std::collections::BTreeMap;
+
+use super::args::CacheArgs;
+use super::failure::Failure;
+use crate::cache::Places;
+use crate::config::Service;
+use crate::oci::Reference;
+
+/// By service. `push`: what is built is pushed, so that caches are read and written by themselves.
+pub fn cache_places<'a>(
+    args: &CacheArgs,
+    push: bool,
+    services: impl Iterator<Item = &'a Service>,
+) -> Result<BTreeMap<String, Places>, Failure> {
+    let more = args.cache_from.iter().filter(|text| !text.is_empty()).map(|text| repository("--cache-from", text));
+    let more = more.collect::<Result<Vec<_>, _>>()?;
+    let other = args.cache_to.as_deref().filter(|text| !text.is_empty()).map(|text| repository("--cache-to", text)).transpose()?;
+    let writes = push || args.cache_to.is_some();
+    if args.no_remote_cache || (!writes && args.cache_from.is_empty()) {
+        return Ok(BTreeMap::new());
+    }
+    let places = services.map(|service| {
+        let mut read: Vec<Reference> = Vec::new();
+        for place in other.iter().chain(&service.cache).chain(&more) {
+            if !read.iter().any(|known| known.same_repository(place)) {
+                read.push(place.clone());
+            }
+        }
+        let write = other.clone().or_else(|| service.cache.clone()).filter(|_| writes);
+        (service.name.clone(), Places { read, write })
+    });
+    Ok(places.collect())
+}
+
+fn repository(flag: &str, text: &str) -> Result<Reference, Failure> {
+    let reference: Reference = text.parse().map_err(|error| Failure::usage(format!("{flag}={text}: {error}")))?;
+    match reference.tag.is_some() || reference.digest.is_some() {
+        true => Err(Failure::usage(format!("{flag}={text}: expected a repository; its tags are the keys of what it holds"))),
+        false => Ok(reference),
+    }
+}
