@@ -1,6 +1,6 @@
 //! Pushes what is finished, and layers ahead of it. A blob moves at most once a run and registry: to further repositories it is mounted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,11 +47,13 @@ pub struct Pusher<'a> {
     repositories: BTreeMap<&'a str, &'a Reference>,
     /// By registry and blob.
     known: Mutex<HashMap<(String, Digest), Shared>>,
+    /// Services of which a tag was written.
+    pushed: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> Pusher<'a> {
     pub fn new(layers: Layers<'a>, mirrors: BTreeMap<String, String>, repositories: BTreeMap<&'a str, &'a Reference>) -> Self {
-        Self { layers, mirrors, repositories, known: Mutex::default() }
+        Self { layers, mirrors, repositories, known: Mutex::default(), pushed: Mutex::default() }
     }
 
     /// Where the images of a service are pushed to.
@@ -85,6 +87,9 @@ impl<'a> Pusher<'a> {
                 }
             }
         }
+        if !stale.is_empty() {
+            self.pushed.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned());
+        }
         for reference in stale {
             client.put_manifest(&reference, &bytes, &descriptor.media_type)?;
             self.tell(service, reference, PushOutcome::Pushed);
@@ -104,6 +109,11 @@ impl<'a> Pusher<'a> {
             Err(Error::Registry(registry::Error::Stopped { .. })) => {}
             outcome => drop(known.ahead.insert(target.image.name(), outcome)),
         }
+    }
+
+    /// Whether a tag of the service was written in this run.
+    pub fn has_pushed(&self, service: &str) -> bool {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner).contains(service)
     }
 
     /// Brings a blob to a cache repository without sending it to the registry a second time. Where it is instead, if the registry takes it

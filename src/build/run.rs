@@ -96,7 +96,10 @@ pub fn run(
             }
             Task::ShareImage(index) => {
                 let record = finished.lock().unwrap_or_else(PoisonError::into_inner).get(&index).map(|done| done.record.clone());
-                options.share.iter().zip(record).for_each(|(share, record)| share.image(plan, &plan.images[index], &record));
+                options.share.iter().zip(record).for_each(|(share, record)| {
+                    let known = lookup.images.contains_key(&index);
+                    share.image(plan, &plan.images[index], &record, known);
+                });
                 return Ok(());
             }
             Task::Image(index) => index,

@@ -1,14 +1,14 @@
 //! Results given to cache repositories while the build goes on. What fails here is told once, and fails nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::engine::Engine;
 use super::error::Error;
 use super::lookup::Lookup;
 use super::push::{Pusher, Target};
-use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, empty_blob};
-use crate::oci::{Descriptor, Reference};
+use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, empty_blob, recorded};
+use crate::oci::{Descriptor, Layer, Reference};
 use crate::plan::{CacheKey, ImagePlan, Plan, StepId};
 use crate::registry;
 
@@ -22,7 +22,7 @@ pub struct Share<'a> {
     done: Mutex<BTreeSet<StepId>>,
 }
 
-/// What has to be given: Steps and images (indices in [`Plan::images`]) that repositories did not know when they were asked.
+/// What may have to be given: Steps and images (indices in [`Plan::images`]) that no repository has told of.
 #[derive(Default)]
 pub struct Given {
     pub steps: BTreeSet<StepId>,
@@ -31,7 +31,7 @@ pub struct Given {
 
 pub fn what_is_given(plan: &Plan, lookup: &Lookup) -> Given {
     let steps = lookup.steps.keys().chain(&lookup.run).copied().filter(|id| !lookup.shared.steps.contains(id));
-    Given { steps: steps.collect(), images: (0..plan.images.len()).filter(|index| !lookup.images.contains_key(index)).collect() }
+    Given { steps: steps.collect(), images: (0..plan.images.len()).filter(|index| !lookup.shared.images.contains(index)).collect() }
 }
 
 impl<'a> Share<'a> {
@@ -42,56 +42,88 @@ impl<'a> Share<'a> {
     /// Gives the result of a Step that is finished to the repositories of the services that need it, once.
     pub fn step(&self, engine: &Engine, id: StepId) {
         let Some(record) = engine.record(id) else { return };
-        if !self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return;
-        }
-        let step = &engine.plan.steps[id];
         // An image's layer as the image has it.
         let record = match engine.is_shipped(id).then(|| engine.shipped_layer(id)).transpose() {
             Ok(Some(layer)) => StepRecord { layer: layer.descriptor, ..record },
             Ok(None) => record,
             Err(_) => return,
         };
-        let images: Vec<&Reference> = match self.pushed && engine.is_shipped(id) {
+        let keys: Vec<CacheKey> = [Some(engine.plan.steps[id].key), engine.second_key(id)].into_iter().flatten().collect();
+        self.give_step(engine.plan, id, record, engine.is_shipped(id), &keys);
+    }
+
+    /// The same for a finished image. `known`: by this machine's store, which may have more of it to give than this run has looked at.
+    pub fn image(&self, plan: &Plan, image: &ImagePlan, record: &ImageRecord, known: bool) {
+        // What is where it belongs was given when it came there.
+        if known && !self.pusher.has_pushed(&image.service) {
+            return;
+        }
+        let manifest = self.pusher.layers.store.read_blob(&record.manifest.digest).ok();
+        let Some(manifest) = manifest.and_then(|bytes| String::from_utf8(bytes).ok()) else { return };
+        let own: Vec<&Descriptor> = own_layers(plan, image, record).map(|layer| &layer.descriptor).chain([&record.config]).collect();
+        let images: Vec<&Reference> = self.pushed.then(|| self.pusher.repository(&image.service)).flatten().into_iter().collect();
+        let anew = plan.chain(image.root).1.iter().any(|step| plan.steps[*step].no_cache);
+        for repository in self.shared.written(std::slice::from_ref(&image.service)) {
+            let target = Target { service: &image.service, image: &repository };
+            let given = || -> Result<(), Error> {
+                if !anew && self.shared.has_image(&repository, &image.key)? {
+                    return Ok(());
+                }
+                if known {
+                    self.give_steps_of(plan, image, record);
+                }
+                let (blobs, places) = self.blobs(target, &own, &images)?;
+                let entry = ImageEntry { record: record.clone(), manifest: manifest.clone(), places };
+                Ok(self.shared.put_image(&repository, &image.key, &entry, blobs)?)
+            };
+            self.settle(&repository, given());
+        }
+    }
+
+    /// The Steps behind an image that the store knows.
+    fn give_steps_of(&self, plan: &Plan, image: &ImagePlan, record: &ImageRecord) {
+        let layers: BTreeMap<StepId, &Layer> = plan.chain(image.root).1.into_iter().zip(own_layers(plan, image, record)).collect();
+        let (mut pending, mut met) = (vec![image.root], BTreeSet::new());
+        while let Some(root) = pending.pop() {
+            for id in plan.chain(root).1 {
+                if !met.insert(id) {
+                    continue;
+                }
+                let step = &plan.steps[id];
+                pending.extend(step.sources());
+                if let Some(known) = recorded(self.pusher.layers.store, &step.key, &|| record.single_uid) {
+                    let layer = layers.get(&id).map_or_else(|| known.layer.clone(), |layer| layer.descriptor.clone());
+                    self.give_step(plan, id, StepRecord { layer, ..known }, layers.contains_key(&id), &[step.key]);
+                }
+            }
+        }
+    }
+
+    fn give_step(&self, plan: &Plan, id: StepId, record: StepRecord, shipped: bool, keys: &[CacheKey]) {
+        if !self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return;
+        }
+        let step = &plan.steps[id];
+        let record = StepRecord { inputs: record.inputs.abridged(), ..record };
+        let images: Vec<&Reference> = match self.pushed && shipped {
             true => step.services.iter().filter_map(|service| self.pusher.repository(service)).collect(),
             false => Vec::new(),
         };
-        let keys: Vec<CacheKey> = [Some(step.key), engine.second_key(id)].into_iter().flatten().collect();
         for repository in self.shared.written(&step.services) {
             let service = step.services.first().map_or("", String::as_str);
             let target = Target { service, image: &repository };
             let given = || -> Result<(), Error> {
-                let missing = self.missing(&keys, |key| self.shared.has_step(&repository, key))?;
+                // Who asks for everything anew wants what comes of it to be found.
+                let missing = match step.no_cache {
+                    true => keys.to_vec(),
+                    false => self.missing(keys, |key| self.shared.has_step(&repository, key))?,
+                };
                 if missing.is_empty() {
                     return Ok(());
                 }
                 let (blobs, places) = self.blobs(target, &[&record.layer], &images)?;
                 let entry = StepEntry { record: record.clone(), places };
                 missing.into_iter().try_for_each(|key| Ok(self.shared.put_step(&repository, &key, &entry, blobs.clone())?))
-            };
-            self.settle(&repository, given());
-        }
-    }
-
-    /// The same for a finished image.
-    pub fn image(&self, plan: &Plan, image: &ImagePlan, record: &ImageRecord) {
-        let base = plan.chain(image.root).0.map_or(0, |base| plan.bases[base].manifest.layers.len());
-        let own: Vec<&Descriptor> = record.layers.iter().skip(base).map(|layer| &layer.descriptor).chain([&record.config]).collect();
-        let Some(manifest) =
-            self.pusher.layers.store.read_blob(&record.manifest.digest).ok().and_then(|bytes| String::from_utf8(bytes).ok())
-        else {
-            return;
-        };
-        let images: Vec<&Reference> = self.pushed.then(|| self.pusher.repository(&image.service)).flatten().into_iter().collect();
-        for repository in self.shared.written(std::slice::from_ref(&image.service)) {
-            let target = Target { service: &image.service, image: &repository };
-            let given = || -> Result<(), Error> {
-                if self.shared.has_image(&repository, &image.key)? {
-                    return Ok(());
-                }
-                let (blobs, places) = self.blobs(target, &own, &images)?;
-                let entry = ImageEntry { record: record.clone(), manifest: manifest.clone(), places };
-                Ok(self.shared.put_image(&repository, &image.key, &entry, blobs)?)
             };
             self.settle(&repository, given());
         }
@@ -118,12 +150,11 @@ impl<'a> Share<'a> {
             if elsewhere.is_empty() {
                 there.push((*blob).clone());
             }
-            elsewhere
-                .into_iter()
-                .filter(|place| !places.contains(place))
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|place| places.push(place));
+            for place in elsewhere {
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
         }
         Ok((there, places))
     }
@@ -135,6 +166,12 @@ impl<'a> Share<'a> {
             Err(error) => self.shared.stop_writing(repository, &error.to_string(), false),
         }
     }
+}
+
+/// The layers that an image has on top of its base.
+fn own_layers<'r>(plan: &Plan, image: &ImagePlan, record: &'r ImageRecord) -> impl Iterator<Item = &'r Layer> {
+    let base = plan.chain(image.root).0.map_or(0, |base| plan.bases[base].manifest.layers.len());
+    record.layers.iter().skip(base)
 }
 
 /// Whether we are not allowed to write, rather than that something went wrong.

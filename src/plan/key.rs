@@ -61,6 +61,16 @@ impl KeyInputs {
         &self.states
     }
 
+    /// For people to read and compare: with long values cut, and told apart by their digests.
+    pub fn abridged(&self) -> Self {
+        const LONGEST: usize = 2048;
+        let short = |value: &String| match value.char_indices().nth(LONGEST) {
+            None => value.clone(),
+            Some((at, _)) => format!("{}… ({} bytes, {})", &value[..at], value.len(), Digest::of(value.as_bytes())),
+        };
+        Self { parts: self.parts.iter().map(|(name, value)| (name.clone(), short(value))).collect(), states: Vec::new() }
+    }
+
     /// The digest over all parts, each preceded by its length: no two lists of parts share their bytes.
     pub fn key(&self) -> CacheKey {
         let mut hasher = Hasher::new();

@@ -235,3 +235,29 @@ fn flags_and_brik_toml_say_which_repositories_are_asked_and_written() {
     assert_eq!(build("7", &["c", &format!("--cache-from={host}/elsewhere/cache")]), 0);
     let _ = monorepo.project.brik(["build", "--cache-from=x:tag"]).exits(2);
 }
+
+#[test]
+fn what_was_built_before_it_was_pushed_is_given_to_the_cache_with_the_push() {
+    let monorepo = Monorepo::new("");
+    let build = monorepo.project.brik(["build"]).store(&monorepo.project.beside("first"));
+    let _ = build.succeeds();
+    let run = monorepo.runner("first").succeeds();
+    assert_eq!(run.steps_run(), [""; 0]);
+    let run = monorepo.runner("second").succeeds();
+    assert_eq!(run.steps_run(), [""; 0], "the image is in the cache");
+    monorepo.project.write("services/b/src/two", "changed\n");
+    assert_eq!(monorepo.runner("third").succeeds().steps_run().len(), 4, "and its Steps are");
+}
+
+#[test]
+fn what_is_built_anew_on_purpose_takes_the_place_of_what_was_known() {
+    let monorepo = Monorepo::new("");
+    let host = monorepo.registry.host().to_owned();
+    let random = format!("FROM {host}/base:1\nRUN head -c 20 /dev/urandom > /random\n");
+    monorepo.project.write("services/a/Dockerfile", random);
+    let first = monorepo.runner("1").args(["a"]).succeeds();
+    assert_eq!(digests(&monorepo.runner("2").args(["a"]).succeeds()), digests(&first));
+    let anew = monorepo.runner("3").args(["a", "--no-cache"]).succeeds();
+    assert_ne!(digests(&anew), digests(&first));
+    assert_eq!(digests(&monorepo.runner("4").args(["a"]).succeeds()), digests(&anew));
+}
