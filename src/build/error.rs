@@ -52,6 +52,7 @@ impl Error {
             }
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
+            Self::Registry(error) => error.advice(),
             _ => None,
         }
     }

@@ -77,6 +77,8 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     store.reclaim();
 
     let reporter = reporter(global, redactor)?;
+    let waits = reporter.clone();
+    client.on_long_wait(move |wait| waits.warning(wait.to_string()));
     for finding in findings.iter().chain(&request.config.warnings) {
         reporter.warning(finding.one_line());
     }

@@ -17,7 +17,7 @@ pub struct Handover {
     pub cache: Known,
     /// What went over the wire before.
     pub counts: Counts,
-    /// About credentials, each once.
+    /// About credentials, and waits that registries imposed. Each once.
     warnings: Mutex<Vec<String>>,
     elapsed: Duration,
 }
@@ -47,7 +47,8 @@ impl Handover {
     /// What there is to warn about by now, here and in the process before.
     pub fn warnings(&self, client: &Client) -> Vec<String> {
         let mut known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        for warning in client.credentials().take_warnings().into_iter().map(|warning| warning.to_string()) {
+        let waits = client.take_long_waits().into_iter().map(|wait| wait.to_string());
+        for warning in client.credentials().take_warnings().into_iter().map(|warning| warning.to_string()).chain(waits) {
             if !known.contains(&warning) {
                 known.push(warning);
             }

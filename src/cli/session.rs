@@ -190,7 +190,8 @@ impl Session<'_> {
         let repositories: BTreeSet<&Reference> = built.map(|service| &service.image).collect();
         let repositories: Vec<&Reference> = repositories.into_iter().collect();
         build::fan_out(&repositories, AT_ONCE, |image| self.layers.client.preflight(image))
-            .map_err(|error| Failure::diagnosed(Code::Failed, "brik::push::refused", &error.to_string(), Some(self.redactor)))
+            .map_err(|error| Finding::error("brik::push::refused", error.to_string()).maybe_help(error.advice()))
+            .map_err(|finding| Failure::findings(Code::Failed, &[finding], Some(self.redactor)))
     }
 
     /// A cache that does not hold what it promised is no failure.

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Url;
 use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
+use tokio::time::timeout;
 
 use super::challenge;
 use super::credentials::{Credential, Credentials};
 use super::endpoint::Endpoint;
-use super::http::{Failure, Http, Refusal};
+use super::http::{Failure, Http, Refusal, silent};
 use super::token::{self, Token};
 use super::{At, Error};
 
@@ -132,7 +133,9 @@ impl Auth {
     ) -> Result<HeaderValue, Failure> {
         let key = (purpose.endpoint.registry.clone(), purpose.scopes.clone());
         let slot = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        let mut slot = slot.lock().await;
+        // Who has less patience than the one who fetches it does not wait as long.
+        let at = purpose.at;
+        let mut slot = timeout(http.policy.silence, slot.lock()).await.map_err(|_| silent(at, http.policy.silence))?;
         if let Some(token) = slot.as_ref().filter(|token| token.is_fresh() && Some(&token.header) != rejected) {
             return Ok(token.header.clone());
         }

@@ -14,6 +14,7 @@ use super::counters::Counts;
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::http::Http;
+use super::long_wait::{LongWait, LongWaits};
 use super::retry::RetryPolicy;
 use super::session::Session;
 use crate::oci::Reference;
@@ -77,11 +78,13 @@ impl Default for ClientOptions {
 
 /// A client of any number of registries. Its methods block: call them from plain threads only, as many as you like.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
-
-struct Inner {
-    runtime: Runtime,
+pub struct Client {
     http: Http,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    runtime: Runtime,
     auth: Auth,
     registries: BTreeMap<String, RegistryOptions>,
     /// Mirrors that were out of reach once: the rest of the run goes past them.
@@ -93,42 +96,63 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("registry").enable_all().build();
         let http = Http {
-            connector: Connector::new(options.user_agent, options.proxies),
+            connector: Arc::new(Connector::new(options.user_agent, options.proxies)),
             counters: Arc::new(options.before.into()),
-            budgets: Budgets::default(),
+            budgets: Arc::new(Budgets::default()),
+            long_waits: Arc::new(LongWaits::default()),
             policy: options.retries,
         };
-        Ok(Self(Arc::new(Inner {
+        let shared = Shared {
             runtime: runtime.map_err(Error::Runtime)?,
-            http,
             auth: Auth::new(options.credentials),
             registries: options.registries,
             dead_mirrors: Mutex::default(),
-        })))
+        };
+        Ok(Self { http, shared: Arc::new(shared) })
+    }
+
+    /// The same client with other patience: connections, tokens, budget, counters and all that is known are shared.
+    pub fn with_retries(&self, retries: RetryPolicy) -> Self {
+        Self { http: Http { policy: retries, ..self.http.clone() }, shared: self.shared.clone() }
+    }
+
+    /// The same client for what is not worth a wait ([`RetryPolicy::hasty`]).
+    pub fn hasty(&self) -> Self {
+        self.with_retries(RetryPolicy::hasty())
+    }
+
+    /// Has `listener` hear of every long wait that a registry imposes from now on, and of those so far that were not taken.
+    pub fn on_long_wait(&self, listener: impl Fn(&LongWait) + Send + Sync + 'static) {
+        self.http.long_waits.listen(Arc::new(listener));
+    }
+
+    /// The long waits so far that no listener has heard of.
+    pub fn take_long_waits(&self) -> Vec<LongWait> {
+        self.http.long_waits.take()
     }
 
     /// What has gone over the wire so far.
     pub fn counters(&self) -> Counts {
-        self.0.http.counters.counts()
+        self.http.counters.counts()
     }
 
     /// The credentials that this client uses, for their warnings and secrets.
     pub fn credentials(&self) -> &Credentials {
-        &self.0.auth.credentials
+        &self.shared.auth.credentials
     }
 
     pub(super) fn http(&self) -> &Http {
-        &self.0.http
+        &self.http
     }
 
     pub(super) fn block<T>(&self, future: impl Future<Output = T>) -> T {
-        self.0.runtime.block_on(future)
+        self.shared.runtime.block_on(future)
     }
 
     /// A session with the registry itself.
     pub(super) fn origin(&self, reference: &Reference) -> Result<Session<'_>, Error> {
-        let endpoint = Endpoint::origin(&reference.registry, &self.0.registries)?;
-        Ok(Session::new(&self.0.http, &self.0.auth, endpoint, &reference.repository))
+        let endpoint = Endpoint::origin(&reference.registry, &self.shared.registries)?;
+        Ok(Session::new(&self.http, &self.shared.auth, endpoint, &reference.repository))
     }
 
     /// Runs `read` with the registry's mirror, where there is one, and then with the registry itself if need be.
@@ -137,11 +161,11 @@ impl Client {
         reference: &Reference,
         mut read: impl AsyncFnMut(&Session<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let dead = || self.0.dead_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        let mirror = Endpoint::mirror(&reference.registry, &self.0.registries)?.filter(|mirror| !dead().contains(&mirror.registry));
+        let dead = || self.shared.dead_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mirror = Endpoint::mirror(&reference.registry, &self.shared.registries)?.filter(|mirror| !dead().contains(&mirror.registry));
         let Some(mirror) = mirror else { return read(&self.origin(reference)?).await };
         let name = mirror.registry.clone();
-        let failed = match read(&Session::new(&self.0.http, &self.0.auth, mirror, &reference.repository)).await {
+        let failed = match read(&Session::new(&self.http, &self.shared.auth, mirror, &reference.repository)).await {
             // Content that is wrong, or that cannot be put away, is no reason to go on.
             Err(error) if !matches!(error, Error::Write { .. } | Error::WrongDigest { .. } | Error::WrongSize { .. }) => error,
             done => return done,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use miette::Diagnostic;
 
@@ -50,6 +51,10 @@ pub enum Error {
     #[error("{at}: the connection broke: {reason}")]
     #[diagnostic(code(brik::registry::interrupted))]
     Interrupted { at: Box<At>, reason: String },
+    /// A copy failed where the blob comes from; where it goes to is not to blame.
+    #[error("{at}: its source fails: {error}")]
+    #[diagnostic(code(brik::registry::source))]
+    Source { at: Box<At>, error: Box<Error> },
     /// Nobody wants it any more.
     #[error("{at}: stopped")]
     #[diagnostic(code(brik::registry::stopped))]
@@ -83,9 +88,15 @@ pub enum Error {
     #[error("{at}: not found (status {status}: {reply})")]
     #[diagnostic(code(brik::registry::not_found))]
     NotFound { at: Box<At>, status: u16, reply: Reply },
-    #[error("{at}: the registry limits requests (status {status}: {reply})")]
+    #[error("{at}: the registry limits requests (status {status}: {reply}{})", asked(*wait))]
     #[diagnostic(code(brik::registry::rate_limited), help("wait a little, or log in: anonymous limits are lower"))]
-    RateLimited { at: Box<At>, status: u16, reply: Reply },
+    RateLimited {
+        at: Box<At>,
+        status: u16,
+        reply: Reply,
+        /// What it asks for by `Retry-After`.
+        wait: Option<Duration>,
+    },
     #[error("{at}: the registry answered with status {status}: {reply}")]
     #[diagnostic(code(brik::registry::status))]
     Status { at: Box<At>, status: u16, reply: Reply },
@@ -146,6 +157,14 @@ impl Error {
         }
     }
 
+    /// What to do about it, where that can be said.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Mirror { origin: error, .. } | Self::Source { error, .. } => error.advice(),
+            error => error.help().map(|help| help.to_string()),
+        }
+    }
+
     /// Whether the registry was never reached: asking it other things will fail in the same way.
     pub fn is_unreachable(&self) -> bool {
         match self {
@@ -154,6 +173,10 @@ impl Error {
             _ => false,
         }
     }
+}
+
+fn asked(wait: Option<Duration>) -> String {
+    wait.map_or_else(String::new, |wait| format!("; it asks to wait {:.0} s", wait.as_secs_f64().ceil()))
 }
 
 fn list(platforms: &[Platform]) -> String {

@@ -63,10 +63,8 @@ impl Download<'_> {
                 Err(failure) => failure,
             };
             failed += 1;
-            let wait = self.http.policy.delay(failed, &failure).filter(|_| self.size == 0 || self.etag.is_some());
-            let Some(wait) = wait else { return Err(failure.into_error(|| None)) };
-            tokio::time::sleep(wait).await;
-            self.http.counters.retry();
+            let tries = if self.size == 0 || self.etag.is_some() { u32::MAX } else { failed };
+            self.http.pause(failed, tries, failure).await.map_err(|failure| failure.into_error(|| None))?;
         }
     }
 

@@ -1,6 +1,7 @@
 //! One HTTP exchange: budget, redirects, silence, byte counts; and how one that failed is repeated.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
@@ -12,21 +13,23 @@ use super::budget::Budgets;
 use super::connector::{Connector, diagnose, host};
 use super::counters::Counters;
 use super::endpoint::is_loopback;
+use super::long_wait::LongWaits;
 use super::redirect::{self, MAX_REDIRECTS};
 use super::retry::RetryPolicy;
 use super::{At, Error, Reply};
 
 pub(super) use super::refusal::Refusal;
 
-/// The longest silence that is borne, whether in waiting for an answer or in the midst of one.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// An answer that explains a refusal is read up to here.
 const MAX_REFUSAL: usize = 64 * 1024;
 
+/// Clones share everything but the policy.
+#[derive(Clone)]
 pub(super) struct Http {
-    pub(super) connector: Connector,
-    pub(super) counters: std::sync::Arc<Counters>,
-    pub(super) budgets: Budgets,
+    pub(super) connector: Arc<Connector>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) long_waits: Arc<LongWaits>,
     pub(super) policy: RetryPolicy,
 }
 
@@ -47,6 +50,7 @@ pub(super) enum Payload<'a> {
     Nothing,
     Bytes(&'a [u8]),
     File(&'a super::push::FileBody<'a>),
+    Relay(&'a super::copy::Relay<'a>),
 }
 
 /// Why there is no good answer.
@@ -96,12 +100,18 @@ impl Http {
                 Err(failure) => failure,
             };
             failed += 1;
-            match self.policy.delay(failed, &failure) {
-                Some(wait) if failed < tries => tokio::time::sleep(wait).await,
-                _ => return Err(failure),
-            }
-            self.counters.retry();
+            self.pause(failed, tries, failure).await?;
         }
+    }
+
+    /// Waits before the attempt that follows failure number `failed` (from 1), or returns the failure where none is to follow.
+    pub(super) async fn pause(&self, failed: u32, tries: u32, failure: Failure) -> Result<(), Failure> {
+        let wait = self.policy.delay(failed, &failure).filter(|_| failed < tries);
+        let Some(wait) = wait else { return Err(failure) };
+        self.long_waits.note(wait, &failure);
+        tokio::time::sleep(wait).await;
+        self.counters.retry();
+        Ok(())
     }
 
     async fn exchange(&self, call: &Call<'_>, url: &Url, authorization: Option<&HeaderValue>) -> Result<Response, Error> {
@@ -130,14 +140,18 @@ impl Http {
             }
             Payload::File(file) => {
                 let request = request.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, file.size);
-                file.send(request, self.counters.clone(), &call.at).await?
+                file.send(request, self, &call.at).await?
+            }
+            Payload::Relay(relay) => {
+                let request = request.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, relay.blob.size);
+                relay.send(request, self, &call.at).await?
             }
         };
         sent.map_err(|error| diagnose(&error, url, &call.at))
     }
 
     async fn answered(&self, request: RequestBuilder, at: &At) -> Result<reqwest::Result<Response>, Error> {
-        timeout(SILENCE, request.send()).await.map_err(|_| silent(at, SILENCE))
+        timeout(self.policy.silence, request.send()).await.map_err(|_| silent(at, self.policy.silence))
     }
 
     async fn refusal(&self, mut response: Response, call: &Call<'_>) -> Failure {
@@ -156,7 +170,7 @@ impl Http {
 
     /// The next piece of a body, or `None` at its end.
     pub(super) async fn chunk(&self, response: &mut Response, at: &At) -> Result<Option<Bytes>, Error> {
-        let next = timeout(SILENCE, response.chunk()).await.map_err(|_| silent(at, SILENCE))?;
+        let next = timeout(self.policy.silence, response.chunk()).await.map_err(|_| silent(at, self.policy.silence))?;
         let chunk = next.map_err(|error| diagnose(&error, response.url(), at))?;
         self.counters.down(chunk.as_ref().map_or(0, Bytes::len));
         Ok(chunk)

@@ -146,13 +146,12 @@ async fn fetch(session: &Session<'_>, reference: &Reference) -> Result<Fetched, 
     let selector = selector(reference);
     let mut call = session.call(Method::GET, &format!("manifests/{selector}"), session.at(format!("read manifest {selector}")));
     call.headers = accept();
-    let mut response = session.send(&call, &Scopes::pull(&session.repository)).await?;
+    let (response, bytes) = session.read(&call, &Scopes::pull(&session.repository), MAX_MANIFEST).await?;
     let at = &call.at;
     let (declared, media_type) = (content_digest(&response, at)?, content_type(&response));
     if media_type.starts_with("application/vnd.docker.distribution.manifest.v1") {
         return Err(Error::Schema1 { at: Box::new(at.clone()) });
     }
-    let bytes = session.http.body(&mut response, MAX_MANIFEST, at).await?;
     let digest = Digest::of(&bytes);
     if let Some(expected) = reference.digest.or(declared).filter(|expected| *expected != digest) {
         return Err(Error::WrongDigest { at: Box::new(at.clone()), expected, actual: digest.to_string() });

@@ -5,13 +5,13 @@
 //! | file | does |
 //! |---|---|
 //! | `client` | [`Client`], its options and its runtime |
-//! | `manifests`, `pull`, `push`, `preflight`, `fetch` | the operations, one `impl Client` each |
+//! | `manifests`, `pull`, `push`, `copy`, `preflight`, `fetch` | the operations, one `impl Client` each |
 //! | `session` | one authorised, retried conversation with an endpoint |
 //! | `endpoint` | registry name → URL, TLS trust, mirrors |
 //! | `auth`, `challenge`, `token` | 401 → token; which scopes; who remembers them |
 //! | `credentials`, `docker_config`, `helper` | who we are, and from where we know it |
 //! | `http`, `connector`, `redirect` | one HTTP exchange: connections, redirects, silence, byte counts |
-//! | `retry`, `budget` | when to ask again, and how often at all |
+//! | `retry`, `budget`, `long_wait` | when to ask again, how often at all, and what is told of it |
 //! | `error`, `reply` | what went wrong, in the registry's own words |
 
 mod auth;
@@ -19,6 +19,7 @@ mod budget;
 mod challenge;
 mod client;
 mod connector;
+mod copy;
 mod counters;
 mod credentials;
 mod docker_config;
@@ -27,6 +28,7 @@ mod error;
 mod fetch;
 mod helper;
 mod http;
+mod long_wait;
 mod manifests;
 mod preflight;
 mod pull;
@@ -46,6 +48,7 @@ pub use counters::Counts;
 pub use credentials::{Credential, Credentials, Login, Secret, Warning};
 pub use error::{At, Error};
 pub use fetch::FetchResponse;
+pub use long_wait::LongWait;
 pub use manifests::Resolved;
 pub use push::{Offer, Pushed, Upload};
 pub use reply::Reply;

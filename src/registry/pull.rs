@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
 use super::auth::Scopes;
@@ -47,17 +47,25 @@ impl Client {
     }
 }
 
-fn step(digest: &Digest) -> String {
+pub(super) fn step(digest: &Digest) -> String {
     format!("read blob {digest}")
 }
 
 pub(super) async fn exists(session: &Session<'_>, digest: &Digest, scopes: &Scopes) -> Result<bool, Error> {
     let call = session.call(Method::HEAD, &format!("blobs/{digest}"), session.at(format!("look up blob {digest}")));
     match session.send(&call, scopes).await {
+        // Where a redirect led to a page for people, nothing is known of the blob.
+        Ok(response) if is_page(&response) => {
+            Err(Error::Garbage { at: Box::new(call.at), expected: "a blob", got: "an HTML page".to_owned() })
+        }
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn is_page(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 /// A blob on its way. What is written stays written, whichever connection or endpoint it came by: the digest judges the whole.
@@ -77,11 +85,7 @@ impl Pull<'_> {
             let before = self.written;
             let Err(failure) = self.attempt(session, &scopes, &at).await else { return Ok(()) };
             failed = if self.written - before >= PROGRESS { 1 } else { failed + 1 };
-            match session.http.policy.delay(failed, &failure) {
-                Some(wait) if failed < session.tries() => tokio::time::sleep(wait).await,
-                _ => return Err(session.error(failure)),
-            }
-            session.http.counters.retry();
+            session.http.pause(failed, session.tries(), failure).await.map_err(|failure| session.error(failure))?;
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,8 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::io::{InspectReader, ReaderStream};
 
 use super::auth::Scopes;
-use super::counters::Counters;
-use super::http::{Failure, Payload, SILENCE, silent};
+use super::http::{Failure, Http, Payload, silent};
 use super::pull::exists;
 use super::redirect::location;
 use super::session::Session;
@@ -23,8 +21,6 @@ use crate::oci::{Descriptor, Digest, Reference};
 
 /// Reads of 1 MiB: twice as fast as 4 KiB ones, measured.
 const READ: usize = 1 << 20;
-/// After the last byte a registry may hash and move the whole blob before it answers.
-const DIGESTION: Duration = Duration::from_secs(600);
 /// Sources that are worth a request each.
 const MAX_MOUNTS: usize = 4;
 const MOUNT_TRIES: u32 = 2;
@@ -51,7 +47,7 @@ pub enum Offer {
 
 /// Where an upload continues, if a mount that was refused has opened one.
 #[derive(Debug)]
-pub struct Upload(Option<Url>);
+pub struct Upload(pub(super) Option<Url>);
 
 impl Client {
     /// Offers a blob to the repository of `target`, which may have it or mount it. `mount_from` are repositories that may have it, best
@@ -82,23 +78,14 @@ impl Client {
         let session = self.origin(target)?;
         let file = FileBody { path: body, size: blob.size, progress };
         let push = Push { session: &session, digest: blob.digest };
-        self.block(async {
-            let mut upload = pin!(push.upload(upload.0, &file));
-            loop {
-                if stop() {
-                    return Err(Error::Stopped { at: Box::new(push.at()) });
-                }
-                if let Ok(done) = timeout(STOP_WITHIN, upload.as_mut()).await {
-                    return done;
-                }
-            }
-        })
+        self.block(push.unless(stop, push.upload(upload.0, &file)))
     }
 }
 
-struct Push<'a> {
-    session: &'a Session<'a>,
-    digest: Digest,
+/// A blob on its way to a repository.
+pub(super) struct Push<'a> {
+    pub(super) session: &'a Session<'a>,
+    pub(super) digest: Digest,
 }
 
 impl Push<'_> {
@@ -120,11 +107,11 @@ impl Push<'_> {
         Ok(Offer::Wants(Upload(upload)))
     }
 
-    fn scopes(&self) -> Scopes {
+    pub(super) fn scopes(&self) -> Scopes {
         Scopes::push(&self.session.repository)
     }
 
-    fn at(&self) -> At {
+    pub(super) fn at(&self) -> At {
         self.session.at(format!("push blob {}", self.digest))
     }
 
@@ -141,18 +128,27 @@ impl Push<'_> {
         }
     }
 
+    /// What `upload` comes to, or [`Error::Stopped`] soon after `stop` holds.
+    pub(super) async fn unless(&self, stop: &dyn Fn() -> bool, upload: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let mut upload = pin!(upload);
+        loop {
+            if stop() {
+                return Err(Error::Stopped { at: Box::new(self.at()) });
+            }
+            if let Ok(done) = timeout(STOP_WITHIN, upload.as_mut()).await {
+                return done;
+            }
+        }
+    }
+
     /// POST and PUT, both again from the start if either fails. `upload` is a session that a mount has opened.
     async fn upload(&self, mut upload: Option<Url>, file: &FileBody<'_>) -> Result<(), Error> {
         let (http, scopes) = (self.session.http, self.scopes());
         let mut failed = 0;
         loop {
-            let Err(failure) = self.attempt(upload.take(), &scopes, file).await else { return Ok(()) };
+            let Err(failure) = self.attempt(upload.take(), &scopes, Payload::File(file)).await else { return Ok(()) };
             failed += 1;
-            let Some(wait) = http.policy.delay(failed, &failure) else {
-                return Err(self.session.error(failure));
-            };
-            tokio::time::sleep(wait).await;
-            http.counters.retry();
+            http.pause(failed, self.session.tries(), failure).await.map_err(|failure| self.session.error(failure))?;
             // The answer may have been all that was lost.
             if exists(self.session, &self.digest, &scopes).await? {
                 return Ok(());
@@ -160,14 +156,15 @@ impl Push<'_> {
         }
     }
 
-    async fn attempt(&self, upload: Option<Url>, scopes: &Scopes, file: &FileBody<'_>) -> Result<(), Failure> {
+    /// Uploads the whole blob, once, to a session that was opened before or to one of its own.
+    pub(super) async fn attempt(&self, upload: Option<Url>, scopes: &Scopes, body: Payload<'_>) -> Result<(), Failure> {
         let url = match upload {
             Some(url) => url,
             None => open(self.session, scopes, self.at()).await?,
         };
         let mut call = self.session.call_url(Method::PUT, url, self.at());
         call.url.query_pairs_mut().append_pair("digest", &self.digest.to_string());
-        call.payload = Payload::File(file);
+        call.payload = body;
         match self.session.attempt(&call, scopes).await {
             Ok(_) => Ok(()),
             // The session is gone, or was never known to the node that we reached: a new one may fare better.
@@ -203,7 +200,7 @@ pub(super) struct FileBody<'a> {
 
 impl FileBody<'_> {
     /// Sends the request with this body. There is no limit on the whole, only on silence.
-    pub(super) async fn send(&self, request: RequestBuilder, counters: Arc<Counters>, at: &At) -> Result<reqwest::Result<Response>, Error> {
+    pub(super) async fn send(&self, request: RequestBuilder, http: &Http, at: &At) -> Result<reqwest::Result<Response>, Error> {
         let unreadable = |source| Error::Read { path: self.path.to_owned(), source };
         let file = tokio::fs::File::open(self.path).await.map_err(unreadable)?;
         let actual = file.metadata().await.map_err(unreadable)?.len();
@@ -211,6 +208,7 @@ impl FileBody<'_> {
             return Err(Error::WrongSize { at: Box::new(at.clone()), expected: self.size, actual });
         }
         let (sender, mut sent) = mpsc::unbounded_channel();
+        let counters = http.counters.clone();
         let counted = InspectReader::new(file.take(self.size), move |bytes: &[u8]| {
             counters.up(bytes.len());
             // Nobody listens any more once the answer is there.
@@ -218,18 +216,19 @@ impl FileBody<'_> {
         });
         let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(counted, READ));
         let mut answer = pin!(request.body(body).send());
-        let mut silence = pin!(sleep_until(Instant::now() + SILENCE));
+        let mut silence = pin!(sleep_until(Instant::now() + http.policy.silence));
         let mut total = 0;
+        let patience = |total| if total < self.size { http.policy.silence } else { http.policy.digestion() };
         std::future::poll_fn(|cx| {
             while let Poll::Ready(Some(bytes)) = sent.poll_recv(cx) {
                 total += bytes;
                 (self.progress)(total);
-                silence.as_mut().reset(Instant::now() + if total < self.size { SILENCE } else { DIGESTION });
+                silence.as_mut().reset(Instant::now() + patience(total));
             }
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Ok(answer));
             }
-            silence.as_mut().poll(cx).map(|()| Err(silent(at, if total < self.size { SILENCE } else { DIGESTION })))
+            silence.as_mut().poll(cx).map(|()| Err(silent(at, patience(total))))
         })
         .await
     }

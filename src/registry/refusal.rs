@@ -1,8 +1,11 @@
 //! A registry's no: which error it is, and what the user can do about it.
 
+use std::time::SystemTime;
+
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
+use super::retry::retry_after;
 use super::{At, Error, Reply};
 
 /// An answer that is neither success nor a redirect that was followed.
@@ -19,16 +22,17 @@ pub(super) struct Refusal {
 impl Refusal {
     /// `credentials` names the source that was used, if any was.
     pub(super) fn into_error(self, credentials: Option<&str>) -> Error {
+        let wait = retry_after(&self, SystemTime::now());
         let (status, reply) = (self.status.as_u16(), self.reply);
         let help = help(&self.at, &reply, credentials);
         let at = Box::new(self.at);
         let credentials = || credentials.unwrap_or("no credentials").to_owned();
         match status {
             401 => Error::Unauthorized { at, status, credentials: credentials(), reply, help },
-            403 if reply.is_secondary_rate_limit() => Error::RateLimited { at, status, reply },
+            403 if reply.is_secondary_rate_limit() => Error::RateLimited { at, status, reply, wait },
             403 => Error::Denied { at, status, credentials: credentials(), reply, help },
             404 => Error::NotFound { at, status, reply },
-            429 => Error::RateLimited { at, status, reply },
+            429 => Error::RateLimited { at, status, reply, wait },
             _ => Error::Status { at, status, reply },
         }
     }
@@ -42,7 +46,7 @@ fn help(at: &At, reply: &Reply, credentials: Option<&str>) -> String {
              REGISTRY_TOKEN (and REGISTRY_USERNAME) for the configured registry"
         );
     };
-    if registry == "ghcr.io" && reply.message.contains("write_package") {
+    if reply.message.contains("write_package") {
         return format!(
             "the package exists and is not open to {source}: on GitHub open the package's settings, \"Manage Actions access\", \
              and add this repository with the role Write (and give the workflow `permissions: packages: write`)"
@@ -76,6 +80,13 @@ mod tests {
             error.to_string(),
             "ghcr.io/org/app: cannot push: denied with $GITHUB_TOKEN (status 403: DENIED: permission_denied: write_package)"
         );
+    }
+
+    #[test]
+    fn a_wait_that_a_registry_asks_for_is_told() {
+        let error = refuse(429, "retry-after: 3600s, allowed: 2000/minute", None).to_string();
+        assert!(error.ends_with("; it asks to wait 3600 s)"), "{error}");
+        assert!(!refuse(429, "", None).to_string().contains("wait"));
     }
 
     #[test]

@@ -8,24 +8,44 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use super::Error;
 use super::http::{Failure, Refusal};
 
-/// Exponential and without jitter, so that a run can be predicted: `base · 2ⁿ`, at most `cap`.
+/// Exponential and without jitter, so that a run can be predicted: `base · 2ⁿ`, at most `cap`. The default is for what a build cannot do
+/// without.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     /// Attempts in all, the first included. At least one is made.
     pub tries: u32,
     pub base: Duration,
     pub cap: Duration,
-    /// The longest wait that a registry may impose by `Retry-After`.
+    /// The longest wait that a registry may impose by `Retry-After`. One that asks for more is not asked again.
     pub retry_after_cap: Duration,
+    /// The longest silence that is borne, whether in waiting for an answer or in the midst of one. Ten times that after the last byte of
+    /// an upload, which a registry may have to hash and move before it answers.
+    pub silence: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { tries: 5, base: Duration::from_millis(200), cap: Duration::from_secs(10), retry_after_cap: Duration::from_secs(60) }
+        Self {
+            tries: 5,
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(10),
+            retry_after_cap: Duration::from_secs(120),
+            silence: Duration::from_secs(60),
+        }
     }
 }
 
 impl RetryPolicy {
+    /// For what only makes a build faster, as a cache does: nothing of it waits longer than some seconds.
+    pub fn hasty() -> Self {
+        Self { tries: 2, retry_after_cap: Duration::from_secs(2), silence: Duration::from_secs(5), ..Self::default() }
+    }
+
+    /// The longest silence after the last byte of an upload.
+    pub(super) fn digestion(&self) -> Duration {
+        self.silence * 10
+    }
+
     /// The wait after failure number `failed` (from 1), or `None` when the attempts are used up or another would not help.
     pub(super) fn delay(&self, failed: u32, failure: &Failure) -> Option<Duration> {
         if failed >= self.tries {
@@ -35,15 +55,19 @@ impl RetryPolicy {
         match failure {
             Failure::Broken(error) => is_transient(error).then_some(backoff),
             Failure::Refused(refusal) => {
-                let asked = || retry_after(refusal, SystemTime::now()).map(|wait| wait.min(self.retry_after_cap));
-                is_passing(refusal).then(|| asked().unwrap_or(backoff))
+                let wait = retry_after(refusal, SystemTime::now()).unwrap_or(backoff);
+                (is_passing(refusal) && wait <= self.retry_after_cap.max(backoff)).then_some(wait)
             }
         }
     }
 }
 
 fn is_transient(error: &Error) -> bool {
-    matches!(error, Error::Dns { .. } | Error::Refused { .. } | Error::Connect { .. } | Error::Interrupted { .. } | Error::Silent { .. })
+    match error {
+        Error::Dns { .. } | Error::Refused { .. } | Error::Connect { .. } | Error::Interrupted { .. } | Error::Silent { .. } => true,
+        Error::Source { error, .. } => is_transient(error),
+        _ => false,
+    }
 }
 
 fn is_passing(refusal: &Refusal) -> bool {
@@ -52,7 +76,7 @@ fn is_passing(refusal: &Refusal) -> bool {
 }
 
 /// From the header (RFC 9110 §10.2.3, and GHCR's milliseconds), else from GHCR's message `retry-after: 381.5ms, allowed: …`.
-fn retry_after(refusal: &Refusal, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(refusal: &Refusal, now: SystemTime) -> Option<Duration> {
     let from_header = |headers: &HeaderMap| parse_wait(headers.get(RETRY_AFTER)?.to_str().ok()?, now);
     let from_message = |message: &str| parse_wait(message.split_once("retry-after: ")?.1.split(',').next()?, now);
     from_header(&refusal.headers).or_else(|| from_message(&refusal.reply.message))
@@ -113,6 +137,19 @@ mod tests {
         let waits: Vec<_> = (1..=9).map(|n| policy.delay(n, &gone).map(|d| d.as_millis())).collect();
         assert_eq!(waits[..4], [Some(200), Some(400), Some(800), Some(1600)]);
         assert_eq!(waits[6..], [Some(10_000), Some(10_000), None]);
+    }
+
+    #[test]
+    fn a_wait_is_granted_up_to_the_cap_and_one_beyond_is_the_end() {
+        let asked = |seconds: u64| refused(StatusCode::TOO_MANY_REQUESTS, &format!("retry-after: {seconds}s, allowed: 2000/minute"));
+        for (policy, seconds, wait) in [
+            (RetryPolicy::default(), 60, Some(60)),
+            (RetryPolicy::default(), 3600, None),
+            (RetryPolicy::hasty(), 1, Some(1)),
+            (RetryPolicy::hasty(), 60, None),
+        ] {
+            assert_eq!(policy.delay(1, &asked(seconds)).map(|wait| wait.as_secs()), wait, "{seconds} {policy:?}");
+        }
     }
 
     #[test]

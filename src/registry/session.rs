@@ -50,6 +50,16 @@ impl<'a> Session<'a> {
         sent.map_err(|failure| self.error(failure))
     }
 
+    /// The same with the whole body, of at most `limit` bytes: one that breaks off is asked for again.
+    pub(super) async fn read(&self, call: &Call<'_>, scopes: &Scopes, limit: usize) -> Result<(Response, Vec<u8>), Error> {
+        let read = async || {
+            let mut response = self.attempt(call, scopes).await?;
+            let body = self.http.body(&mut response, limit, &call.at).await?;
+            Ok((response, body))
+        };
+        self.http.retrying(self.tries(), read).await.map_err(|failure| self.error(failure))
+    }
+
     /// Sends `call` once; a 401 is answered with a new token, once.
     pub(super) async fn attempt(&self, call: &Call<'_>, scopes: &Scopes) -> Result<Response, Failure> {
         if !self.endpoint.owns(&call.url) {

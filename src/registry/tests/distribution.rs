@@ -124,6 +124,22 @@ fn what_is_pushed_can_be_pulled() {
 }
 
 #[test]
+fn a_blob_is_copied_between_two_registries() {
+    let (Some(source), Some(target)) = (Registry::start(&Door::Open), Registry::start(&Door::Password)) else { return };
+    let bytes: Vec<u8> = (0..2_000_000u32).flat_map(u32::to_le_bytes).collect();
+    let blob = layer(&bytes);
+    let client = client_as(&target.host, "user", "password");
+    let (from, to) = (reference(&source.host, "org/app"), reference(&target.host, "org/copy"));
+    push_blob(&client, &from, &blob, file(&bytes).path(), &[], &|_| {}).unwrap();
+    let Offer::Wants(upload) = client.offer_blob(&to, &blob.digest, std::slice::from_ref(&from)).unwrap() else { panic!("it is there") };
+    client.copy_blob(&from, &to, &blob, upload, &|_| {}, &|| false).unwrap();
+    let mut out = Vec::new();
+    client.pull_blob(&to, &blob, &mut out).unwrap();
+    assert!(out == bytes);
+    assert_eq!(client.counters().retries, 0);
+}
+
+#[test]
 fn a_password_opens_the_registry_and_a_wrong_one_does_not() {
     let Some(registry) = Registry::start(&Door::Password) else { return };
     round_trip(&client_as(&registry.host, "user", "password"), &registry.host, b"layer");

@@ -48,6 +48,67 @@ fn attempts_end_and_lasting_refusals_are_not_repeated() {
 }
 
 #[test]
+fn a_registry_that_asks_for_more_time_than_there_is_is_not_asked_again() {
+    let server = Server::start(|_, _| Answer::new(429).header("Retry-After", "3600"));
+    let error = client().get_manifest(&reference(&server.host, "a:1")).unwrap_err();
+    assert!(matches!(error, Error::RateLimited { .. }) && error.to_string().contains("it asks to wait 3600 s"), "{error}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_manifest_that_breaks_off_is_asked_for_again() {
+    let server = Server::start(|n, _| if n < 2 { found().cut(20) } else { found() });
+    let client = client();
+    assert!(client.get_manifest(&reference(&server.host, "a:1")).unwrap().is_some());
+    assert_eq!((server.requests().len(), client.counters().retries), (3, 2));
+}
+
+#[test]
+fn the_first_long_wait_at_a_registry_is_told_while_it_lasts() {
+    let server =
+        Server::start(
+            |n, _| if n % 2 == 0 { Answer::error(429, "TOOMANYREQUESTS", "slow down").header("Retry-After", "3") } else { found() },
+        );
+    let (client, target) = (client(), reference(&server.host, "a:1"));
+    let (sender, told) = std::sync::mpsc::channel();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| client.get_manifest(&target).unwrap());
+        // Whoever begins to listen late hears of it, too.
+        std::thread::sleep(Duration::from_millis(500));
+        client.on_long_wait(move |wait| _ = sender.send((wait.to_string(), start.elapsed())));
+        asking.join().unwrap();
+    });
+    let (message, at) = told.try_recv().unwrap();
+    let expected = "limits requests (status 429: TOOMANYREQUESTS: slow down): brik waits as long as it asks, 3 s now";
+    assert_eq!(message, format!("{} {expected}", server.host));
+    assert!(at < Duration::from_secs(3) && start.elapsed() >= Duration::from_secs(3), "{at:?}");
+    client.get_manifest(&target).unwrap();
+    assert!(told.try_recv().is_err() && client.take_long_waits().is_empty());
+}
+
+#[test]
+fn a_hasty_client_gives_up_early_and_shares_what_is_known() {
+    let server = Server::start(|_, request| match request.target.as_str() {
+        "/v2/busy/manifests/1" => Answer::new(429).header("Retry-After", "30"),
+        "/v2/silent/manifests/1" => found().delay(Duration::from_secs(2)),
+        "/v2/broken/manifests/1" => Answer::new(502),
+        _ => found(),
+    });
+    let patient = client();
+    let silence = Duration::from_millis(200);
+    let hasty = patient.with_retries(RetryPolicy { base: Duration::from_millis(1), silence, ..RetryPolicy::hasty() });
+    for (name, requests) in [("busy", 1), ("silent", 2), ("broken", 2)] {
+        let (start, before) = (Instant::now(), hasty.counters().requests);
+        hasty.get_manifest(&reference(&server.host, &format!("{name}:1"))).unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(2), "{name}");
+        assert_eq!(hasty.counters().requests - before, requests, "{name}");
+    }
+    assert!(patient.get_manifest(&reference(&server.host, "silent:1")).unwrap().is_some());
+    assert_eq!(patient.counters(), hasty.counters());
+}
+
+#[test]
 fn a_registry_that_is_not_there_says_how_it_is_not_there() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let once = || ClientOptions { retries: RetryPolicy { tries: 1, ..RetryPolicy::default() }, ..options() };

@@ -1,6 +1,7 @@
 //! The client against a scripted server (faults, to the byte) and against Debian's docker-registry (the real thing).
 
 mod auth;
+mod copy;
 mod distribution;
 mod faults;
 mod reads;

@@ -8,6 +8,16 @@ fn data() -> Vec<u8> {
 }
 
 #[test]
+fn a_login_page_is_no_blob() {
+    let server = Server::start(|_, request| match request.target.as_str() {
+        "/login" => Answer::new(200).header("Content-Type", "text/html; charset=utf-8").body("<!doctype html>"),
+        _ => Answer::new(303).header("Location", "/login"),
+    });
+    let error = client().blob_exists(&reference(&server.host, "a"), &layer(b"x").digest).unwrap_err();
+    assert!(matches!(error, Error::Garbage { .. }), "{error}");
+}
+
+#[test]
 fn a_body_that_breaks_off_is_resumed_where_it_broke() {
     for knows_ranges in [true, false] {
         let server = Server::start(move |n, request| {

@@ -1,10 +1,12 @@
-//! A tiny HTTP/1.1 server whose every answer is written by the test: one request a connection.
+//! A tiny HTTP/1.1 server whose every answer is written by the test: one request a connection. The tests of the binary put a proxy on it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -33,6 +35,7 @@ pub struct Answer {
     body: Vec<u8>,
     /// Send only so much of the body, and hang up.
     cut: Option<usize>,
+    delay: Duration,
 }
 
 impl Answer {
@@ -60,17 +63,24 @@ impl Answer {
         self
     }
 
+    /// Send nothing for so long.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
     /// The distribution spec's form of a refusal.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         Self::new(status).body(format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#))
     }
 
     fn send(&self, stream: &mut TcpStream, head: bool) -> std::io::Result<()> {
+        thread::sleep(self.delay);
         if self.status == 0 {
             return Ok(());
         }
         let mut text = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
-        if !self.headers.iter().any(|(name, _)| name == "Content-Length") {
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Content-Length")) {
             text += &format!("Content-Length: {}\r\n", self.body.len());
         }
         self.headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
@@ -91,17 +101,26 @@ pub struct Server {
 impl Server {
     /// `answer` hears the number of the request (from 0) and the request.
     pub fn start(answer: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::reading(|_| usize::MAX, answer)
+    }
+
+    /// The same, but of a body only so many bytes are read as `patience` has for a request, whose body is empty yet. If it is longer, the
+    /// connection is reset in its midst.
+    pub fn reading(
+        patience: impl Fn(&Request) -> usize + Send + Sync + 'static,
+        answer: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (requests, stop): (Arc<Mutex<Vec<Request>>>, Arc<AtomicBool>) = Default::default();
-        let (answer, log, stopped) = (Arc::new(answer), requests.clone(), stop.clone());
-        std::thread::spawn(move || {
+        let (script, log, stopped) = (Arc::new((patience, answer)), requests.clone(), stop.clone());
+        thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let (answer, log) = (answer.clone(), log.clone());
-                std::thread::spawn(move || serve(stream, &log, &*answer));
+                let (script, log) = (script.clone(), log.clone());
+                thread::spawn(move || serve(stream, &log, &script.0, &script.1));
             }
         });
         Self { host, requests, stop }
@@ -128,18 +147,28 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &dyn Fn(usize, &Request) -> Answer) {
-    let Some(request) = read(&stream) else { return };
+fn serve(
+    mut stream: TcpStream,
+    log: &Mutex<Vec<Request>>,
+    patience: &dyn Fn(&Request) -> usize,
+    answer: &dyn Fn(usize, &Request) -> Answer,
+) {
+    let Some((request, whole)) = read(&stream, patience) else { return };
     let number = {
         let mut log = log.lock().unwrap();
         log.push(request.clone());
         log.len() - 1
     };
+    // What is closed with bytes unread is reset.
+    if !whole {
+        return;
+    }
     // The client may have left already: that is its own test's matter.
     let _ = answer(number, &request).send(&mut stream, request.method == "HEAD");
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+/// A request, and whether its body is whole.
+fn read(stream: &TcpStream, patience: &dyn Fn(&Request) -> usize) -> Option<(Request, bool)> {
     let mut reader = BufReader::new(stream);
     let mut line = || {
         let mut text = String::new();
@@ -151,8 +180,10 @@ fn read(stream: &TcpStream) -> Option<Request> {
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let size = headers.get("content-length").and_then(|size: &String| size.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; size];
-    reader.read_exact(&mut body).ok()?;
     let mut words = first.split(' ');
-    Some(Request { method: words.next()?.to_owned(), target: words.next()?.to_owned(), headers, body })
+    let mut request = Request { method: words.next()?.to_owned(), target: words.next()?.to_owned(), headers, body: Vec::new() };
+    request.body = vec![0; size.min(patience(&request))];
+    reader.read_exact(&mut request.body).ok()?;
+    let whole = request.body.len() == size;
+    Some((request, whole))
 }
