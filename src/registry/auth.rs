@@ -131,12 +131,23 @@ impl Auth {
         purpose: &Purpose<'_>,
         rejected: Option<&HeaderValue>,
     ) -> Result<HeaderValue, Failure> {
-        let key = (purpose.endpoint.registry.clone(), purpose.scopes.clone());
-        let slot = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let usable = |token: &&Token| token.is_fresh() && Some(&token.header) != rejected;
+        let slot = |scopes: &Scopes| {
+            let key = (purpose.endpoint.registry.clone(), scopes.clone());
+            self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+        };
+        // Who may push may pull, and is not asked who he is again.
+        if *purpose.scopes == Scopes::pull(purpose.repository)
+            && let Ok(wider) = slot(&Scopes::push(purpose.repository)).try_lock()
+            && let Some(token) = wider.as_ref().filter(usable)
+        {
+            return Ok(token.header.clone());
+        }
+        let slot = slot(purpose.scopes);
         // Who has less patience than the one who fetches it does not wait as long.
         let at = purpose.at;
         let mut slot = timeout(http.policy.silence, slot.lock()).await.map_err(|_| silent(at, http.policy.silence))?;
-        if let Some(token) = slot.as_ref().filter(|token| token.is_fresh() && Some(&token.header) != rejected) {
+        if let Some(token) = slot.as_ref().filter(usable) {
             return Ok(token.header.clone());
         }
         let token = token::fetch(http, bearer, purpose, self.credential(purpose).as_ref()).await?;

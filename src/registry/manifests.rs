@@ -122,22 +122,23 @@ impl Client {
         call.headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.map_err(bad)?)]);
         call.payload = Payload::Bytes(bytes);
         let scopes = Scopes::push(&session.repository);
+        // What the registry has got instead.
         let put = async || {
-            session.attempt(&call, &scopes).await.map_err(|failure| match failure {
+            let sent = session.attempt(&call, &scopes).await.map_err(|failure| match failure {
                 // The digest is right. Debian's docker-registry says so where somebody else writes the same tag at the same time.
                 Failure::Refused(refusal) if refusal.reply.code == "DIGEST_INVALID" => {
                     Error::Interrupted { at: Box::new(call.at.clone()), reason: refusal.reply.to_string() }.into()
                 }
                 failure => failure,
-            })
+            });
+            Ok(content_digest(&sent?, &call.at)?.filter(|actual| *actual != digest))
         };
-        let response = self.block(session.http.retrying(session.tries(), put)).map_err(|failure| session.error(failure))?;
-        match content_digest(&response, &call.at)? {
-            Some(actual) if actual != digest => {
-                Err(Error::WrongDigest { at: Box::new(call.at), expected: digest, actual: actual.to_string() })
-            }
-            _ => Ok(digest),
-        }
+        let put = || self.block(session.http.retrying(session.tries(), put)).map_err(|failure| session.error(failure));
+        // What was damaged on its way is under the tag now: the right one has to replace it.
+        let other = put()?.map_or(Ok(None), |_| put())?;
+        other.map_or(Ok(digest), |actual| {
+            Err(Error::WrongDigest { at: Box::new(call.at.clone()), expected: digest, actual: actual.to_string() })
+        })
     }
 }
 

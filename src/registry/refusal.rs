@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::retry::retry_after;
 use super::{At, Error, Reply};
@@ -20,16 +20,22 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Whether a 403 means 429: GitHub's secondary limit, which says so in words or, where there is no room for them, as to a HEAD, only
+    /// by a `Retry-After`.
+    pub(super) fn is_rate_limit(&self) -> bool {
+        self.reply.is_secondary_rate_limit() || self.headers.contains_key(RETRY_AFTER)
+    }
+
     /// `credentials` names the source that was used, if any was.
     pub(super) fn into_error(self, credentials: Option<&str>) -> Error {
-        let wait = retry_after(&self, SystemTime::now());
+        let (wait, is_rate_limit) = (retry_after(&self, SystemTime::now()), self.is_rate_limit());
         let (status, reply) = (self.status.as_u16(), self.reply);
         let help = help(&self.at, &reply, credentials);
         let at = Box::new(self.at);
         let credentials = || credentials.unwrap_or("no credentials").to_owned();
         match status {
+            403 if is_rate_limit => Error::RateLimited { at, status, reply, wait },
             401 => Error::Unauthorized { at, status, credentials: credentials(), reply, help },
-            403 if reply.is_secondary_rate_limit() => Error::RateLimited { at, status, reply, wait },
             403 => Error::Denied { at, status, credentials: credentials(), reply, help },
             404 => Error::NotFound { at, status, reply },
             429 => Error::RateLimited { at, status, reply, wait },

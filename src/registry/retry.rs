@@ -55,8 +55,9 @@ impl RetryPolicy {
         match failure {
             Failure::Broken(error) => is_transient(error).then_some(backoff),
             Failure::Refused(refusal) => {
-                let wait = retry_after(refusal, SystemTime::now()).unwrap_or(backoff);
-                (is_passing(refusal) && wait <= self.retry_after_cap.max(backoff)).then_some(wait)
+                let asked = retry_after(refusal, SystemTime::now()).unwrap_or_default();
+                // GHCR asks for a millisecond, to each of hundreds of clients: attempts would be used up before anything has changed.
+                (is_passing(refusal) && asked <= self.retry_after_cap).then(|| asked.max(backoff))
             }
         }
     }
@@ -72,7 +73,7 @@ fn is_transient(error: &Error) -> bool {
 
 fn is_passing(refusal: &Refusal) -> bool {
     matches!(refusal.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-        || refusal.status == StatusCode::FORBIDDEN && refusal.reply.is_secondary_rate_limit()
+        || refusal.status == StatusCode::FORBIDDEN && refusal.is_rate_limit()
 }
 
 /// From the header (RFC 9110 §10.2.3, and GHCR's milliseconds), else from GHCR's message `retry-after: 381.5ms, allowed: …`.
@@ -142,6 +143,7 @@ mod tests {
     #[test]
     fn a_wait_is_granted_up_to_the_cap_and_one_beyond_is_the_end() {
         let asked = |seconds: u64| refused(StatusCode::TOO_MANY_REQUESTS, &format!("retry-after: {seconds}s, allowed: 2000/minute"));
+        assert_eq!(RetryPolicy::default().delay(1, &asked(0)), Some(Duration::from_millis(200)), "not before the backoff");
         for (policy, seconds, wait) in [
             (RetryPolicy::default(), 60, Some(60)),
             (RetryPolicy::default(), 3600, None),

@@ -16,6 +16,7 @@ mod corpus;
 mod counters;
 mod differential;
 mod errors;
+mod ghcr;
 mod git;
 mod handover;
 mod house;

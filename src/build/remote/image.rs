@@ -23,7 +23,10 @@ struct BaseRecord {
 
 impl RemoteSources<'_> {
     pub(super) fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
-        let text = |error: crate::registry::Error| error.to_string();
+        let text = |error: crate::registry::Error| match error.advice() {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        };
         // An image that is named by its own digest never changes.
         if let Some(digest) = &reference.digest
             && let Some(known) = known(self.store, Some(reference), digest)

@@ -97,6 +97,31 @@ fn a_hasty_client_uses_the_same_token_and_does_not_wait_long_for_another_to_get_
 }
 
 #[test]
+fn a_token_that_may_push_is_used_to_pull_unless_it_may_not() {
+    for (accepts, tokens) in [("t", 1), ("t1", 2)] {
+        let server = Server::start({
+            let asked = std::sync::atomic::AtomicUsize::new(0);
+            move |_, request| match (request.target.starts_with("/token"), request.header("authorization"), request.method.as_str()) {
+                (true, ..) => {
+                    let n = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    Answer::new(200).body(format!(r#"{{"token":"t{n}"}}"#))
+                }
+                (false, token, "POST" | "DELETE") if token.starts_with("Bearer ") => Answer::new(202).header("Location", "/upload/1"),
+                (false, token, "HEAD") if token.starts_with(&format!("Bearer {accepts}")) => Answer::new(404),
+                _ => {
+                    let challenge = format!(r#"Bearer realm="http://{}/token""#, request.header("host"));
+                    Answer::new(401).header("WWW-Authenticate", challenge)
+                }
+            }
+        });
+        let (client, target) = (client(), reference(&server.host, "a:1"));
+        client.preflight(&target).unwrap();
+        assert_eq!(client.head_manifest(&target).unwrap(), None);
+        assert_eq!(server.lines().iter().filter(|line| line.starts_with("GET /token")).count(), tokens, "{:?}", server.lines());
+    }
+}
+
+#[test]
 fn an_identity_token_is_traded_in_by_a_post() {
     let server = token_registry(|_| true);
     let home = tempfile::tempdir().unwrap();

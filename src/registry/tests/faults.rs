@@ -19,6 +19,7 @@ fn passing_failures_are_repeated_and_counted() {
         ("502", Answer::new(502)),
         ("429 with a wait", Answer::new(429).header("Retry-After", "3ms")),
         ("GHCR's wait in the message", Answer::error(429, "TOOMANYREQUESTS", "retry-after: 1.5ms, allowed: 2000/minute")),
+        ("secondary limit without words", Answer::new(403).header("Retry-After", "0")),
         ("secondary limit", Answer::error(403, "DENIED", "You have exceeded a secondary rate limit")),
     ] {
         let server = Server::start(move |n, _| if n < 2 { fault.clone() } else { found() });

@@ -220,6 +220,19 @@ fn a_preflight_that_is_denied_says_who_asked_and_what_to_do() {
 }
 
 #[test]
+fn a_manifest_that_was_damaged_on_its_way_is_put_again() {
+    for (damaged, puts) in [(1, 2), (usize::MAX, 2)] {
+        let server = Server::start(move |n, request| {
+            let got = if n < damaged { b"other" } else { &request.body[..] };
+            Answer::new(201).header("Docker-Content-Digest", Digest::of(got).to_string())
+        });
+        let put = client().put_manifest(&reference(&server.host, "a:v1"), &manifest(b"x"), media_type::OCI_MANIFEST);
+        assert_eq!((put.is_ok(), server.count("PUT")), (damaged == 1, puts), "{put:?}");
+        assert!(matches!(put, Ok(_) | Err(Error::WrongDigest { .. })));
+    }
+}
+
+#[test]
 fn a_manifest_is_put_under_its_tag_or_its_digest() {
     let server = Server::start(|_, request| empty(request));
     let (client, bytes) = (client(), manifest(b"x"));

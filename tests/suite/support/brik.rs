@@ -131,10 +131,14 @@ impl Run {
     /// Expects every one of `parts` on stderr, line breaks of diagnostics notwithstanding.
     #[track_caller]
     pub fn says(&self, parts: &[&str]) {
-        let flat = flat(&self.stderr);
         for part in parts {
-            assert!(flat.contains(&self::flat(part)), "{part:?} is not in:\n{}", self.stderr);
+            assert!(self.has_said(part), "{part:?} is not in:\n{}", self.stderr);
         }
+    }
+
+    /// Whether `part` is on stderr, line breaks of diagnostics notwithstanding.
+    pub fn has_said(&self, part: &str) -> bool {
+        flat(&self.stderr).contains(&flat(part))
     }
 }
 

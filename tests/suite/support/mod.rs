@@ -1,12 +1,16 @@
 //! What the tests are written in: a [`Project`] in a temporary directory, [`Brik`] runs of it, a real [`Registry`] on loopback,
-//! the built [`Image`] as an independent reader sees it, a [`trace`] of what brik asked the kernel for, and other people's [`tools`].
+//! a [`Proxy`] before it that has faults, the built [`Image`] as an independent reader sees it, a [`trace`] of what brik asked the kernel for, and other people's [`tools`].
 
 mod brik;
 mod container;
 pub mod git_server;
 mod image;
 mod project;
+pub mod proxy;
 mod registry;
+#[path = "../../../src/registry/tests/scripted.rs"]
+#[allow(dead_code, reason = "the unit tests of the registry room use the rest")]
+pub mod scripted;
 pub mod server;
 pub mod tools;
 pub mod trace;
@@ -16,6 +20,7 @@ use std::path::PathBuf;
 pub use brik::{Brik, Run};
 pub use image::{Entry, Image, Kind};
 pub use project::Project;
+pub use proxy::{Ask, Fault, Proxy};
 pub use registry::{PASSWORD, Registry, USER, busybox, shared_registry};
 
 /// The repository of brik: what `tests/run` copied for a user who may not read the real one, else the real one.

@@ -86,7 +86,7 @@ impl Registry {
         let request = |line: &str| {
             let mut quoted = line.split('"');
             let (_, request, rest) = (quoted.next()?, quoted.next()?, quoted.next()?);
-            let (method, path) = request.strip_suffix(" HTTP/1.1")?.split_once(' ')?;
+            let (method, path) = request.rsplit_once(" HTTP/1.")?.0.split_once(' ')?;
             Some(format!("{method} {path} {}", rest.split_whitespace().next()?))
         };
         text.lines().filter_map(request).collect()
