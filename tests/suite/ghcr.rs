@@ -312,48 +312,47 @@ fn a_push_that_failed_goes_on_where_it_was_when_the_registry_is_well_again() {
 
 #[test]
 fn the_proxy_is_as_ghcr_is() {
-    let registry = registry();
-    let proxy = Proxy::ghcr(&registry);
     if !tools::installed(&["curl"]) {
         return;
     }
-    let accept = "Accept: application/vnd.oci.image.manifest.v1+json, */*";
-    let curl = |arguments: &[&str]| tools::output("curl", &[&["--silent", "--include", "--header", accept], arguments].concat());
-    let url = |rest: &str| format!("http://{}/{rest}", proxy.host());
-    let token = |query: &str, user: &[&str]| {
-        let answer = curl(&[user, &[&url(&format!("token?service=ghcr.io&scope={query}"))]].concat());
+    let registry = registry();
+    let proxy = Proxy::ghcr(&registry);
+    // Arguments are what stands between spaces.
+    let curl = |header: &str, arguments: &str| {
+        let accept = "Accept: application/vnd.oci.image.manifest.v1+json, */*";
+        let always =
+            ["--silent", "--include", "--header", accept, "--header", "Content-Type: application/octet-stream", "--header", header];
+        tools::output("curl", &always.into_iter().chain(arguments.split(' ')).collect::<Vec<_>>())
+    };
+    let (tokens, base) = (format!("http://{}/token?service=ghcr.io&scope=", proxy.host()), format!("http://{}/v2/team/base", proxy.host()));
+    let token = |login: &str, scope: &str| {
+        let answer = curl("", &format!("{login} {tokens}{scope}"));
         answer.split_once(r#""token":""#).map(|(_, rest)| format!("Authorization: Bearer {}", rest.split('"').next().unwrap_or_default()))
     };
-    let login = ["--user", &format!("{USER}:{PASSWORD}")];
-    assert_eq!(token("repository:team/base:pull,push", &[]), None, "nobody may push");
-    assert_eq!(token("repository:team/base:push", &login), None, "a scope of another form");
-    let push = token("repository:team/base:pull,push", &login).unwrap();
-    let pull = token("repository:team/base:pull", &[]).unwrap();
-    let large = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(large.path(), noise(4, (4 << 20) + 1)).unwrap();
-    let large = format!("@{}", large.path().display());
-    let upload = curl(&["--request", "POST", "--header", &push, &url("v2/team/base/blobs/uploads/")]);
-    let location = |answer: &str| answer.lines().find_map(|line| line.strip_prefix("Location: ").map(|to| to.trim().to_owned()));
-    let session = location(&upload).unwrap();
-    assert!(session.starts_with(&url("v2/team/base/blobs/uploads/")), "{session}");
-    for (arguments, status, says) in [
-        (vec![url("v2/team/base/manifests/1")], 401, "ghcr.io"),
-        (vec!["--header".into(), pull.clone(), url("v2/team/base/manifests/1")], 200, "Docker-Content-Digest: sha256:"),
-        (vec!["--header".into(), pull.clone(), url("v2/team/base/tags/list")], 200, r#""tags":["1"]"#),
-        (vec!["--header".into(), pull.clone(), url("v2/team/other/manifests/1")], 401, "authentication required"),
-        (vec!["--header".into(), pull.clone(), url("v2/team/base/referrers/sha256:0")], 303, "/login"),
-        (vec!["--header".into(), pull, "--location".into(), url("v2/team/base/referrers/sha256:0")], 303, "<!DOCTYPE html>"),
-        (vec!["--request".into(), "DELETE".into(), "--header".into(), push.clone(), url("v2/team/base/manifests/1")], 405, "UNSUPPORTED"),
-        (
-            ["--request", "PATCH", "--header", &push, "--header", "Content-Range: 0-4194304", "--data-binary", &large, &session]
-                .map(str::to_owned)
-                .to_vec(),
-            416,
-            "4.00MiB",
-        ),
-        (["--request", "PATCH", "--header", &push, "--data-binary", &large, &session].map(str::to_owned).to_vec(), 202, "Range: 0-4194304"),
+    let login = format!("--user {USER}:{PASSWORD}");
+    assert_eq!(token("--ipv4", "repository:team/base:pull,push"), None, "nobody may push");
+    assert_eq!(token(&login, "repository:team/base:push"), None, "a scope of another form");
+    let push = token(&login, "repository:team/base:pull,push").unwrap();
+    let pull = token("--ipv4", "repository:team/base:pull").unwrap();
+
+    let opened = curl(&push, &format!("--request POST {base}/blobs/uploads/"));
+    let session = opened.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().trim();
+    assert!(session.starts_with(&base), "{session}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), noise(4, (4 << 20) + 1)).unwrap();
+    let patch = format!("--request PATCH --data-binary @{} {session}", file.path().display());
+    for (token, arguments, status, says) in [
+        ("", &format!("{base}/manifests/1"), 401, "service=\"ghcr.io\""),
+        (&pull, &format!("{base}/manifests/1"), 200, "Docker-Content-Digest: sha256:"),
+        (&pull, &format!("{base}/tags/list"), 200, r#""tags":["1"]"#),
+        (&pull, &format!("{base}-other/manifests/1"), 401, "authentication required"),
+        (&pull, &format!("{base}/referrers/sha256:0"), 303, "/login"),
+        (&pull, &format!("--location {base}/referrers/sha256:0"), 200, "<!DOCTYPE html>"),
+        (&push, &format!("--request DELETE {base}/manifests/1"), 405, "UNSUPPORTED"),
+        (&push, &format!("--header Content-Range:0-4194304 {patch}"), 416, "4.00MiB"),
+        (&push, &patch, 202, "Range: 0-4194304"),
     ] {
-        let answer = curl(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(answer.contains(&format!("HTTP/1.1 {status} ")) && answer.contains(says), "{arguments:?}:\n{answer}");
+        let answer = curl(token, arguments);
+        assert!(answer.contains(&format!("HTTP/1.1 {status} ")) && answer.contains(says), "{arguments}:\n{answer}");
     }
 }

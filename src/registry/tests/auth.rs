@@ -75,7 +75,7 @@ fn many_threads_share_one_token() {
 #[test]
 fn a_hasty_client_uses_the_same_token_and_does_not_wait_long_for_another_to_get_it() {
     let server = Server::start(|_, request| match (request.target.starts_with("/token"), request.header("authorization")) {
-        (true, _) => Answer::new(200).body(r#"{"token":"t"}"#).delay(Duration::from_secs(2)),
+        (true, _) => Answer::new(200).body(r#"{"token":"t"}"#).delay(Duration::from_secs(3)),
         (false, "") => {
             let challenge = format!(r#"Bearer realm="http://{}/token""#, request.header("host"));
             Answer::new(401).header("WWW-Authenticate", challenge)
@@ -83,13 +83,15 @@ fn a_hasty_client_uses_the_same_token_and_does_not_wait_long_for_another_to_get_
         (false, _) => Answer::new(404),
     });
     let (patient, target) = (client(), reference(&server.host, "a:1"));
-    let hasty = patient.with_retries(RetryPolicy { tries: 1, silence: Duration::from_millis(200), ..RetryPolicy::hasty() });
+    let hasty = patient.with_retries(RetryPolicy { tries: 1, silence: Duration::from_millis(600), ..RetryPolicy::hasty() });
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| patient.head_manifest(&target).unwrap());
-        std::thread::sleep(Duration::from_millis(500));
+        while server.requests().len() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let start = std::time::Instant::now();
         assert!(matches!(hasty.head_manifest(&target), Err(Error::Silent { .. })));
-        assert!(start.elapsed() < Duration::from_secs(1));
+        assert!(start.elapsed() < Duration::from_secs(2));
         asking.join().unwrap();
     });
     assert_eq!(hasty.head_manifest(&target).unwrap(), None);

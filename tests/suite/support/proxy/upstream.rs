@@ -27,7 +27,7 @@ impl Upstream {
         // In HTTP/1.0 no body comes in chunks, and each ends with its connection.
         let mut head =
             format!("{} {} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n", request.method, request.target, self.0, request.body.len());
-        let own = ["host", "connection", "content-length", "transfer-encoding", "authorization"];
+        let own = ["host", "connection", "content-length", "transfer-encoding", "authorization", "expect"];
         let passed = request.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
         passed.for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         stream.write_all((head + "\r\n").as_bytes()).ok()?;
