@@ -41,7 +41,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let planned = setup.plan(&args.what, args.push)?;
     let services = planned.workspace.services.iter().map(|loaded| loaded.service);
     let places = cache_places(&args.what.cache, args.push, services)?;
-    let shared = Shared::new(&setup.client, places, &setup.handover.cache);
+    let hasty = setup.client.hasty();
+    let shared = Shared::new(&hasty, places, &setup.handover.cache);
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {
         if let Some(code) = build(global, args, &setup, &planned, &Outputs { destinations: &destinations, jobs, shared: &shared })? {
