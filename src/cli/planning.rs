@@ -1,9 +1,11 @@
 //! From the command line to a plan: what `brik build` runs, and what other commands look at. Nothing is told here and nothing runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{Global, PlanArgs};
+use super::bases::{bases, read_lock, unlocked};
 use super::failure::{Code, Failure};
 use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all};
@@ -59,10 +61,17 @@ impl Setup {
     pub fn plan(&self, args: &PlanArgs, push: bool) -> Result<Planned<'_>, Failure> {
         let Self { request, redactor, store, client, .. } = self;
         let git = GitFacts::read(&request.config.root, &request.env);
-        let (workspace, findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
+        // One image without a brik.toml has no lock.
+        let lock = if args.image.image.is_some() { None } else { read_lock(&request.config)? };
+        let (workspace, mut findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
         if Findings(findings.clone()).has_errors() {
             return Err(Failure::findings(Code::Usage, &findings, Some(redactor)));
         }
+        let unlocked = unlocked(&request.config, &bases(&workspace), lock.as_ref(), args.locked);
+        if Findings(unlocked.clone()).has_errors() {
+            return Err(Failure::findings(Code::Findings, &unlocked, Some(redactor)));
+        }
+        findings.extend(unlocked);
         if push {
             workspace.services.iter().try_for_each(|loaded| pushable(request, args, loaded))?;
         }
@@ -70,8 +79,10 @@ impl Setup {
         let stat_cache = Arc::new(StatCache::load(&stat_cache));
         let shown = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), Shown::from(loaded.service))).collect();
         let remote = RemoteSources::new(client, store, secrets::access(shown, &request.env, redactor), &self.handover.answers);
+        let remote = remote.pinned(lock.map(|lock| lock.pins()).unwrap_or_default(), args.locked);
         let targets = targets(request, &workspace)?;
-        remote.prefetch(&workspace.images(&targets));
+        let images: BTreeSet<_> = workspace.images().into_iter().map(|(_, image)| (image.reference, image.platform)).collect();
+        remote.prefetch(&images.into_iter().collect::<Vec<_>>());
         let options = Options {
             build_platform: Platform::host(),
             format: request.config.build.format,
