@@ -56,7 +56,7 @@ pub fn run(global: &Global, format: Format) -> Result<ExitCode, Failure> {
             )),
             Err(error) => {
                 failed = true;
-                findings.push(Finding::error("brik::lock::unresolved", format!("{base}: {error}")).at(used.place(config)));
+                findings.push(Finding::error("brik::lock::unresolved", error.to_string()).at(used.place(config)));
             }
         }
     }

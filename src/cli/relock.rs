@@ -1,4 +1,4 @@
-//! A new brik.lock from an old one: what both `brik lock` and `brik update` do.
+//! A new brik.lock from an old one: what `brik lock` and `brik update` do alike.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -52,11 +52,7 @@ struct Report<'w> {
 
 /// Writes the lock anew and tells what changed. Of the bases that are locked, only those that `refresh` picks are asked for again by their
 /// tags. Nothing is written where one cannot be resolved.
-pub fn run(
-    global: &Global,
-    format: Format,
-    refresh: impl Fn(&Bases) -> Result<BTreeSet<Reference>, Failure>,
-) -> Result<ExitCode, Failure> {
+pub fn run(global: &Global, format: Format, refresh: impl Fn(&Bases) -> Result<BTreeSet<Reference>, Failure>) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &PlanArgs::default())?;
     let config = &setup.request.config;
     let old = read_lock(config)?.unwrap_or_default();
@@ -140,7 +136,7 @@ fn unresolved(config: &Config, bases: &Bases, question: &Question, error: &Error
             Finding::error("brik::lock::gone", format!("{name} is locked to {digest}, which is not there any more: {error}"))
                 .help(format!("`brik update {name}` locks it to what the tag leads to now"))
         }
-        _ => Finding::error("brik::lock::unresolved", format!("{name}: {error}")).maybe_help(error.help().map(|help| help.to_string())),
+        _ => Finding::error("brik::lock::unresolved", error.to_string()).maybe_help(error.help().map(|help| help.to_string())),
     };
     bases.get(name).map_or(finding.clone(), |used| finding.at(used.place(config)))
 }
@@ -237,10 +233,7 @@ mod tests {
         let of = |text: &str| Some(Digest::of(text.as_bytes()));
         assert_eq!(
             told,
-            [
-                ("a.io/gone:1".to_owned(), Kind::Dropped, of("one"), None),
-                ("a.io/new:1".to_owned(), Kind::Added, None, of("three")),
-            ]
+            [("a.io/gone:1".to_owned(), Kind::Dropped, of("one"), None), ("a.io/new:1".to_owned(), Kind::Added, None, of("three")),]
         );
     }
 }

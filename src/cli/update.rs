@@ -14,7 +14,9 @@ pub fn run(global: &Global, names: &[String], format: Format) -> Result<ExitCode
         let used: Vec<&Reference> = bases.keys().collect();
         match names {
             [] => Ok(used.into_iter().cloned().collect()),
-            names => names.iter().map(|name| named(name, &used)).collect::<Result<Vec<_>, _>>().map(|found| found.concat().into_iter().collect()),
+            names => {
+                names.iter().map(|name| named(name, &used)).collect::<Result<Vec<_>, _>>().map(|found| found.concat().into_iter().collect())
+            }
         }
     })
 }
@@ -30,20 +32,19 @@ fn named(name: &str, used: &[&Reference]) -> Result<Vec<Reference>, Failure> {
     if !found.is_empty() {
         return Ok(found);
     }
-    // As Dockerfiles may name them.
-    let known: BTreeSet<String> = used.iter().flat_map(|base| [base.to_string(), short(base)]).collect();
+    let known: BTreeSet<String> =
+        used.iter().flat_map(|base| [base.to_string(), base.name(), short(&base.to_string()), short(&base.name())]).collect();
     let hint = did_you_mean(name, known.iter().map(String::as_str)).unwrap_or_else(|| match used {
         [] => "there is none".to_owned(),
-        used => format!("the bases are: {}", used.iter().map(|base| short(base)).collect::<Vec<_>>().join(", ")),
+        used => format!("the bases are: {}", used.iter().map(|base| short(&base.to_string())).collect::<Vec<_>>().join(", ")),
     });
     Err(Failure::usage(format!("no Dockerfile names the base {name:?} by a tag; {hint}")))
 }
 
 /// Without what docker adds to names: `alpine:3.20`.
-fn short(base: &Reference) -> String {
-    let name = base.to_string();
-    let name = name.strip_prefix("docker.io/").map_or(name.clone(), str::to_owned);
-    name.strip_prefix("library/").map_or(name.clone(), str::to_owned)
+fn short(name: &str) -> String {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name).to_owned()
 }
 
 #[cfg(test)]

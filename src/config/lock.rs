@@ -128,7 +128,8 @@ impl Reader<'_> {
         match table.get("version").map(|entry| (&entry.node.value, &entry.node.span)) {
             Some((Value::Integer(VERSION), _)) => {}
             Some((Value::Integer(newer), span)) if *newer > VERSION => {
-                let finding = Finding::error("brik::lock::version", format!("this is a lock of version {newer}; this brik knows {VERSION}"));
+                let finding =
+                    Finding::error("brik::lock::version", format!("this is a lock of version {newer}; this brik knows {VERSION}"));
                 self.findings.push(finding.help("use a newer brik").at(self.source.at(span.clone())));
                 // What else it says has a meaning that is not known here.
                 return lock;
@@ -140,7 +141,10 @@ impl Reader<'_> {
         for (name, entry) in self.table(table.get("base")) {
             let reference = name.parse::<Reference>().ok();
             let Some(reference) = reference.filter(|read| read.tagged().as_ref() == Some(read) && read.to_string() == *name) else {
-                self.report(&entry.key, format!("{name:?} is not the whole name of an image with its tag, as in docker.io/library/alpine:3.20"));
+                self.report(
+                    &entry.key,
+                    format!("{name:?} is not the whole name of an image with its tag, as in docker.io/library/alpine:3.20"),
+                );
                 continue;
             };
             if let Some(base) = self.base(entry) {
