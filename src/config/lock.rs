@@ -290,6 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_was_done_to_a_lock_is_told_on_bytes_that_it_has() {
+        let good = lock().to_text();
+        for at in 0..good.len() {
+            for put in ["", "é", "\"", "[", "\n", "="] {
+                let text = format!("{}{put}{}", &good[..at], &good[at + 1..]);
+                for finding in parse(&text).map_or_else(|Findings(findings)| findings, |_| Vec::new()) {
+                    let span = finding.location.expect("a place").span;
+                    assert!(text.get(span.clone()).is_some(), "{at} {put:?}: {} at {span:?}", finding.message);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_lock_stands_beside_its_brik_toml_and_may_be_missing() {
         assert_eq!(Lock::path(Path::new("/a/brik.toml")), Path::new("/a/brik.lock"));
         assert_eq!(Lock::path(Path::new("/a/ci.toml")), Path::new("/a/ci.lock"));
