@@ -139,7 +139,7 @@ pub struct PlanArgs {
 }
 
 /// Cache repositories. With --push they are read and written anyway.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct CacheArgs {
     /// Ask cache repositories, also without --push: those of the services, and REPOSITORY; repeatable
     #[arg(long, value_name = "REPOSITORY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
