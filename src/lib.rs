@@ -23,7 +23,7 @@
 //! | room | does | may use |
 //! |---|---|---|
 //! | [`oci`] | Digest, DiffId, Reference, Descriptor, Platform, Manifest, Index, ImageConfig; no I/O | - |
-//! | [`config`] | brik.toml in its layers -> `Config`; findings on their bytes; the schema | oci |
+//! | [`config`] | brik.toml in its layers -> `Config`; brik.lock; findings on their bytes; the schema | oci |
 //! | [`source`] | git facts, ignore files, contexts walked once and hashed lazily | oci |
 //! | [`dockerfile`] | text -> instructions -> stages; word expansion; build checks; never opens a file | oci |
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
@@ -46,7 +46,7 @@
 //! 1. `cli::request` loads brik.toml (`config::load`) or makes a `Config` of the flags (`cli::one_image`); the
 //!    redactor learns the credentials.
 //! 2. `cli::workspace` parses the Dockerfiles, infers the edges between services (`plan::graph`) and renders tags. `brik check` ends here.
-//! 3. `build::remote` asks registries for the digests and configs of the base images. No layer is pulled yet. What `ADD` and named
+//! 3. `build::remote` asks registries for the digests and configs of the base images; tags that brik.lock pins are not asked for. No layer is pulled yet. What `ADD` and named
 //!    contexts take from git or a URL is fetched into the store in step 4, where planning asks for it.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
 //!    `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
@@ -67,6 +67,7 @@
 //! | path | owner | content |
 //! |---|---|---|
 //! | `brik.toml`, `brik.<env>.toml` | the user; [`config`] reads | services; every key is in `brik.toml.example` |
+//! | `brik.lock` | `brik lock` and `brik update` write; `config::lock` documents it | what the tags of base images are held to |
 //! | `$XDG_CACHE_HOME/brik` or `--store` | [`store`], which documents it; nothing else writes there | everything that brik remembers |
 //! | `oci:DIR`, `docker:FILE`, `--metadata-file` | [`image`], [`report`] | what the user asked for |
 //! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads | credentials |

@@ -1,5 +1,6 @@
 //! The same work for each of some items, on a bounded number of threads.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,9 +23,33 @@ pub fn fan_out<T: Sync, E: Send>(items: &[T], at_once: usize, work: impl Fn(&T) 
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
+/// What `ask` answers for each item, in the order of the items; at most `at_once` are asked at the same time.
+pub fn ask_all<T: Sync, A: Send>(items: &[T], at_once: usize, ask: impl Fn(&T) -> A + Sync) -> Vec<A> {
+    let numbered: Vec<(usize, &T)> = items.iter().enumerate().collect();
+    let answers = Mutex::new(Vec::with_capacity(items.len()));
+    let Ok(()) = fan_out(&numbered, at_once, |(number, item)| {
+        let answer = ask(item);
+        answers.lock().unwrap_or_else(PoisonError::into_inner).push((*number, answer));
+        Ok::<(), Infallible>(())
+    });
+    let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    answers.sort_unstable_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_stand_in_the_order_of_what_was_asked() {
+        let slow_first = |item: &u64| {
+            std::thread::sleep(std::time::Duration::from_millis(20 - item * 2));
+            item * 10
+        };
+        assert_eq!(ask_all(&[1, 2, 3, 4, 5], 4, slow_first), [10, 20, 30, 40, 50]);
+        assert_eq!(ask_all(&[], 4, slow_first), [0; 0]);
+    }
 
     #[test]
     fn every_item_is_worked_on_once_and_never_more_at_once_than_allowed() {

@@ -41,7 +41,7 @@ mod workspace;
 pub use ahead::Ahead;
 pub use engine::Supplies;
 pub use error::{Error, Failure};
-pub use fan_out::fan_out;
+pub use fan_out::{ask_all, fan_out};
 pub use finish::{Built, document};
 pub use layers::Layers;
 pub use lookup::{Lookup, Sources, look_up};

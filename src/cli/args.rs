@@ -68,6 +68,24 @@ pub enum Command {
     Build(Box<BuildArgs>),
     /// Check brik.toml and every Dockerfile without building anything
     Check(CheckArgs),
+    /// Pin the tags of base images in brik.lock: those that are not pinned yet
+    Lock {
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Pin base images in brik.lock to what their tags lead to now
+    Update {
+        /// Bases to update, as in alpine:3.20, or alpine for all its tags; all without any
+        #[arg(value_name = "BASE")]
+        bases: Vec<String>,
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// List base images whose tags lead elsewhere than brik.lock says (exit code 3 if there are any)
+    Outdated {
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Look at the store and make it smaller
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -100,7 +118,7 @@ pub struct BuildArgs {
 }
 
 /// What is to be built, and from what: everything that a plan depends on.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct PlanArgs {
     /// Services to build, with what they need; all without any
     #[arg(value_name = "SERVICE")]
@@ -108,6 +126,9 @@ pub struct PlanArgs {
     /// Run every Step again
     #[arg(long)]
     pub no_cache: bool,
+    /// Ask no registry for a tag: fail where brik.lock does not pin a base image
+    #[arg(long, conflicts_with = "image")]
+    pub locked: bool,
     /// Tags instead of those of brik.toml, separated by commas or newlines
     #[arg(long, value_name = "TAGS")]
     pub tags: Option<String>,
@@ -118,7 +139,7 @@ pub struct PlanArgs {
 }
 
 /// Cache repositories. With --push they are read and written anyway.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct CacheArgs {
     /// Ask cache repositories, also without --push: those of the services, and REPOSITORY; repeatable
     #[arg(long, value_name = "REPOSITORY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
@@ -132,7 +153,7 @@ pub struct CacheArgs {
 }
 
 /// What `docker build` and Kaniko take on the command line. With `--image`, one image is built without a brik.toml.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "One image without a brik.toml")]
 pub struct ImageArgs {
     /// Build this one image, from --dockerfile and --context
@@ -178,6 +199,9 @@ pub struct CheckArgs {
     /// Services to check; all without any
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+    /// Fail where brik.lock does not pin a base image
+    #[arg(long)]
+    pub locked: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Say what a build check is about; without a name, list them

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::args::{CheckArgs, Format, Global};
+use super::bases::{bases, unlocked, unused};
 use super::failure::{Code, Failure, render};
 use super::lint::{Bases, Reach, lint_all};
 use super::print;
 use super::workspace::{Loaded, Workspace, source_of, within};
 use super::{environment, explain};
 use crate::build::last_seen;
-use crate::config::{Finding, Findings, LoadOptions, Severity, load};
+use crate::config::{Finding, Findings, LoadOptions, Lock, Severity, load};
 use crate::dockerfile::InstructionKind;
 use crate::dockerfile::ast::Transfer;
 use crate::oci::{Platform, Reference};
@@ -47,6 +48,13 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(Code::Usage as u8));
         }
     };
+    let lock = match Lock::read(&Lock::path(&config.file)) {
+        Ok(lock) => lock,
+        Err(Findings(findings)) => {
+            tell(args.format, 0, &[], &findings)?;
+            return Ok(ExitCode::from(Code::Usage as u8));
+        }
+    };
     if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
         return Err(Failure::unknown_service(unknown, &config));
     }
@@ -59,6 +67,13 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     findings.splice(0..0, config.warnings.iter().cloned());
     for service in &workspace.services {
         findings.extend(missing_sources(&workspace, service));
+    }
+    let bases = bases(&workspace);
+    // What cannot be read may use any base.
+    let complete = args.services.is_empty() && !Findings(findings.clone()).has_errors();
+    findings.extend(unlocked(&config, &bases, lock.as_ref(), args.locked));
+    if let Some(lock) = lock.filter(|_| complete) {
+        findings.extend(unused(&bases, &lock));
     }
     // What earlier builds have seen of base images; a project that was never built has no store, and gets none here.
     let store = LazyCell::new(|| global.store_path(&env).ok().filter(|path| path.is_dir()).and_then(|path| Store::open(&path).ok()));

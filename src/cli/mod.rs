@@ -1,23 +1,29 @@
 //! Commands, one file each; arguments, diagnostics and exit codes. Nobody uses this room.
 
 mod args;
+mod bases;
 mod build;
 mod cache;
 mod cache_places;
 mod check;
+mod columns;
 mod explain;
 mod failure;
 mod handover;
 mod lint;
+mod lock;
 mod one_image;
+mod outdated;
 mod output;
 mod planning;
 mod print;
+mod relock;
 mod remote_context;
 mod request;
 mod secrets;
 mod session;
 mod size;
+mod update;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -41,6 +47,9 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Build(args) => build::run(&cli.global, &args),
         Command::Check(args) => check::run(&cli.global, &args),
+        Command::Lock { format } => lock::run(&cli.global, format),
+        Command::Update { bases, format } => update::run(&cli.global, &bases, format),
+        Command::Outdated { format } => outdated::run(&cli.global, format),
         Command::Cache(CacheCommand::Du { format }) => cache::du(&cli.global, format),
         Command::Cache(CacheCommand::Prune { keep_storage, keep_within }) => {
             cache::prune(&cli.global, keep_storage.as_deref(), keep_within.as_deref())

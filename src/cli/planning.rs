@@ -1,9 +1,11 @@
 //! From the command line to a plan: what `brik build` runs, and what other commands look at. Nothing is told here and nothing runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{Global, PlanArgs};
+use super::bases::{bases, read_lock, unlocked};
 use super::failure::{Code, Failure};
 use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all};
@@ -13,7 +15,7 @@ use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::RemoteSources;
 use crate::build::sandbox::{self, Rung};
 use crate::config::{Finding, Findings, Severity};
-use crate::oci::{Digest, Platform, Reference};
+use crate::oci::{Digest, Pins, Platform, Reference};
 use crate::plan::{self, Options, Plan, Remote, Target};
 use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions};
 use crate::report::Redactor;
@@ -59,10 +61,12 @@ impl Setup {
     pub fn plan(&self, args: &PlanArgs, push: bool) -> Result<Planned<'_>, Failure> {
         let Self { request, redactor, store, client, .. } = self;
         let git = GitFacts::read(&request.config.root, &request.env);
-        let (workspace, findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
+        let (workspace, mut findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
         if Findings(findings.clone()).has_errors() {
             return Err(Failure::findings(Code::Usage, &findings, Some(redactor)));
         }
+        let (pins, unlocked) = self.pins(args, &workspace)?;
+        findings.extend(unlocked);
         if push {
             workspace.services.iter().try_for_each(|loaded| pushable(request, args, loaded))?;
         }
@@ -70,8 +74,10 @@ impl Setup {
         let stat_cache = Arc::new(StatCache::load(&stat_cache));
         let shown = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), Shown::from(loaded.service))).collect();
         let remote = RemoteSources::new(client, store, secrets::access(shown, &request.env, redactor), &self.handover.answers);
+        let remote = remote.pinned(pins, args.locked);
         let targets = targets(request, &workspace)?;
-        remote.prefetch(&workspace.images(&targets));
+        let images: BTreeSet<_> = workspace.images().into_iter().map(|(_, image)| (image.reference, image.platform)).collect();
+        remote.prefetch(&images.into_iter().collect::<Vec<_>>());
         let options = Options {
             build_platform: Platform::host(),
             format: request.config.build.format,
@@ -91,6 +97,19 @@ impl Setup {
         // A stat cache that cannot be written costs only time.
         let _ = stat_cache.save();
         Ok(Planned { workspace, targets, plan, findings, lints })
+    }
+
+    /// What brik.lock holds tags to, and warnings about bases that it does not hold. One image without a brik.toml has no lock.
+    fn pins(&self, args: &PlanArgs, workspace: &Workspace) -> Result<(Pins, Vec<Finding>), Failure> {
+        if args.image.image.is_some() {
+            return Ok((Pins::new(), Vec::new()));
+        }
+        let lock = read_lock(workspace.config)?;
+        let unlocked = unlocked(workspace.config, &bases(workspace), lock.as_ref(), args.locked);
+        if Findings(unlocked.clone()).has_errors() {
+            return Err(Failure::findings(Code::Findings, &unlocked, Some(&self.redactor)));
+        }
+        Ok((lock.map(|lock| lock.pins()).unwrap_or_default(), unlocked))
     }
 
     /// Whether what runs here runs with a single id: asked of the kernel only where it matters.

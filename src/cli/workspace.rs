@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::config::{Config, Finding, Location, NamedContext, Service, Source};
 use crate::dockerfile::SyntaxError;
-use crate::oci::{Platform, Reference};
+use crate::oci::Platform;
 use crate::plan::tags::{self, Facts};
-use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, NamedContexts, ServiceNames, Survey, Target, images_of, order};
+use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, NamedContexts, NamedImage, ServiceNames, Survey, images_of, order};
 use crate::source::{GitFacts, mask_credentials};
 
 pub struct Workspace<'c> {
@@ -102,17 +102,16 @@ impl<'c> Workspace<'c> {
     }
 }
 
-impl Workspace<'_> {
-    /// The base images that the targets name, as far as that is known before planning.
-    pub fn images(&self, targets: &[Target]) -> Vec<(Reference, Platform)> {
+impl<'c> Workspace<'c> {
+    /// The base images that the Dockerfiles name, as far as that is known before planning, with the service that each is for.
+    pub fn images(&self) -> Vec<(&Loaded<'c>, NamedImage)> {
         let mut images = Vec::new();
-        for (loaded, target) in self.services.iter().zip(targets) {
+        for loaded in &self.services {
             for (platform, survey) in &loaded.surveys {
-                images.extend(images_of(target, survey, &self.names, platform));
+                let named = images_of(survey, &loaded.contexts, &self.names, &loaded.service.name, platform);
+                images.extend(named.into_iter().map(|image| (loaded, image)));
             }
         }
-        images.sort();
-        images.dedup();
         images
     }
 }

@@ -5,6 +5,7 @@
 //! layer(s)   defaults < brik.toml < brik.<env>.toml < environment < --set, each a `document` that knows its bytes
 //! check      each layer against the `schema`, which is derived from `model`; strings by the rules of `format`
 //! resolve    the merged model -> `types`: defaults filled in, paths absolute, names looked up
+//! lock       brik.lock, which stands beside brik.toml and is no layer of it
 //! ```
 //!
 //! Everything that is wrong is collected as a `Finding` at its bytes. The room reads files, prints nothing, and takes the
@@ -16,6 +17,7 @@ mod finding;
 mod format;
 mod layer;
 mod layers;
+mod lock;
 mod members;
 mod model;
 mod place;
@@ -32,6 +34,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use finding::{Finding, Findings, Location, Severity, Source};
+pub use lock::{Lock, LockedBase};
 pub use schema::schema_json;
 pub use suggest::did_you_mean;
 pub use template::{Piece, TagTemplate, TemplateError, Variable};

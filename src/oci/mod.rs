@@ -4,6 +4,7 @@ mod digest;
 mod hasher;
 mod image_config;
 mod manifest;
+mod pin;
 mod platform;
 mod reference;
 
@@ -11,5 +12,6 @@ pub use digest::{DiffId, Digest, DigestError};
 pub use hasher::Hasher;
 pub use image_config::{ContainerConfig, Empty, Healthcheck, HistoryEntry, ImageConfig, RootFs};
 pub use manifest::{Descriptor, Document, Index, Layer, Manifest, media_type};
+pub use pin::{Pin, Pins};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, validate_tag};

@@ -49,6 +49,12 @@ impl Reference {
         Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
     }
 
+    /// With its tag written out, `latest` where none is; `None` for what is named by its digest.
+    pub fn tagged(&self) -> Option<Self> {
+        let tag = self.tag_or_latest().filter(|_| self.digest.is_none())?;
+        Some(self.with_tag(tag))
+    }
+
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self { digest: Some(digest), ..self.clone() }
     }
@@ -183,6 +189,10 @@ mod tests {
         let both: Reference = format!("ghcr.io/a/b:t@{digest}").parse().unwrap();
         assert_eq!((both.tag.as_deref(), both.digest), (Some("t"), Some(digest)));
         assert_eq!("a".parse::<Reference>().unwrap().tag_or_latest(), Some("latest"));
+        let tagged = |text: &str| text.parse::<Reference>().unwrap().tagged().map(|tagged| tagged.to_string());
+        assert_eq!(tagged("a").as_deref(), Some("docker.io/library/a:latest"));
+        assert_eq!(tagged("a:1").as_deref(), Some("docker.io/library/a:1"));
+        assert_eq!(tagged(&both.to_string()), None);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use error::{Error, ErrorKind};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
 pub use mode::{ModeChange, ModeError};
-pub use planner::{Fetched, Options, Target, images_of, plan};
+pub use planner::{Fetched, NamedImage, Options, Target, images_of, plan};
 pub use remote::{BaseImage, Checkout, Download, Remote};
 pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};

@@ -13,9 +13,10 @@ use super::key::{CacheKey, KeyInputs};
 use super::stage::StagePlanner;
 use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
-use super::survey::Survey;
+use super::survey::{OutsideName, Survey};
 use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
 use crate::config::{ImageFormat, NamedContext};
+use crate::dockerfile::Span;
 use crate::oci::{ImageConfig, Platform, Reference};
 use crate::source::{ContentHash, Context, GitRef, IgnoreFile, PatternList, SelectOptions, StatCache, is_http, scheme_of, shown_source};
 
@@ -321,19 +322,27 @@ pub(super) enum Outside {
     Files(ContextId),
 }
 
-/// The names from outside that are images, over all surveys: what can be asked of registries before planning, in parallel.
-pub fn images_of(target: &Target, survey: &Survey, names: &ServiceNames, platform: &Platform) -> Vec<(Reference, Platform)> {
-    let mut images = Vec::new();
-    for outside in &survey.outside {
-        let platform = outside.platform.as_ref().unwrap_or(platform).clone();
-        match target.contexts.for_outside(&outside.name) {
-            Some(NamedContext::Image(reference)) => images.push((reference.clone(), platform)),
-            Some(_) => {}
-            None if names.service_of(&outside.name, &target.service).is_some() => {}
-            None => images.extend(outside.name.parse().ok().map(|reference| (reference, platform))),
-        }
-    }
-    images
+/// An image that a Dockerfile names and no service builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    pub reference: Reference,
+    pub platform: Platform,
+    /// Where the Dockerfile names it.
+    pub span: Span,
+}
+
+/// The names from outside that are images, for the service `asking` on `platform`: what is known of its bases before planning.
+pub fn images_of(survey: &Survey, contexts: &NamedContexts, names: &ServiceNames, asking: &str, platform: &Platform) -> Vec<NamedImage> {
+    let image = |outside: &OutsideName| {
+        let reference = match contexts.for_outside(&outside.name) {
+            Some(NamedContext::Image(reference)) => reference.clone(),
+            Some(_) => return None,
+            None if names.service_of(&outside.name, asking).is_some() => return None,
+            None => outside.name.parse().ok()?,
+        };
+        Some(NamedImage { reference, platform: outside.platform.as_ref().unwrap_or(platform).clone(), span: outside.span })
+    };
+    survey.outside.iter().filter_map(image).collect()
 }
 
 fn rfc3339(seconds: i64) -> String {

@@ -9,7 +9,7 @@ use super::http::{Failure, Payload};
 use super::reply::{clean, is_html};
 use super::session::Session;
 use super::{At, Client, Error};
-use crate::oci::{Descriptor, Digest, Document, Manifest, Platform, Reference, media_type};
+use crate::oci::{Descriptor, Digest, Document, Manifest, Pin, Platform, Reference, media_type};
 
 /// What the distribution spec advises registries to accept at the least, and Docker's own limit.
 const MAX_MANIFEST: usize = 4 << 20;
@@ -33,6 +33,12 @@ struct Fetched {
     media_type: String,
     bytes: Vec<u8>,
     document: Document,
+}
+
+impl Fetched {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor::new(&self.media_type, self.digest, self.bytes.len() as u64)
+    }
 }
 
 impl Client {
@@ -71,40 +77,38 @@ impl Client {
         }))
     }
 
+    /// Where a reference leads now, and the manifests behind it for `platforms`: one request, mirror first. A manifest that stands without an
+    /// index is that of all of them.
+    pub fn pin(&self, reference: &Reference, platforms: &[Platform]) -> Result<Pin, Error> {
+        self.block(self.mirrored(reference, async |session: &Session<'_>| {
+            let top = fetch(session, reference).await?;
+            let at = session.at(format!("resolve {}", selector(reference)));
+            let digest = |platform: &Platform| match &top.document {
+                Document::Manifest(_) => Ok(top.digest),
+                Document::Index(index) => choose(&index.manifests, platform, &at).map(|entry| entry.digest),
+            };
+            let found = platforms.iter().map(|platform| Ok((platform.clone(), digest(platform)?)));
+            Ok(Pin { digest: top.digest, platforms: found.collect::<Result<_, Error>>()? })
+        }))
+    }
+
     /// What a reference points to, if anything. Asks the registry itself and never a mirror, which may lag behind.
     pub fn head_manifest(&self, reference: &Reference) -> Result<Option<Descriptor>, Error> {
         let session = self.origin(reference)?;
-        self.block(async {
-            let at = session.at(format!("look up {}", selector(reference)));
-            let mut call = session.call(Method::HEAD, &format!("manifests/{}", selector(reference)), at);
-            call.headers = accept();
-            let response = match session.send(&call, &Scopes::pull(&session.repository)).await {
-                Ok(response) => response,
-                Err(error) if error.is_not_found() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let size = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|size| size.parse().ok());
-            let digest = content_digest(&response, &call.at)?.or(reference.digest);
-            match (digest, size) {
-                (Some(digest), Some(size)) => Ok(Some(Descriptor::new(&content_type(&response), digest, size))),
-                // The spec makes neither header a must for HEAD.
-                _ => {
-                    let found = fetch(&session, reference).await?;
-                    Ok(Some(Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64)))
-                }
-            }
-        })
+        found(self.block(head(&session, reference)))
+    }
+
+    /// The digest that a reference leads to, if any, from where pulls go: mirror first. Docker Hub does not count it as a pull.
+    pub fn look_up(&self, reference: &Reference) -> Result<Option<Digest>, Error> {
+        let asked = self.block(self.mirrored(reference, async |session: &Session<'_>| head(session, reference).await));
+        Ok(found(asked)?.map(|descriptor| descriptor.digest))
     }
 
     /// A manifest or index with its media type and bytes, verified; `None` where there is none. Asks the registry itself and never a mirror.
     pub fn get_manifest(&self, reference: &Reference) -> Result<Option<(Descriptor, Vec<u8>)>, Error> {
         let session = self.origin(reference)?;
-        let found = self.block(fetch(&session, reference));
-        match found {
-            Ok(found) => Ok(Some((Descriptor::new(&found.media_type, found.digest, found.bytes.len() as u64), found.bytes))),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let asked = self.block(fetch(&session, reference));
+        Ok(found(asked)?.map(|fetched| (fetched.descriptor(), fetched.bytes)))
     }
 
     /// Writes a manifest or index under the reference's tag, else under its digest, else under its own digest.
@@ -139,6 +143,29 @@ impl Client {
         other.map_or(Ok(digest), |actual| {
             Err(Error::WrongDigest { at: Box::new(call.at.clone()), expected: digest, actual: actual.to_string() })
         })
+    }
+}
+
+/// An answer, or that there is nothing.
+fn found<T>(asked: Result<T, Error>) -> Result<Option<T>, Error> {
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn head(session: &Session<'_>, reference: &Reference) -> Result<Descriptor, Error> {
+    let at = session.at(format!("look up {}", selector(reference)));
+    let mut call = session.call(Method::HEAD, &format!("manifests/{}", selector(reference)), at);
+    call.headers = accept();
+    let response = session.send(&call, &Scopes::pull(&session.repository)).await?;
+    let size = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|size| size.parse().ok());
+    let digest = content_digest(&response, &call.at)?.or(reference.digest);
+    match (digest, size) {
+        (Some(digest), Some(size)) => Ok(Descriptor::new(&content_type(&response), digest, size)),
+        // The spec makes neither header a must for HEAD.
+        _ => fetch(session, reference).await.map(|fetched| fetched.descriptor()),
     }
 }
 

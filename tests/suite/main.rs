@@ -21,6 +21,7 @@ mod git;
 mod handover;
 mod house;
 mod lint;
+mod lock;
 mod monorepo;
 mod options;
 mod output;

@@ -21,25 +21,75 @@ struct BaseRecord {
     config: ImageConfig,
 }
 
-impl RemoteSources<'_> {
-    pub(super) fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
-        let text = |error: crate::registry::Error| match error.advice() {
-            Some(advice) => format!("{error}; {advice}"),
-            None => error.to_string(),
-        };
-        // An image that is named by its own digest never changes.
-        if let Some(digest) = &reference.digest
-            && let Some(known) = known(self.store, Some(reference), digest)
-        {
-            return Ok(known);
+/// Why there is no image.
+enum Unresolved {
+    Registry(crate::registry::Error),
+    Broken(String),
+}
+
+impl From<crate::registry::Error> for Unresolved {
+    fn from(error: crate::registry::Error) -> Self {
+        Self::Registry(error)
+    }
+}
+
+impl From<String> for Unresolved {
+    fn from(error: String) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<Unresolved> for String {
+    fn from(error: Unresolved) -> Self {
+        match error {
+            Unresolved::Registry(error) => match error.advice() {
+                Some(advice) => format!("{error}; {advice}"),
+                None => error.to_string(),
+            },
+            Unresolved::Broken(error) => error,
         }
-        let resolved = self.client.resolve(reference, platform).map_err(text)?;
+    }
+}
+
+impl RemoteSources<'_> {
+    /// The image that a name leads to: by what it is pinned to, else by asking its registry.
+    pub(super) fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
+        let Some(name) = reference.tagged() else { return self.ask(reference, reference, platform).map_err(Unresolved::into) };
+        match self.pins.get(&name) {
+            Some(pin) => {
+                let digest = pin.for_platform(platform);
+                self.ask(reference, &reference.with_digest(digest), platform).map_err(|error| match error {
+                    Unresolved::Registry(error) if error.is_not_found() => format!(
+                        "it is locked to {digest}, which is not there any more ({error}); `brik update {name}` locks it to what the tag leads to now"
+                    ),
+                    error => error.into(),
+                })
+            }
+            None if self.only_pinned => Err("it is not locked, and its tag may not be asked for (--locked)".to_owned()),
+            None => self.ask(reference, reference, platform).map_err(Unresolved::into),
+        }
+    }
+
+    /// `asked` is `reference`, or what it is pinned to. What is named by a digest never changes: nobody is asked for it twice.
+    fn ask(&self, reference: &Reference, asked: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, Unresolved> {
+        if let Some(digest) = asked.digest {
+            // Behind the digest of an index, the manifest that was found there.
+            let manifest = self.store.record(RecordKind::Name, &name_key(asked, platform)).unwrap_or(digest);
+            if let Some(known) = known(self.store, Some(reference), &manifest) {
+                remember(self.store, reference, platform, &manifest);
+                return Ok(known);
+            }
+        }
+        let resolved = self.client.resolve(asked, platform)?;
         remember(self.store, reference, platform, &resolved.digest);
+        if asked.digest.is_some_and(|digest| digest != resolved.digest) {
+            remember(self.store, asked, platform, &resolved.digest);
+        }
         if let Some(known) = known(self.store, Some(reference), &resolved.digest) {
             return Ok(known);
         }
-        let config = self.client.read_blob(reference, &resolved.manifest.config, MAX_CONFIG).map_err(text)?;
-        self.learn(Some(reference), resolved.digest, resolved.manifest, &config)
+        let config = self.client.read_blob(reference, &resolved.manifest.config, MAX_CONFIG)?;
+        Ok(self.learn(Some(reference), resolved.digest, resolved.manifest, &config)?)
     }
 
     /// The image of a layout, whose layers are then in the store: no registry has to be asked for them.

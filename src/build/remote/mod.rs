@@ -24,7 +24,7 @@ pub use answers::Answers;
 pub use image::last_seen;
 
 use super::fan_out::fan_out;
-use crate::oci::{Digest, Platform, Reference};
+use crate::oci::{Digest, Pins, Platform, Reference};
 use crate::plan::{BaseImage, Checkout, Download, Remote};
 use crate::registry::Client;
 use crate::source::GitRef;
@@ -35,12 +35,19 @@ pub struct RemoteSources<'a> {
     store: &'a Store,
     access: Access<'a>,
     answers: &'a Answers,
+    pins: Pins,
+    only_pinned: bool,
 }
 
 impl<'a> RemoteSources<'a> {
     /// `answers` holds what was asked before, and takes what is asked from now on.
     pub fn new(client: &'a Client, store: &'a Store, access: Access<'a>, answers: &'a Answers) -> Self {
-        Self { client, store, access, answers }
+        Self { client, store, access, answers, pins: Pins::new(), only_pinned: false }
+    }
+
+    /// Resolves the tags of `pins` by their digests; other tags, with `only_pinned`, not at all.
+    pub fn pinned(self, pins: Pins, only_pinned: bool) -> Self {
+        Self { pins, only_pinned, ..self }
     }
 
     /// Resolves images in parallel. Errors are told when planning asks for them.

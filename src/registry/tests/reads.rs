@@ -146,6 +146,43 @@ fn an_index_leads_to_the_manifest_of_the_platform() {
 }
 
 #[test]
+fn a_pin_costs_one_request_and_holds_the_manifests_of_an_index_or_the_one_there_is() {
+    let platforms = ["linux/amd64", "linux/arm64"].map(|text| text.parse::<Platform>().unwrap());
+    let entry = |platform: &Platform| {
+        let digest = Digest::of(platform.to_string().as_bytes());
+        Descriptor { platform: Some(platform.clone()), ..Descriptor::new(media_type::OCI_MANIFEST, digest, 1) }
+    };
+    let entries: Vec<Descriptor> = platforms.iter().map(entry).collect();
+    let index = serde_json::to_vec(&Index::oci(entries.clone())).unwrap();
+    let alone = manifest(b"x");
+    for (document, expected) in [(&index, [entries[0].digest, entries[1].digest]), (&alone, [Digest::of(&alone); 2])] {
+        let body = document.clone();
+        let server = Server::start(move |_, _| Answer::new(200).body(body.clone()));
+        let pin = client().pin(&reference(&server.host, "a:1"), &platforms).unwrap();
+        assert_eq!(pin.digest, Digest::of(document));
+        assert_eq!(platforms.each_ref().map(|platform| pin.for_platform(platform)), expected);
+        assert_eq!(server.lines(), ["GET /v2/a/manifests/1"]);
+    }
+    let server = Server::start(move |_, _| Answer::new(200).body(index.clone()));
+    let error = client().pin(&reference(&server.host, "a:1"), &["linux/s390x".parse().unwrap()]).unwrap_err();
+    assert!(matches!(&error, Error::NoPlatform { available, .. } if *available == platforms), "{error}");
+}
+
+#[test]
+fn a_tag_is_looked_up_where_it_is_pulled_from() {
+    let mirror = Server::start(|_, request| match request.target.contains("/1") {
+        true => Answer::new(200).header("Docker-Content-Digest", Digest::of(b"m").to_string()).body("m"),
+        false => Answer::new(404),
+    });
+    let origin = Server::start(|_, _| Answer::new(404));
+    let options = RegistryOptions { mirror: Some(mirror.host.clone()), ..RegistryOptions::default() };
+    let client = Client::new(ClientOptions { registries: [(origin.host.clone(), options)].into(), ..super::options() }).unwrap();
+    assert_eq!(client.look_up(&reference(&origin.host, "a:1")).unwrap(), Some(Digest::of(b"m")));
+    assert_eq!((mirror.lines(), origin.lines().len()), (vec!["HEAD /v2/a/manifests/1".to_owned()], 0));
+    assert_eq!(client.look_up(&reference(&origin.host, "a:2")).unwrap(), None);
+}
+
+#[test]
 fn a_head_without_a_digest_is_made_good_by_a_get() {
     let server = Server::start(|_, _| Answer::new(200).body(manifest(b"x")));
     let found = client().head_manifest(&reference(&server.host, "a:1")).unwrap().unwrap();
