@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::dashboard::ReportFile;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "brik",
@@ -94,6 +96,9 @@ pub struct BuildArgs {
     /// Write digests and names of the images as bake does
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
+    /// Write what the cache was worth to each service, as JSON or Markdown; in GitHub Actions to the job's summary, too. Repeatable
+    #[arg(long, value_name = "FILE.json|FILE.md", value_parser = ReportFile::parse)]
+    pub report: Vec<ReportFile>,
     /// What stdout carries: one name@digest a line, or JSON
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

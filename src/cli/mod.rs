@@ -5,6 +5,7 @@ mod build;
 mod cache;
 mod cache_places;
 mod check;
+mod dashboard;
 mod explain;
 mod failure;
 mod handover;

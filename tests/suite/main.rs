@@ -29,6 +29,7 @@ mod properties;
 mod push;
 mod random;
 mod readers;
+mod report;
 mod rootless;
 mod roundtrip;
 mod run;
