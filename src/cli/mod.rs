@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{CacheCommand, Cli, Command, Global};
+use args::{Cli, Command, Global};
 use failure::Failure;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
@@ -42,10 +42,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Build(args) => build::run(&cli.global, &args),
         Command::Check(args) => check::run(&cli.global, &args),
-        Command::Cache(CacheCommand::Du { format }) => cache::du(&cli.global, format),
-        Command::Cache(CacheCommand::Prune { keep_storage, keep_within }) => {
-            cache::prune(&cli.global, keep_storage.as_deref(), keep_within.as_deref())
-        }
+        Command::Cache(command) => cache::run(&cli.global, &command),
     };
     ended.unwrap_or_else(|failure| failure.tell())
 }

@@ -16,9 +16,9 @@ const MAX_CONFIG: u64 = 8 << 20;
 
 /// The documents of an image, by the digest of its manifest.
 #[derive(Serialize, Deserialize)]
-struct BaseRecord {
-    manifest: Manifest,
-    config: ImageConfig,
+pub struct BaseRecord {
+    pub manifest: Manifest,
+    pub config: ImageConfig,
 }
 
 impl RemoteSources<'_> {
