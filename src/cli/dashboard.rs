@@ -93,7 +93,7 @@ impl Session<'_> {
                 hits: hits.len() as u64,
                 misses,
                 seconds: row.map(|row| row.seconds),
-                saved_seconds: hits.iter().map(|step| took[step]).sum(),
+                saved_seconds: sum(hits.iter().map(|step| took[step])),
                 bytes_up: tally.moved(name, Transfer::Push),
                 bytes_down: own_bases.chain([name]).map(|place| tally.moved(place, Transfer::Pull)).sum(),
                 mounted: row.map_or(0, |row| row.layers_mounted),
@@ -105,7 +105,7 @@ impl Session<'_> {
         Dashboard {
             success,
             seconds: summary.elapsed,
-            saved_seconds: took.values().sum(),
+            saved_seconds: sum(took.values().copied()),
             requests: summary.requests,
             bytes_up: summary.bytes_up,
             bytes_down: summary.bytes_down,
@@ -138,6 +138,11 @@ impl Session<'_> {
         let record: Option<StepRecord> = self.layers.store.record(RecordKind::Step, &self.plan.steps[step].key.0);
         record.map_or(0.0, |record| record.took as f64 / 1000.0)
     }
+}
+
+/// A sum that is 0 and not -0 where there is nothing.
+fn sum(seconds: impl Iterator<Item = f64>) -> f64 {
+    seconds.fold(0.0, |sum, next| sum + next)
 }
 
 /// The base images that were planned with, and the first service of each: with it stand the bytes that were pulled.

@@ -44,6 +44,8 @@ fn a_service_is_a_miss_then_a_hit_then_partial() {
     assert_eq!(rows(&report), [row("api", "MISS", 0, 3), row("web", "MISS", 0, 2)]);
     assert_eq!(report["saved_seconds"], 0.0);
     cold.says(&["[CACHE] MISS api (0 of 3 steps cached)"]);
+    let text = std::fs::read_to_string(project.path("out.json")).unwrap();
+    assert!(!text.contains("-0"), "{text}");
 
     let (warm, report) = build(&project, &[]);
     assert_eq!(rows(&report), [row("api", "HIT", 3, 0), row("web", "HIT", 2, 0)]);
