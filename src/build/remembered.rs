@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::lookup::{ImageRecord, StepRecord};
 use super::remote::{BaseRecord, CheckoutRecord, DownloadRecord};
+use crate::cache::{ImageRecord, StepRecord};
 use crate::oci::{Descriptor, Digest};
 use crate::store::{Entry, RecordKind, Store};
 

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::output::write_whole;
 use super::print;
 use super::session::{Results, Session};
+use super::workspace::Loaded;
 use crate::build::Lookup;
 use crate::cache::StepRecord;
 use crate::plan::{Plan, Root, Step, StepId};
@@ -76,15 +77,15 @@ impl Session<'_> {
     fn dashboard(&self, summary: &Summary, lookup: &Lookup, success: bool) -> Dashboard {
         let rows: BTreeMap<&str, &Row> = summary.rows.iter().map(|row| (row.service.as_str(), row)).collect();
         let names: Vec<&str> = self.workspace.services.iter().map(|loaded| loaded.service.name.as_str()).collect();
-        let pulled_for = pulled_for(self.plan, &names);
+        let pulled_for = pulled_for(self.plan, &self.workspace.services);
         let mut took: BTreeMap<StepId, f64> = BTreeMap::new();
         let services = names.iter().map(|&name| {
             let row = rows.get(name).copied();
             let (hits, misses) = self.known_steps(name, lookup, row.is_some());
             for &step in &hits {
-                took.entry(step).or_insert_with(|| self.once_took(step));
+                took.entry(step).or_insert_with(|| self.once_took(step, lookup));
             }
-            let own_bases = pulled_for.iter().filter(|(_, service)| **service == name).map(|(base, _)| base.as_str());
+            let places = pulled_for.iter().filter(|(_, service)| *service == name).map(|(place, _)| place.as_str());
             let tally = self.layers.reporter.tally();
             ServiceReport {
                 service: name.to_owned(),
@@ -95,7 +96,7 @@ impl Session<'_> {
                 seconds: row.map(|row| row.seconds),
                 saved_seconds: sum(hits.iter().map(|step| took[step])),
                 bytes_up: tally.moved(name, Transfer::Push),
-                bytes_down: own_bases.chain([name]).map(|place| tally.moved(place, Transfer::Pull)).sum(),
+                bytes_down: places.map(|place| tally.moved(place, Transfer::Pull)).sum(),
                 mounted: row.map_or(0, |row| row.layers_mounted),
                 digest: row.and_then(|row| row.digest),
                 tags: row.map(|row| row.tags.clone()).unwrap_or_default(),
@@ -134,9 +135,10 @@ impl Session<'_> {
     }
 
     /// Seconds that a Step took when it last ran; none where that is not known here.
-    fn once_took(&self, step: StepId) -> f64 {
-        let record: Option<StepRecord> = self.layers.store.record(RecordKind::Step, &self.plan.steps[step].key.0);
-        record.map_or(0.0, |record| record.took as f64 / 1000.0)
+    fn once_took(&self, step: StepId, lookup: &Lookup) -> f64 {
+        let remembered = || self.layers.store.record::<StepRecord>(RecordKind::Step, &self.plan.steps[step].key.0);
+        let took = lookup.steps.get(&step).map(|record| record.took).or_else(|| remembered().map(|record| record.took));
+        took.map_or(0.0, |milliseconds| milliseconds as f64 / 1000.0)
     }
 }
 
@@ -145,19 +147,19 @@ fn sum(seconds: impl Iterator<Item = f64>) -> f64 {
     seconds.fold(0.0, |sum, next| sum + next)
 }
 
-/// The base images that were planned with, and the first service of each: with it stand the bytes that were pulled.
-fn pulled_for<'s>(plan: &Plan, services: &[&'s str]) -> BTreeMap<String, &'s str> {
-    let mut bases = BTreeMap::new();
-    for &service in services {
-        let images = plan.images.iter().filter(|image| image.service == service).map(|image| image.root);
-        for root in images.chain(steps_of(plan, service).map(|(id, _)| Root::Step(id))) {
-            let reference = plan.chain(root).0.and_then(|base| plan.bases[base].reference.as_ref());
-            if let Some(reference) = reference {
-                bases.entry(reference.to_string()).or_insert(service);
-            }
+/// Where layers are pulled from (base images, cache repositories, the services' own), and the first service of each: with it stand the bytes.
+fn pulled_for(plan: &Plan, services: &[Loaded]) -> BTreeMap<String, String> {
+    let mut places = BTreeMap::new();
+    for loaded in services {
+        let service = &loaded.service;
+        let images = plan.images.iter().filter(|image| image.service == service.name).map(|image| image.root);
+        let roots = images.chain(steps_of(plan, &service.name).map(|(id, _)| Root::Step(id)));
+        let bases = roots.filter_map(|root| plan.bases[plan.chain(root).0?].reference.as_ref());
+        for place in bases.chain([&service.image]).chain(&service.cache) {
+            places.entry(place.to_string()).or_insert_with(|| service.name.clone());
         }
     }
-    bases
+    places
 }
 
 /// The file that GitHub Actions shows as the job's summary.

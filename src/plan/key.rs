@@ -73,7 +73,7 @@ impl KeyInputs {
 
     /// What is done, shorter than the instruction that it came from: `RUN npm ci`, `COPY package.json /app/`.
     pub fn text(&self) -> String {
-        let values = |wanted: &'static str| self.0.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let values = |wanted: &'static str| self.parts.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str());
         let operation = values("operation").next().unwrap_or_default();
         let words: Vec<&str> = match operation {
             "run" => match values("argument").collect::<Vec<_>>()[..] {
@@ -82,7 +82,7 @@ impl KeyInputs {
             },
             "workdir" => values("path").collect(),
             _ => {
-                let sources = self.0.iter().filter_map(|(name, _)| {
+                let sources = self.parts.iter().filter_map(|(name, _)| {
                     let (kind, source) = name.split_once(' ')?;
                     match kind {
                         "heredoc" => Some(name.as_str()),

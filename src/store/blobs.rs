@@ -37,7 +37,7 @@ impl BlobWriter<'_> {
     pub fn commit(mut self) -> Result<(Digest, u64), Error> {
         let digest = std::mem::take(&mut self.hasher).finish();
         let target = self.store.blob_path(&digest);
-        let file = if self.store.blob_size(&digest) == Some(self.size) && note_use(&target) {
+        let file = if self.store.take_up(&digest, self.size) {
             // It may have been pulled, and then nobody has synced it.
             File::open(&target).map_err(at("open", &target))?
         } else {
@@ -67,6 +67,11 @@ impl Store {
         let metadata = fs::metadata(self.blob_path(digest)).ok()?;
         let durable = metadata.mode() & 0o7777 != UNSYNCED;
         (durable || self.writeback.is_waiting(digest)).then_some(metadata.len())
+    }
+
+    /// Whether a blob is here, whole, for one who is going to use it and has no record that names it: its mtime notes the use.
+    pub fn take_up(&self, digest: &Digest, size: u64) -> bool {
+        self.blob_size(digest) == Some(size) && note_use(&self.blob_path(digest))
     }
 
     pub fn open_blob(&self, digest: &Digest) -> Result<File, Error> {

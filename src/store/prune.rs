@@ -293,8 +293,10 @@ mod tests {
         let layer = world.layer("same", 2 * HOUR);
         let bytes = fs::read(world.store.blob_path(&layer)).unwrap();
         assert_eq!(other.put_blob(&bytes).unwrap().0, layer);
-        assert_eq!(world.store.prune(&ALL, false).unwrap().records, 1);
-        assert!(other.blob_size(&layer).is_some(), "its new record is yet to come");
+        let pulled = world.layer("pulled", 2 * HOUR);
+        assert!(other.take_up(&pulled, 100_000));
+        assert_eq!(world.store.prune(&ALL, false).unwrap().records, 2);
+        assert!(other.blob_size(&layer).is_some() && other.blob_size(&pulled).is_some(), "their records are yet to come");
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl RemoteSources<'_> {
         let (digest, manifest) = layout.resolve(tag_or_digest, platform).map_err(|error| error.to_string())?;
         let store_error = |error: crate::store::Error| error.to_string();
         for layer in &manifest.layers {
-            if self.store.blob_size(&layer.digest) == Some(layer.size) {
+            if self.store.take_up(&layer.digest, layer.size) {
                 continue;
             }
             let mut writer = self.store.blob_writer().map_err(store_error)?;
