@@ -69,7 +69,7 @@
 //! | `brik.toml`, `brik.<env>.toml` | the user; [`config`] reads | services; every key is in `brik.toml.example` |
 //! | `brik.lock` | `brik lock` and `brik update` write; `config::lock` documents it | what the tags of base images are held to |
 //! | `$XDG_CACHE_HOME/brik` or `--store` | [`store`], which documents it; nothing else writes there | everything that brik remembers |
-//! | `oci:DIR`, `docker:FILE`, `--metadata-file` | [`image`], [`report`] | what the user asked for |
+//! | `oci:DIR`, `docker:FILE`, `--metadata-file`, `--report` and with it `$GITHUB_STEP_SUMMARY` | [`image`], [`report`] | what the user asked for |
 //! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads | credentials |
 //!
 //! brik writes nowhere else: contexts are only read, and mounts live in namespaces that end with the process (rung 3 has none).
@@ -78,7 +78,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | a command | `cli/<name>.rs` and a variant of `cli::args::Command` |
+//! | a command | `cli/<name>.rs` and a variant of `cli::args::Command`; of `brik cache`: `cli/cache/<name>.rs` |
 //! | a key of brik.toml | `config/model.rs` (from which the schema is made), `config/types.rs`, `brik.toml.example` |
 //! | an instruction or flag | `dockerfile/ast.rs`; matches without `_` lead through the rest |
 //! | an input of a CacheKey | where the Step is planned (`plan/run.rs`, `plan/copy.rs`), and the table in `plan/key.rs` |

@@ -42,7 +42,7 @@ impl Layers<'_> {
     }
 
     pub fn is_here(&self, blob: &Descriptor) -> bool {
-        self.store.blob_size(&blob.digest) == Some(blob.size)
+        self.store.take_up(&blob.digest, blob.size)
     }
 
     /// The same, while `read` reads what arrives; `None` where it was there. On an error nothing that was read is to be trusted.

@@ -13,6 +13,7 @@
 //! content_key what a Step works on, by what it holds
 //! share       results given to cache repositories
 //! ahead       layers that are pushed before their image is finished
+//! remembered  what records say, for who looks at the store
 //! fan_out     the same work for each of some items
 //! run         all of it for one plan
 //! ```
@@ -30,6 +31,7 @@ mod layers;
 mod lookup;
 mod origins;
 mod push;
+mod remembered;
 mod remote;
 mod run;
 mod run_step;
@@ -47,6 +49,7 @@ pub use layers::Layers;
 pub use lookup::{Lookup, Sources, look_up};
 pub use origins::Origins;
 pub use push::{PushCounts, Pusher};
+pub use remembered::Remembered;
 pub use remote::{Access, Answers, ReadSecret, RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};
 pub use share::Share;

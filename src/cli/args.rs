@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::dashboard::ReportFile;
+use crate::store::RecordKind;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "brik",
@@ -112,6 +115,9 @@ pub struct BuildArgs {
     /// Write digests and names of the images as bake does
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
+    /// Write what the cache was worth to each service, as JSON or Markdown; in GitHub Actions to the job's summary, too. Repeatable
+    #[arg(long, value_name = "FILE.json|FILE.md", value_parser = ReportFile::parse)]
+    pub report: Vec<ReportFile>,
     /// What stdout carries: one name@digest a line, or JSON
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -211,18 +217,53 @@ pub struct CheckArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
+    /// What the store holds, the last used first
+    Ls(LsArgs),
     /// How much the store takes
     Du {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Remove least recently used results; everything without a limit
-    Prune {
-        /// Keep the most recently used up to this size, as in 10GiB
-        #[arg(long, value_name = "SIZE")]
-        keep_storage: Option<String>,
-        /// Keep what was used within this time, as in 72h or 14d
-        #[arg(long, value_name = "TIME")]
-        keep_within: Option<String>,
-    },
+    /// Remove least recently used results; everything that is not in use without a limit
+    Prune(PruneArgs),
+    /// Read every blob and check it against its name; exit code 3 if something is damaged
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Only records of this kind: step, image, base, download, name or checkout; repeatable
+    #[arg(long, value_name = "KIND", value_parser = record_kind)]
+    pub kind: Vec<RecordKind>,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Keep the most recently used up to this size, as in 10GiB; cache mounts do not count
+    #[arg(long, value_name = "SIZE")]
+    pub keep_storage: Option<String>,
+    /// Keep what was used within this time, as in 72h or 14d
+    #[arg(long, value_name = "TIME")]
+    pub keep_within: Option<String>,
+    /// Tell what would go, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Tell what is wrong, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn record_kind(text: &str) -> Result<RecordKind, String> {
+    let known = RecordKind::ALL.map(RecordKind::name);
+    RecordKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("expected one of {}", known.join(", ")))
 }

@@ -1,6 +1,7 @@
 //! `brik build`: plan, look up, and only if something has to run, enter the sandbox and build.
 
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -113,6 +114,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         redactor,
         supplies: Supplies { secrets: given.secrets, agents: given.agents, ca_certs: request.config.build.ca_certs.clone(), cancel },
         started: *started,
+        failed: Mutex::default(),
     };
     let (results, ended) = session.build(&lookup);
     tell_of_cache(shared, &reporter);
@@ -127,8 +129,15 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let success = failed.is_none();
     reporter.emit(Event::Finished { success, seconds: started.elapsed().as_secs_f64() });
     reporter.finish();
+    let reported = session.report(&results, &lookup, success);
     session.tell(&results, success)?;
-    failed.map_or(Ok(Some(ExitCode::SUCCESS)), Err)
+    match (failed, reported) {
+        (None, reported) => reported.map(|()| Some(ExitCode::SUCCESS)),
+        (Some(failure), reported) => {
+            reported.map_err(Failure::tell).ok();
+            Err(failure)
+        }
+    }
 }
 
 /// What cache repositories have to say, each once.

@@ -7,6 +7,7 @@ mod cache;
 mod cache_places;
 mod check;
 mod columns;
+mod dashboard;
 mod explain;
 mod failure;
 mod handover;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{CacheCommand, Cli, Command, Global};
+use args::{Cli, Command, Global};
 use failure::Failure;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
@@ -50,10 +51,7 @@ pub fn main() -> ExitCode {
         Command::Lock { format } => lock::run(&cli.global, format),
         Command::Update { bases, format } => update::run(&cli.global, &bases, format),
         Command::Outdated { format } => outdated::run(&cli.global, format),
-        Command::Cache(CacheCommand::Du { format }) => cache::du(&cli.global, format),
-        Command::Cache(CacheCommand::Prune { keep_storage, keep_within }) => {
-            cache::prune(&cli.global, keep_storage.as_deref(), keep_within.as_deref())
-        }
+        Command::Cache(command) => cache::run(&cli.global, &command),
     };
     ended.unwrap_or_else(|failure| failure.tell())
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::args::{BuildArgs, Format, Progress};
+use super::dashboard::hits_and_misses;
 use super::failure::{Code, Failure};
 use super::output::{Destination, export, write_whole};
 use super::planning::learn;
@@ -36,6 +37,8 @@ pub struct Session<'a> {
     pub redactor: &'a Redactor,
     pub supplies: Supplies,
     pub started: Instant,
+    /// Services that something was wrong with.
+    pub failed: Mutex<BTreeSet<String>>,
 }
 
 /// Why a build ended early.
@@ -162,7 +165,9 @@ impl Session<'_> {
         let sum = |count: fn(&Finished) -> u64| images.iter().map(|(_, finished)| count(finished)).sum::<u64>();
         let outcome = if sum(|f| f.steps_run) == 0 { Outcome::Cached } else { Outcome::Built };
         let seconds = self.started.elapsed().as_secs_f64();
-        self.layers.reporter.emit(Event::ServiceFinished { service: service.to_owned(), outcome, digest: Some(digest), seconds });
+        let (hits, misses) = hits_and_misses(self.plan, self.layers.reporter.tally(), service);
+        let service_name = service.to_owned();
+        self.layers.reporter.emit(Event::ServiceFinished { service: service_name, outcome, digest: Some(digest), seconds, hits, misses });
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let row = Row {
             service: service.to_owned(),
@@ -213,7 +218,13 @@ impl Session<'_> {
             return Failure::interrupted();
         }
         let real = failures.iter().filter(|failure| !matches!(*failure.error, build::Error::Cancelled));
-        let findings: Vec<Finding> = real.map(|failure| self.finding(failure)).collect();
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let findings: Vec<Finding> = real
+            .map(|failure| {
+                failed.extend(failure.step.into_iter().flat_map(|step| &self.plan.steps[step].services).chain(&failure.service).cloned());
+                self.finding(failure)
+            })
+            .collect();
         Failure::findings(Code::Failed, &findings, Some(self.redactor))
     }
 
@@ -237,19 +248,24 @@ impl Session<'_> {
         }
     }
 
-    /// stdout: results, of a run that succeeded. stderr: the table of what was finished. The reporter has finished by now.
-    pub fn tell(&self, results: &Results, success: bool) -> Result<(), Failure> {
-        let Results { done, finished } = results;
+    /// What was finished, and what it cost.
+    pub fn summary(&self, results: &Results) -> Summary {
         let counts = self.layers.client.counters();
-        let rows = self.workspace.services.iter().filter_map(|loaded| done.get(&loaded.service.name));
-        let summary = Summary {
+        let rows = self.workspace.services.iter().filter_map(|loaded| results.done.get(&loaded.service.name));
+        Summary {
             rows: rows.map(|outcome| outcome.row.clone()).collect(),
             requests: counts.requests,
             bytes_up: counts.bytes_up,
             bytes_down: counts.bytes_down,
             mounted: counts.mounted,
             elapsed: self.started.elapsed().as_secs_f64(),
-        };
+        }
+    }
+
+    /// stdout: results, of a run that succeeded. stderr: the table of what was finished. The reporter has finished by now.
+    pub fn tell(&self, results: &Results, success: bool) -> Result<(), Failure> {
+        let Results { done, finished } = results;
+        let summary = self.summary(results);
         let wanted = !matches!(self.request.progress, Progress::Quiet | Progress::Json);
         if wanted && (success || !summary.rows.is_empty()) {
             let columns = Terminal::stderr().map_or(100, |terminal| terminal.size().columns);

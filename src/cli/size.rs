@@ -37,9 +37,45 @@ pub fn parse_span(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
+/// Bytes as text, as [`parse_bytes`] reads them: `512 B`, `1.5 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64;
+    let mut unit = None;
+    for name in UNITS {
+        if size < 1023.95 {
+            break;
+        }
+        size /= 1024.0;
+        unit = Some(name);
+    }
+    unit.map_or_else(|| format!("{bytes} B"), |unit| format!("{size:.1} {unit}"))
+}
+
+/// A time span as text, as [`parse_span`] reads it, rounded down: `90s` is `1m`.
+pub fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_and_spans_are_written_as_they_read() {
+        for (size, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1_048_575, "1.0 MiB"), (10 << 30, "10.0 GiB")] {
+            assert_eq!(bytes(size), text);
+        }
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (119, "1m"), (7200, "2h"), (86_400 * 400, "400d")] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn sizes_and_spans_read_as_written() {

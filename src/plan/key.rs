@@ -71,6 +71,31 @@ impl KeyInputs {
         Self { parts: self.parts.iter().map(|(name, value)| (name.clone(), short(value))).collect(), states: Vec::new() }
     }
 
+    /// What is done, shorter than the instruction that it came from: `RUN npm ci`, `COPY package.json /app/`.
+    pub fn text(&self) -> String {
+        let values = |wanted: &'static str| self.parts.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let operation = values("operation").next().unwrap_or_default();
+        let words: Vec<&str> = match operation {
+            "run" => match values("argument").collect::<Vec<_>>()[..] {
+                ["/bin/sh", "-c", script] => vec![script],
+                ref arguments => arguments.to_vec(),
+            },
+            "workdir" => values("path").collect(),
+            _ => {
+                let sources = self.parts.iter().filter_map(|(name, _)| {
+                    let (kind, source) = name.split_once(' ')?;
+                    match kind {
+                        "heredoc" => Some(name.as_str()),
+                        "files" | "from" | "url" => Some(source),
+                        _ => None,
+                    }
+                });
+                sources.chain(values("destination")).collect()
+            }
+        };
+        format!("{} {}", operation.to_uppercase(), words.join(" "))
+    }
+
     /// The digest over all parts, each preceded by its length: no two lists of parts share their bytes.
     pub fn key(&self) -> CacheKey {
         let mut hasher = Hasher::new();
@@ -90,6 +115,24 @@ mod tests {
         let mut inputs = KeyInputs::new("run");
         parts.iter().for_each(|(name, value)| inputs.add(*name, *value));
         inputs.key()
+    }
+
+    #[test]
+    fn the_text_of_an_operation_is_that_of_its_instruction() {
+        for (operation, parts, text) in [
+            ("run", &[("argument", "/bin/sh"), ("argument", "-c"), ("argument", "npm ci"), ("user", "0")][..], "RUN npm ci"),
+            ("run", &[("argument", "/bin/app"), ("argument", "-v"), ("env A", "b")], "RUN /bin/app -v"),
+            ("copy", &[("destination", "/app/"), ("chown", "app"), ("files a", "sha256:1"), ("files b", "sha256:2")], "COPY a b /app/"),
+            ("copy", &[("destination", "/"), ("from /out", "sha256:1"), ("parent", "scratch")], "COPY /out /"),
+            ("add", &[("destination", "/a"), ("url https://h/a", "sha256:1"), ("name https://h/a", "a")], "ADD https://h/a /a"),
+            ("copy", &[("destination", "/a"), ("heredoc EOF", "text")], "COPY heredoc EOF /a"),
+            ("workdir", &[("path", "/src"), ("user", "")], "WORKDIR /src"),
+            ("", &[], " "),
+        ] {
+            let mut inputs = KeyInputs::new(operation);
+            parts.iter().for_each(|(name, value)| inputs.add(*name, *value));
+            assert_eq!(inputs.text(), text);
+        }
     }
 
     #[test]

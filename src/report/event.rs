@@ -72,6 +72,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         digest: Option<Digest>,
         seconds: f64,
+        /// Steps, of all its stages, that did not run.
+        hits: u64,
+        /// Steps that ran.
+        misses: u64,
     },
     /// The last event of a run.
     Finished {
@@ -112,6 +116,36 @@ pub enum PushOutcome {
 pub enum Transfer {
     Pull,
     Push,
+}
+
+/// What the cache was worth to a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CacheUse {
+    /// No Step ran.
+    Hit,
+    /// Every Step ran.
+    Miss,
+    Partial,
+}
+
+impl CacheUse {
+    /// Of the numbers of Steps that did not run and that ran.
+    pub fn of(hits: u64, misses: u64) -> Self {
+        match (hits, misses) {
+            (_, 0) => Self::Hit,
+            (0, _) => Self::Miss,
+            _ => Self::Partial,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Partial => "PARTIAL",
+        }
+    }
 }
 
 impl Outcome {

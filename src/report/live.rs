@@ -156,7 +156,7 @@ mod tests {
             layer(Transfer::Pull, 1_000_000),
             layer(Transfer::Pull, 12_300_000),
             layer(Transfer::Push, 512),
-            Event::ServiceFinished { service: "web".into(), outcome: Outcome::Cached, digest: None, seconds: 1.0 },
+            Event::ServiceFinished { service: "web".into(), outcome: Outcome::Cached, digest: None, seconds: 1.0, hits: 3, misses: 0 },
         ])
     }
 

@@ -15,8 +15,10 @@
 //! | `sanitise` | output of a RUN without what would move the cursor |
 //! | `plain`, `json`, `quiet`, `tty` | the renderers; `live` is the state and the frame of `tty`, `tail` the end of a Step's output |
 //! | `terminal`, `text` | what the terminal can do; widths, sizes and times as text |
-//! | `summary`, `metadata` | results, which `cli` prints on stdout and writes to files |
+//! | `tally` | what the events of a run add up to |
+//! | `summary`, `metadata`, `dashboard` | results, which `cli` prints on stdout and writes to files |
 
+mod dashboard;
 mod event;
 mod filter;
 mod forms;
@@ -31,15 +33,18 @@ mod reporter;
 mod sanitise;
 mod summary;
 mod tail;
+mod tally;
 mod terminal;
 mod text;
 mod tty;
 
-pub use event::{Event, Outcome, PushOutcome, Stream, Transfer, VERSION};
+pub use dashboard::{Dashboard, ServiceReport};
+pub use event::{CacheUse, Event, Outcome, PushOutcome, Stream, Transfer, VERSION};
 pub use metadata::{ImageMetadata, metadata_by_service, metadata_flat};
 pub use redact::{RedactingStream, Redactor};
 pub use reporter::{Mode, Reporter};
 pub use summary::{Row, Summary};
+pub use tally::Tally;
 pub use terminal::{Size, Terminal};
 
 /// What can go wrong before anything is said. While brik talks, nothing fails: a closed stderr is silence.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::event::{Event, Outcome, Transfer};
+use super::event::{CacheUse, Event, Outcome, Transfer};
 use super::reporter::Render;
 use super::text;
 
@@ -32,7 +32,9 @@ impl Plain {
 
     fn line(&self, event: &Event) -> Option<String> {
         Some(match event {
-            Event::Planned { services, steps } => format!("{}, {}", count(services.len() as u64, "service"), count(*steps, "step")),
+            Event::Planned { services, steps } => {
+                format!("{}, {}", text::count(services.len() as u64, "service"), text::count(*steps, "step"))
+            }
             Event::Notice { message } => message.clone(),
             Event::Warning { message } => format!("warning: {message}"),
             Event::Sandbox { description } => format!("sandbox: {description}"),
@@ -44,9 +46,15 @@ impl Plain {
                 format!("{service}: {done} layer {}, {}", digest.short(), text::bytes(*bytes))
             }
             Event::PushFinished { service, reference, outcome } => format!("{service}: {} {reference}", outcome.as_str()),
-            Event::ServiceFinished { service, outcome, digest, seconds } => {
+            Event::ServiceFinished { service, outcome, digest, seconds, hits, misses } => {
                 let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
-                format!("{service}: {} in {}{digest}", outcome.as_str(), text::seconds(*seconds))
+                let cache = CacheUse::of(*hits, *misses).as_str();
+                let steps = text::count(hits + misses, "step");
+                format!(
+                    "{service}: {} in {}{digest}\n[CACHE] {cache} {service} ({hits} of {steps} cached)",
+                    outcome.as_str(),
+                    text::seconds(*seconds)
+                )
             }
             Event::Finished { success, seconds } => {
                 format!("{} in {}", if *success { "finished" } else { "failed" }, text::seconds(*seconds))
@@ -119,10 +127,6 @@ impl Running {
     }
 }
 
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
 fn push_line(out: &mut Vec<u8>, line: &str) {
     out.extend_from_slice(line.as_bytes());
     out.push(b'\n');
@@ -177,7 +181,14 @@ mod tests {
                 reference: "ghcr.io/o/api:sha-1".parse().unwrap(),
                 outcome: PushOutcome::Unchanged,
             },
-            Event::ServiceFinished { service: "api".into(), outcome: Outcome::Built, digest: Some(digest), seconds: 62.0 },
+            Event::ServiceFinished {
+                service: "api".into(),
+                outcome: Outcome::Built,
+                digest: Some(digest),
+                seconds: 62.0,
+                hits: 5,
+                misses: 2,
+            },
             Event::Finished { success: false, seconds: 62.0 },
         ];
         let expected = format!(
@@ -193,6 +204,7 @@ mod tests {
              [web 3/3] failed in 1.2s\n\
              api: unchanged ghcr.io/o/api:sha-1\n\
              api: built in 1m02s {digest}\n\
+             [CACHE] PARTIAL api (5 of 7 steps cached)\n\
              failed in 1m02s\n"
         );
         assert_eq!(rendered(0, &events), expected);

@@ -13,6 +13,7 @@ use super::plain::Plain;
 use super::queue::Queue;
 use super::quiet::Quiet;
 use super::redact::Redactor;
+use super::tally::Tally;
 use super::terminal::Terminal;
 use super::tty::Tty;
 
@@ -47,6 +48,7 @@ pub(super) trait Render: Send {
 #[derive(Clone)]
 pub struct Reporter {
     inner: Option<Arc<Inner>>,
+    tally: Arc<Tally>,
 }
 
 struct Inner {
@@ -83,19 +85,25 @@ impl Reporter {
             move || renderer.run(&queue)
         });
         let thread = Mutex::new(Some(thread.map_err(Error::Thread)?));
-        Ok(Self { inner: Some(Arc::new(Inner { queue, thread })) })
+        Ok(Self { inner: Some(Arc::new(Inner { queue, thread })), tally: Arc::default() })
     }
 
     /// Says nothing and starts no thread.
     pub fn silent() -> Self {
-        Self { inner: None }
+        Self { inner: None, tally: Arc::default() }
     }
 
     /// Hands an event over. Never fails, and waits at most a second each time that stderr is not read; output is dropped then.
     pub fn emit(&self, event: Event) {
+        self.tally.note(&event);
         if let Some(inner) = &self.inner {
             inner.queue.push(event);
         }
+    }
+
+    /// What was emitted by all clones, added up.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub fn notice(&self, message: impl Into<String>) {

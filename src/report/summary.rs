@@ -61,9 +61,9 @@ impl Summary {
         }
         out.push_str(&format!(
             "{} in {}: {}, {} up, {} down, {} mounted\n",
-            count(self.services(), "service"),
+            text::count(self.services(), "service"),
             text::seconds(self.elapsed),
-            count(self.requests, "request"),
+            text::count(self.requests, "request"),
             text::bytes(self.bytes_up),
             text::bytes(self.bytes_down),
             self.mounted
@@ -97,10 +97,6 @@ impl Summary {
         names.dedup();
         names.len() as u64
     }
-}
-
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl Row {

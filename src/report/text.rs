@@ -66,6 +66,11 @@ pub(super) fn bytes(bytes: u64) -> String {
     unit.map_or_else(|| format!("{bytes} B"), |unit| format!("{size:.1} {unit}"))
 }
 
+/// A number of things: `1 request`, `2 requests`.
+pub(super) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A number of seconds: `0.4s`, `2m05s`, `1h02m`.
 pub(super) fn seconds(seconds: f64) -> String {
     let seconds = seconds.max(0.0);

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::writeback::{Blob, UNSYNCED};
-use super::{Error, Store, at};
+use super::{Error, Store, at, note_use};
 use crate::oci::{Digest, Hasher};
 
 /// Takes the bytes of a blob and names it when they are complete. Dropped without [`commit`](Self::commit) it leaves nothing.
@@ -37,7 +37,7 @@ impl BlobWriter<'_> {
     pub fn commit(mut self) -> Result<(Digest, u64), Error> {
         let digest = std::mem::take(&mut self.hasher).finish();
         let target = self.store.blob_path(&digest);
-        let file = if self.store.blob_size(&digest) == Some(self.size) {
+        let file = if self.store.take_up(&digest, self.size) {
             // It may have been pulled, and then nobody has synced it.
             File::open(&target).map_err(at("open", &target))?
         } else {
@@ -69,6 +69,11 @@ impl Store {
         (durable || self.writeback.is_waiting(digest)).then_some(metadata.len())
     }
 
+    /// Whether a blob is here, whole, for one who is going to use it and has no record that names it: its mtime notes the use.
+    pub fn take_up(&self, digest: &Digest, size: u64) -> bool {
+        self.blob_size(digest) == Some(size) && note_use(&self.blob_path(digest))
+    }
+
     pub fn open_blob(&self, digest: &Digest) -> Result<File, Error> {
         let path = self.blob_path(digest);
         File::open(&path).map_err(|e| match e.kind() {
@@ -88,9 +93,14 @@ impl Store {
 
     /// Reads a blob through and checks it against its name; a damaged one is removed.
     pub fn verify_blob(&self, digest: &Digest) -> Result<(), Error> {
+        self.verified(digest, self.hash_blob(digest)?)
+    }
+
+    /// Reads a blob through: what its name should be.
+    pub(super) fn hash_blob(&self, digest: &Digest) -> Result<Digest, Error> {
         let mut hasher = Hasher::new();
         io::copy(&mut self.open_blob(digest)?, &mut hasher).map_err(at("read", &self.blob_path(digest)))?;
-        self.verified(digest, hasher.finish())
+        Ok(hasher.finish())
     }
 
     fn verified(&self, digest: &Digest, found: Digest) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version              "1": a store of another version is refused
-//! lock                 flock: shared by every running brik, exclusive for pruning
+//! lock                 flock: shared by every running brik, exclusive for a moment where pruning removes what has no other protection
 //! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold; one that only its owner may read (mode
 //!                      0600) is not durable yet
 //! records/<kind>/<hex> small JSON documents: CacheKey -> result; written only after the blobs that they name are durable
@@ -12,6 +12,7 @@
 //! stat/                stat caches of build contexts
 //! flight/<hex>         flock: who runs a CacheKey now
 //! tmp/<owner>.<n>/     work in progress; reclaimed once its owner is gone
+//! tmp/<owner>.lease    flock: held by every running brik; its mtime says since when
 //! ```
 //!
 //! # What holds at any moment
@@ -29,10 +30,14 @@
 //! - A *flight* can be held until what was made in it is durable ([`Store::hold_until_durable`]): who waits for it finds the record.
 //! - A *snapshot* is never synced, and is used in the boot that made it only.
 //!
+//! Every use of a record, of a snapshot and of a blob that is found instead of made renews its mtime: `prune` takes what is old, and
+//! nothing that a running brik has used.
+//!
 //! What is removed from `tmp/` is removed by `reaper`, whom nobody waits for either. The end of a process waits for both.
 
 mod blobs;
 mod caches;
+mod entries;
 mod flight;
 mod incoming;
 mod prune;
@@ -40,6 +45,8 @@ mod reaper;
 mod records;
 mod snapshots;
 mod temp;
+mod usage;
+mod verify;
 mod writeback;
 
 use std::fs::{self, File};
@@ -47,15 +54,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW, utimensat};
 
 pub use blobs::BlobWriter;
+pub use entries::Entry;
 pub use flight::FlightGuard;
 pub use incoming::{IncomingBlob, IncomingReader};
-pub use prune::{PruneBudget, Pruned, Usage};
+pub use prune::{PruneBudget, Pruned};
 pub use records::RecordKind;
 pub use snapshots::IdMapping;
 pub use temp::{TempDir, remove_tree};
+pub use usage::{Share, Usage};
+pub use verify::Verified;
 
 use crate::oci::Digest;
 
@@ -73,8 +83,6 @@ pub enum Error {
     Damaged { digest: Digest, found: Digest },
     #[error("record {key} of the store cannot be written: {source}")]
     Record { key: Digest, source: serde_json::Error },
-    #[error("the store at {path} is in use by another brik; try again when it has finished")]
-    Busy { path: PathBuf },
     #[error("the store is not written any more since an earlier failure: {reason}")]
     Unwritten { reason: String },
     #[error("no space left on the device of the store at {path}; free some or run `brik cache prune`")]
@@ -87,6 +95,13 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Err
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: path.to_owned() },
         _ => Error::Io { action, path: path.to_owned(), source },
     }
+}
+
+/// Renews the mtime of something that is used. Whether it is there.
+fn note_use(path: &Path) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let now = Timestamps { last_access: now, last_modification: now };
+    utimensat(CWD, path, &now, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 /// A store that this process uses. Holds the shared lock until it is dropped.
@@ -112,6 +127,7 @@ impl Store {
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;
         rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
         let temp = Arc::new(temp::TempArea::new(&root.join("tmp")));
+        temp.take_lease()?;
         let version = root.join("version");
         match fs::read_to_string(&version) {
             Ok(found) if found.trim() == VERSION => {}

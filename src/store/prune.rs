@@ -1,212 +1,329 @@
-//! What the store takes on disk, and how it is made smaller: least recently used records go first, then what nothing names.
+//! How the store is made smaller: least recently used records go first, then what nothing names any more.
+//!
+//! Other briks may use the store meanwhile, and neither they nor this waits. What they use is safe for two reasons:
+//!
+//! - Every use renews the mtime of what is used (a record, the place of a snapshot, a blob that is found instead of made), and every brik
+//!   has a lease that is older than its first use. Whatever was used since the oldest lease began stays.
+//! - Whatever was used after it was looked at here stays, too: it is moved away, looked at again, and moved back. A use that finds nothing
+//!   to renew is none: it counts as absent.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 
-use super::temp::remove_tree;
-use super::{Error, RecordKind, Store, at};
+use super::entries::{Entry, Holding, used};
+use super::{Error, Store, TempDir, at};
 use crate::oci::Digest;
 
-/// Bytes on disk (allocated blocks), and how many there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Usage {
-    pub records: u64,
-    pub blobs: u64,
-    pub blob_bytes: u64,
-    pub snapshots: u64,
-    pub snapshot_bytes: u64,
-    pub mounts: u64,
-    pub mount_bytes: u64,
-}
+/// A clock that is set back by less than this while briks work makes no difference.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-impl Usage {
-    pub fn total_bytes(&self) -> u64 {
-        self.blob_bytes + self.snapshot_bytes + self.mount_bytes
-    }
-}
-
-/// What may stay. Both limits unset: everything goes.
+/// What may stay. Both limits unset: nothing but what is in use.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PruneBudget {
-    /// Bytes that blobs and snapshots may take together.
+    /// Bytes on disk that blobs and snapshots may take together.
     pub keep_bytes: Option<u64>,
-    /// Records used within this time stay.
+    /// Records used within this time stay, as far as they fit.
     pub keep_used_within: Option<Duration>,
 }
 
+impl PruneBudget {
+    fn keeps_nothing(&self) -> bool {
+        self.keep_bytes.is_none() && self.keep_used_within.is_none()
+    }
+}
+
+/// What went, or would go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Pruned {
     pub records: u64,
+    pub blobs: u64,
+    pub snapshots: u64,
+    pub mounts: u64,
+    /// On disk.
     pub bytes: u64,
+    /// When the oldest of the other briks that use the store began: what was used since then stays.
+    #[serde(skip)]
+    pub in_use_since: Option<SystemTime>,
 }
 
-struct UsedRecord {
-    path: std::path::PathBuf,
-    used: SystemTime,
-    names: Vec<Digest>,
+/// A place in `tmp/` for what goes.
+struct Away {
+    directory: TempDir,
+    count: u64,
 }
 
 impl Store {
-    pub fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
-        for kind in RecordKind::ALL {
-            usage.records += count(&self.record_dir(kind));
+    /// Removes what the budget does not keep, and what no record names. `dry_run`: only tells.
+    pub fn prune(&self, budget: &PruneBudget, dry_run: bool) -> Result<Pruned, Error> {
+        if !dry_run {
+            self.reclaim();
         }
-        usage.blobs = count(&self.root.join("blobs/sha256"));
-        usage.blob_bytes = disk_bytes(&self.root.join("blobs"));
-        for ids in fs::read_dir(self.root.join("snapshots")).into_iter().flatten().flatten() {
-            usage.snapshots += count(&ids.path());
-        }
-        usage.snapshot_bytes = disk_bytes(&self.root.join("snapshots"));
-        for ids in fs::read_dir(self.root.join("mounts")).into_iter().flatten().flatten() {
-            usage.mounts += count(&ids.path());
-        }
-        usage.mount_bytes = disk_bytes(&self.root.join("mounts"));
-        usage
-    }
+        let in_use_since = self.temp.oldest_living();
+        let protects = |used: SystemTime| in_use_since.is_some_and(|since| used.checked_add(CLOCK_SLACK).is_none_or(|used| used >= since));
+        let mut entries = self.entries();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
+        let names: Vec<Vec<Digest>> = entries.iter().map(|entry| self.named_by(entry)).collect();
+        let (blobs, snapshots) = (self.blobs_held(), self.snapshots_held());
+        let mut sizes: HashMap<&str, u64> = HashMap::new();
+        blobs.iter().chain(&snapshots).for_each(|holding| *sizes.entry(&holding.name).or_default() += holding.bytes);
+        let stay = which_stay(&entries, &names, &sizes, budget, &protects);
 
-    /// Removes least recently used records until the budget holds, then every blob and snapshot that no record names.
-    /// Fails with [`Error::Busy`] while another brik uses the store.
-    pub fn prune(&self, budget: &PruneBudget) -> Result<Pruned, Error> {
-        rustix::fs::flock(&self.lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Error::Busy { path: self.root.clone() })?;
-        let pruned = self.prune_locked(budget);
-        rustix::fs::flock(&self.lock, FlockOperation::LockShared).map_err(|e| at("lock", &self.root)(e.into()))?;
-        pruned
-    }
-
-    fn prune_locked(&self, budget: &PruneBudget) -> Result<Pruned, Error> {
-        self.reclaim();
-        let before = self.usage();
-        let mut records = self.used_records();
-        records.sort_by_key(|record| std::cmp::Reverse(record.used));
-        let keep_everything_else = budget.keep_bytes.is_none() && budget.keep_used_within.is_some();
-        let now = SystemTime::now();
-        let (mut kept, mut bytes, mut removed) = (HashSet::new(), 0u64, 0u64);
-        for record in &records {
-            let young = budget.keep_used_within.is_some_and(|age| now.duration_since(record.used).unwrap_or_default() <= age);
-            let added: u64 = record.names.iter().filter(|d| !kept.contains(*d)).map(|d| self.footprint(d)).sum();
-            let fits = budget.keep_bytes.is_some_and(|limit| bytes + added <= limit);
-            let stays = match (budget.keep_bytes, budget.keep_used_within) {
-                (Some(_), Some(_)) => young && fits,
-                (Some(_), None) => fits,
-                _ => keep_everything_else && young,
-            };
-            if stays {
-                bytes += added;
-                kept.extend(record.names.iter().copied());
+        let mut pruned = Pruned { in_use_since, ..Pruned::default() };
+        let mut away = if dry_run { None } else { Some(Away { directory: self.temp_dir()?, count: 0 }) };
+        let mut goes = |path: &Path, seen: SystemTime| away.as_mut().map_or(Ok(true), |away| away.take(path, seen));
+        let mut kept: HashSet<String> = HashSet::new();
+        for ((entry, names), stays) in entries.iter().zip(&names).zip(stay) {
+            if stays || !goes(&entry.path, entry.used)? {
+                kept.extend(names.iter().map(Digest::hex));
             } else {
-                fs::remove_file(&record.path).map_err(at("remove", &record.path))?;
-                removed += 1;
+                pruned.records += 1;
             }
         }
-        self.sweep(&kept);
-        if budget.keep_bytes.is_none() && budget.keep_used_within.is_none() {
-            for dir in ["mounts", "stat", "flight"] {
-                for entry in fs::read_dir(self.root.join(dir)).into_iter().flatten().flatten() {
-                    remove_tree(&entry.path());
+        for (holdings, count) in [(&blobs, &mut pruned.blobs), (&snapshots, &mut pruned.snapshots)] {
+            for holding in holdings.iter().filter(|holding| !kept.contains(&holding.name) && !protects(holding.used)) {
+                if goes(&holding.path, holding.used)? {
+                    *count += u64::from(holding.filled);
+                    pruned.bytes += holding.bytes;
                 }
             }
         }
-        let after = self.usage();
-        Ok(Pruned { records: removed, bytes: before.total_bytes().saturating_sub(after.total_bytes()) })
-    }
-
-    fn used_records(&self) -> Vec<UsedRecord> {
-        let mut records = Vec::new();
-        for kind in RecordKind::ALL {
-            for entry in fs::read_dir(self.record_dir(kind)).into_iter().flatten().flatten() {
-                let Ok(text) = fs::read(entry.path()) else { continue };
-                let used = entry.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-                let mut names = digests_in(&text);
-                // A manifest names its config and layers.
-                for digest in names.clone() {
-                    if self.blob_size(&digest).is_some_and(|size| size < 4 << 20) {
-                        let text = fs::read(self.blob_path(&digest)).unwrap_or_default();
-                        if text.first() == Some(&b'{') {
-                            names.extend(digests_in(&text));
-                        }
-                    }
-                }
-                names.sort();
-                names.dedup();
-                records.push(UsedRecord { path: entry.path(), used, names });
-            }
-        }
-        records
-    }
-
-    /// Bytes that a digest takes as blob and as snapshots.
-    fn footprint(&self, digest: &Digest) -> u64 {
-        let snapshots = fs::read_dir(self.root.join("snapshots")).into_iter().flatten().flatten();
-        self.blob_size(digest).unwrap_or(0) + snapshots.map(|ids| disk_bytes(&ids.path().join(digest.hex()))).sum::<u64>()
-    }
-
-    fn sweep(&self, kept: &HashSet<Digest>) {
-        let kept: HashSet<String> = kept.iter().map(Digest::hex).collect();
-        let snapshots = fs::read_dir(self.root.join("snapshots")).into_iter().flatten().flatten().map(|ids| ids.path());
-        for dir in std::iter::once(self.root.join("blobs/sha256")).chain(snapshots) {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
-                    remove_tree(&entry.path());
+        if in_use_since.is_none() {
+            let rest: Vec<Holding> = self.rest(budget);
+            let alone = dry_run || rustix::fs::flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+            for holding in rest.iter().filter(|_| alone) {
+                if goes(&holding.path, holding.used)? {
+                    pruned.mounts += u64::from(holding.path.starts_with(self.root.join("mounts")));
+                    pruned.bytes += holding.bytes;
                 }
             }
+            if !dry_run {
+                // What was moved away is removed after this.
+                rustix::fs::flock(&self.lock, FlockOperation::LockShared).map_err(|e| at("lock", &self.root)(e.into()))?;
+            }
         }
+        Ok(pruned)
+    }
+
+    /// What may go only while nobody else uses the store: the locks of flights; caches of stats and RUNs, where nothing is to be kept.
+    fn rest(&self, budget: &PruneBudget) -> Vec<Holding> {
+        let mut rest = self.others_held("flight");
+        if budget.keeps_nothing() {
+            rest.extend(self.mounts_held());
+            rest.extend(self.others_held("stat"));
+        }
+        rest
     }
 }
 
-/// Every `sha256:<hex>` that a document names.
-fn digests_in(text: &[u8]) -> Vec<Digest> {
-    let text = String::from_utf8_lossy(text);
-    text.match_indices("sha256:").filter_map(|(at, _)| text.get(at..at + 71)?.parse().ok()).collect()
+/// Which of the entries, the most recently used first, are kept.
+fn which_stay(
+    entries: &[Entry],
+    names: &[Vec<Digest>],
+    sizes: &HashMap<&str, u64>,
+    budget: &PruneBudget,
+    protects: &dyn Fn(SystemTime) -> bool,
+) -> Vec<bool> {
+    let now = SystemTime::now();
+    let (mut counted, mut bytes, mut full) = (HashSet::new(), 0u64, false);
+    let stays = |(entry, names): (&Entry, &Vec<Digest>)| {
+        let young = budget.keep_used_within.is_none_or(|age| now.duration_since(entry.used).unwrap_or_default() <= age);
+        let added: u64 = names.iter().filter(|d| !counted.contains(*d)).filter_map(|d| sizes.get(d.hex().as_str())).sum();
+        // Once one has no room, all that were used before it go.
+        full |= budget.keep_bytes.is_some_and(|limit| bytes.saturating_add(added) > limit);
+        let stays = protects(entry.used) || (!budget.keeps_nothing() && young && !full);
+        if stays {
+            bytes = bytes.saturating_add(added);
+            counted.extend(names.iter().copied());
+        }
+        stays
+    };
+    entries.iter().zip(names).map(stays).collect()
 }
 
-fn count(dir: &Path) -> u64 {
-    fs::read_dir(dir).map_or(0, |entries| entries.count() as u64)
-}
-
-fn disk_bytes(path: &Path) -> u64 {
-    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
-    let below = if meta.is_dir() { fs::read_dir(path).into_iter().flatten().flatten().map(|e| disk_bytes(&e.path())).sum() } else { 0 };
-    meta.blocks() * 512 + below
+impl Away {
+    /// Moves something away that was last used when it was `seen`. If it was used since, it stays: `false`.
+    fn take(&mut self, path: &Path, seen: SystemTime) -> Result<bool, Error> {
+        let unused = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| used(&metadata) == seen);
+        if !unused(path) {
+            return Ok(false);
+        }
+        let place: PathBuf = self.directory.path().join(self.count.to_string());
+        self.count += 1;
+        match fs::rename(path, &place) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            renamed => renamed.map_err(at("remove", path))?,
+        }
+        if !unused(&place) {
+            // Where it was made anew meanwhile, the new one is as good.
+            let _ = rustix::fs::renameat_with(rustix::fs::CWD, &place, rustix::fs::CWD, path, rustix::fs::RenameFlags::NOREPLACE);
+            return Ok(false);
+        }
+        Ok(true)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::IdMapping;
+    use crate::store::{IdMapping, RecordKind};
+
+    const ALL: PruneBudget = PruneBudget { keep_bytes: None, keep_used_within: None };
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    struct World {
+        _directory: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path()).unwrap();
+            Self { _directory: directory, store }
+        }
+
+        /// A layer of 100 000 bytes and the record that names it, last used `age` ago.
+        fn layer(&self, name: &str, age: Duration) -> Digest {
+            let mut bytes = vec![0; 100_000];
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            let (layer, _) = self.store.put_blob(&bytes).unwrap();
+            self.store.put_record(RecordKind::Step, &Digest::of(name.as_bytes()), &layer).unwrap();
+            for path in [self.record(name), self.store.blob_path(&layer)] {
+                Self::age(&path, age);
+            }
+            layer
+        }
+
+        fn record(&self, name: &str) -> PathBuf {
+            self.store.record_dir(RecordKind::Step).join(Digest::of(name.as_bytes()).hex())
+        }
+
+        fn age(path: &Path, age: Duration) {
+            fs::File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
+
+        fn snapshot(&self, id: &Digest) -> PathBuf {
+            let work = self.store.temp_dir().unwrap();
+            fs::create_dir(work.path().join("fs")).unwrap();
+            fs::write(work.path().join("fs/file"), "content").unwrap();
+            self.store.commit_snapshot(IdMapping::Root, id, &work.path().join("fs")).unwrap()
+        }
+    }
 
     #[test]
     fn pruning_to_an_age_keeps_what_young_records_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let world = World::new();
+        let store = &world.store;
         let (layer, _) = store.put_blob(b"layer").unwrap();
         let (manifest, _) = store.put_blob(format!("{{\"layers\":[\"{layer}\"]}}").as_bytes()).unwrap();
         let (orphan, _) = store.put_blob(b"orphan").unwrap();
         store.put_record(RecordKind::Image, &Digest::of(b"k"), &manifest).unwrap();
-        let work = store.temp_dir().unwrap();
-        let tree = work.path().join("fs");
-        fs::create_dir(&tree).unwrap();
-        store.commit_snapshot(IdMapping::Root, &orphan, &tree).unwrap();
-        drop(work);
+        world.snapshot(&orphan);
+        world.layer("old", 2 * HOUR);
 
-        let hour = PruneBudget { keep_used_within: Some(Duration::from_secs(3600)), ..Default::default() };
-        assert_eq!(store.prune(&hour).unwrap().records, 0);
+        let hour = PruneBudget { keep_used_within: Some(HOUR), ..ALL };
+        let told = store.prune(&hour, true).unwrap();
+        assert_eq!((told.records, told.blobs, told.snapshots), (1, 2, 1));
+        assert!(store.blob_size(&orphan).is_some(), "a dry run removes nothing");
+        assert_eq!(store.prune(&hour, false).unwrap(), told);
         assert!(store.blob_size(&layer).is_some() && store.blob_size(&manifest).is_some());
         assert!(store.blob_size(&orphan).is_none() && store.snapshot(IdMapping::Root, &orphan).is_none());
 
-        assert_eq!(store.prune(&PruneBudget::default()).unwrap().records, 1);
-        assert_eq!(store.usage().blobs, 0);
+        assert_eq!(store.prune(&ALL, false).unwrap().records, 1);
+        assert_eq!(store.usage().blobs.count, 0);
     }
 
     #[test]
-    fn a_store_in_use_is_not_pruned() {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, _other) = (Store::open(dir.path()).unwrap(), Store::open(dir.path()).unwrap());
-        assert!(matches!(store.prune(&PruneBudget::default()), Err(Error::Busy { .. })));
+    fn pruning_to_a_size_takes_the_least_recently_used_until_it_fits() {
+        for (keep_bytes, left) in [(1_000_000, "abc"), (230_000, "ab"), (120_000, "a"), (90_000, "")] {
+            let world = World::new();
+            for (name, hours) in [("b", 2), ("a", 1), ("c", 3)] {
+                world.layer(name, hours * HOUR);
+            }
+            let pruned = world.store.prune(&PruneBudget { keep_bytes: Some(keep_bytes), ..ALL }, false).unwrap();
+            let found: String = ["a", "b", "c"].into_iter().filter(|name| world.record(name).exists()).collect();
+            assert_eq!((found.as_str(), pruned.records), (left, 3 - left.len() as u64), "{keep_bytes}");
+            assert_eq!(world.store.usage().blobs.count, left.len() as u64);
+        }
+    }
+
+    #[test]
+    fn both_limits_hold_together() {
+        let world = World::new();
+        for (name, hours) in [("a", 1), ("b", 2), ("c", 30)] {
+            world.layer(name, hours * HOUR);
+        }
+        let budget = PruneBudget { keep_bytes: Some(120_000), keep_used_within: Some(24 * HOUR) };
+        assert_eq!(world.store.prune(&budget, false).unwrap().records, 2);
+        assert!(world.record("a").exists());
+    }
+
+    #[test]
+    fn what_another_brik_has_used_stays_and_what_is_older_goes() {
+        let world = World::new();
+        let other = Store::open(world.store.root()).unwrap();
+        let [used, unused] = ["used", "unused"].map(|name| world.layer(name, 2 * HOUR));
+        let over = Digest::of(b"a snapshot that no record names");
+        World::age(world.snapshot(&over).parent().unwrap(), 2 * HOUR);
+        assert_eq!(other.record::<Digest>(RecordKind::Step, &Digest::of(b"used")), Some(used));
+        assert!(other.snapshot(IdMapping::Root, &over).is_some());
+        fs::create_dir_all(world.store.cache_mount(IdMapping::Root, &over)).unwrap();
+        let flight = other.single_flight(&over).unwrap();
+
+        let pruned = world.store.prune(&ALL, false).unwrap();
+        assert_eq!((pruned.records, pruned.in_use_since.is_some()), (1, true));
+        assert!(other.blob_size(&used).is_some() && other.blob_size(&unused).is_none());
+        assert!(other.snapshot(IdMapping::Root, &over).is_some() && other.cache_mount(IdMapping::Root, &over).is_dir());
+        assert_eq!(fs::read_dir(world.store.root().join("flight")).unwrap().count(), 1);
+
+        drop((flight, other));
+        let pruned = world.store.prune(&ALL, false).unwrap();
+        assert_eq!((pruned.records, pruned.mounts, pruned.in_use_since), (1, 1, None));
+        assert_eq!(fs::read_dir(world.store.root().join("flight")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_blob_that_is_found_instead_of_made_is_in_use() {
+        let world = World::new();
+        let other = Store::open(world.store.root()).unwrap();
+        let layer = world.layer("same", 2 * HOUR);
+        let bytes = fs::read(world.store.blob_path(&layer)).unwrap();
+        assert_eq!(other.put_blob(&bytes).unwrap().0, layer);
+        let pulled = world.layer("pulled", 2 * HOUR);
+        assert!(other.take_up(&pulled, 100_000));
+        assert_eq!(world.store.prune(&ALL, false).unwrap().records, 2);
+        assert!(other.blob_size(&layer).is_some() && other.blob_size(&pulled).is_some(), "their records are yet to come");
+    }
+
+    #[test]
+    fn what_was_used_after_it_was_looked_at_is_put_back() {
+        let world = World::new();
+        world.layer("a", 2 * HOUR);
+        let mut away = Away { directory: world.store.temp_dir().unwrap(), count: 0 };
+        let record = world.record("a");
+        let seen = fs::metadata(&record).unwrap().modified().unwrap();
+        assert!(world.store.note_use(RecordKind::Step, &Digest::of(b"a")));
+        assert!(!away.take(&record, seen).unwrap() && record.exists());
+        let seen = fs::metadata(&record).unwrap().modified().unwrap();
+        assert!(away.take(&record, seen).unwrap() && !record.exists());
+        assert_eq!(world.store.record::<Digest>(RecordKind::Step, &Digest::of(b"a")), None);
+    }
+
+    #[test]
+    fn stores_are_opened_while_one_is_pruned() {
+        let world = World::new();
+        world.layer("a", HOUR);
+        std::thread::scope(|scope| {
+            let openers = (0..4).map(|_| scope.spawn(|| (0..20).for_each(|_| drop(Store::open(world.store.root()).unwrap()))));
+            let openers: Vec<_> = openers.collect();
+            for _ in 0..10 {
+                world.store.prune(&ALL, false).unwrap();
+            }
+            openers.into_iter().for_each(|opener| opener.join().unwrap());
+        });
     }
 }

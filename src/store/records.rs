@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::writeback::Record;
-use super::{Error, Store, at};
+use super::{Error, Store, at, note_use};
 use crate::oci::Digest;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +29,8 @@ pub enum RecordKind {
 impl RecordKind {
     pub const ALL: [Self; 6] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Checkout];
 
-    fn dir(self) -> &'static str {
+    /// As in `records/<kind>`, and on the command line.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Step => "step",
             Self::Image => "image",
@@ -44,21 +44,22 @@ impl RecordKind {
 
 impl Store {
     pub(super) fn record_dir(&self, kind: RecordKind) -> PathBuf {
-        self.root.join("records").join(kind.dir())
+        self.root.join("records").join(kind.name())
     }
 
     /// The record of a key, or `None` where there is none that can be read. Its file's mtime notes the use.
     pub fn record<T: DeserializeOwned>(&self, kind: RecordKind, key: &Digest) -> Option<T> {
         let bytes = fs::read(self.record_dir(kind).join(key.hex())).ok()?;
-        self.note_use(kind, key);
+        // One that was removed meanwhile is none: what it names may go, too.
+        if !self.note_use(kind, key) {
+            return None;
+        }
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Keeps a record, if there is one, from being the first that pruning takes.
-    pub fn note_use(&self, kind: RecordKind, key: &Digest) {
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let now = Timestamps { last_access: now, last_modification: now };
-        let _ = utimensat(CWD, self.record_dir(kind).join(key.hex()), &now, AtFlags::SYMLINK_NOFOLLOW);
+    /// Keeps a record from being the first that pruning takes. Whether there is one.
+    pub fn note_use(&self, kind: RecordKind, key: &Digest) -> bool {
+        note_use(&self.record_dir(kind).join(key.hex()))
     }
 
     /// Writes a record, which is there and durable then. The blobs that it names must have been committed before.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Store, at};
+use super::{Error, Store, at, note_use};
 use crate::oci::Digest;
 
 /// How ids inside a snapshot map to ids on disk. Snapshots of one mapping are of no use under another.
@@ -39,9 +39,10 @@ impl Store {
     }
 
     /// The directory of a snapshot that is here. One of an earlier boot is not: nobody syncs all its files, so that they may be empty
-    /// if power was lost. Its blob is durable, and it is unpacked again.
+    /// if power was lost. Its blob is durable, and it is unpacked again. The mtime of its place notes the use.
     pub fn snapshot(&self, ids: IdMapping, id: &Digest) -> Option<PathBuf> {
-        Some(self.snapshot_path(ids, id).join(&self.boot)).filter(|tree| tree.is_dir())
+        let place = self.snapshot_path(ids, id);
+        Some(place.join(&self.boot)).filter(|tree| tree.is_dir() && note_use(&place))
     }
 
     /// Makes `tree`, a complete directory in a temporary one, the snapshot `id`: the directory of the snapshot.
@@ -52,7 +53,10 @@ impl Store {
         fs::create_dir_all(&place).map_err(at("create", &place))?;
         match fs::rename(tree, &snapshot) {
             // Another Step or another brik was first; the content is the same.
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => return Ok(snapshot),
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+                note_use(&place);
+                return Ok(snapshot);
+            }
             renamed => renamed.map_err(at("write", &snapshot))?,
         }
         if known {

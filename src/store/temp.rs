@@ -7,9 +7,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 
+use super::entries::{read_dir, used};
 use super::reaper::Reaper;
 use super::{Error, at};
 
@@ -58,12 +60,30 @@ impl TempArea {
         Self { root: root.to_owned(), reaper: Reaper::default(), lease: OnceLock::new(), next: AtomicU64::new(0) }
     }
 
-    /// Takes the lease before the first entry is made, so that another process never reclaims it.
-    fn name(&self) -> Result<PathBuf, Error> {
+    /// Takes the lease: from now on, nobody reclaims what is made here, or prunes what is used.
+    pub fn take_lease(&self) -> Result<(), Error> {
         if self.lease.get().is_none() {
             // Of two at once, the late one goes again.
             let _ = self.lease.set(Lease::take(&self.root)?);
         }
+        Ok(())
+    }
+
+    /// When the oldest of the other owners that live took its lease.
+    pub fn oldest_living(&self) -> Option<SystemTime> {
+        let own = self.lease.get().map(|lease| lease.path.clone());
+        let leases = read_dir(&self.root).map(|entry| entry.path());
+        let others = leases.filter(|path| path.extension().is_some_and(|extension| extension == "lease") && Some(path) != own.as_ref());
+        let living = |path: PathBuf| {
+            let lease = File::open(path).ok()?;
+            rustix::fs::flock(&lease, FlockOperation::NonBlockingLockExclusive).is_err().then_some(())?;
+            Some(used(&lease.metadata().ok()?))
+        };
+        others.filter_map(living).min()
+    }
+
+    fn name(&self) -> Result<PathBuf, Error> {
+        self.take_lease()?;
         let owner = self.lease.get().map_or("", |lease| &lease.owner);
         Ok(self.root.join(format!("{owner}.{}", self.next.fetch_add(1, Ordering::Relaxed))))
     }

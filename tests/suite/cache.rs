@@ -44,26 +44,119 @@ fn two_briks_on_one_store_run_a_step_once_and_agree() {
     assert_eq!(runs(&project), 1);
 }
 
+/// What a subcommand of `brik cache` says in JSON.
+#[track_caller]
+fn cache_json(project: &Project, args: &[&str]) -> Value {
+    serde_json::from_str(&project.brik(["cache"]).args(args).args(["--format", "json"]).succeeds().stdout).unwrap()
+}
+
 #[test]
-fn du_counts_what_a_build_has_left() {
-    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
-    let usage = || -> Value { serde_json::from_str(&project.brik(["cache", "du", "--format", "json"]).succeeds().stdout).unwrap() };
-    let before = usage();
-    assert_eq!((&before["records"], &before["blobs"]), (&0.into(), &0.into()));
+fn du_counts_what_a_build_has_left_by_kind() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a".repeat(10_000));
+    let count = |usage: &Value, kind: &str| usage[kind]["count"].as_u64().unwrap();
+    let before = cache_json(&project, &["du"]);
+    assert_eq!((&before["total"]["bytes"], &before["records"]), (&0.into(), &serde_json::json!({})));
     let _ = project.build::<&str>([]).succeeds();
-    let after = usage();
-    assert!(after["records"].as_u64() > Some(0) && after["blobs"].as_u64() > Some(0), "{after}");
+    let after = cache_json(&project, &["du"]);
+    assert_eq!((&after["records"]["step"]["count"], &after["records"]["image"]["count"]), (&1.into(), &1.into()), "{after}");
+    assert_eq!((count(&after, "blobs"), count(&after, "snapshots"), count(&after, "tmp")), (3, 0, 0), "{after}");
+    let table = project.brik(["cache", "du"]).succeeds().stdout;
+    let kinds: Vec<&str> = table.lines().skip(1).map(|line| line[..16].trim()).collect();
+    let expected = ["image records", "step records", "blobs", "snapshots", "cache mounts", "stat caches", "in progress", "total"];
+    assert_eq!(kinds, expected, "{table}");
+}
+
+#[test]
+fn ls_tells_what_records_were_the_last_used_first() {
+    let project = Project::dockerfile("FROM {busybox}\nCOPY a /a\nRUN cat /a > /b\n").file("a", "a");
+    let _ = project.build::<&str>([]).succeeds();
+    let all = cache_json(&project, &["ls"]);
+    let what =
+        |list: &Value| -> Vec<String> { list.as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap().to_owned()).collect() };
+    let mut steps = what(&cache_json(&project, &["ls", "--kind", "step"]));
+    steps.sort();
+    // A Step is remembered by its key, and by what its sources hold.
+    steps.dedup();
+    assert_eq!(steps, ["COPY a /a", "RUN cat /a > /b"]);
+    assert_eq!(what(&cache_json(&project, &["ls", "--kind", "image", "--kind", "base"])).len(), 2, "{all}");
+    assert!(all.as_array().unwrap().iter().all(|line| line["usable"] == true), "{all}");
+    let used: Vec<&str> = all.as_array().unwrap().iter().map(|line| line["used"].as_str().unwrap()).collect();
+    assert!(used.is_sorted_by(|a, b| a >= b), "{used:?}");
+
+    let copy = all.as_array().unwrap().iter().find(|line| line["what"] == "COPY a /a").unwrap();
+    let record = project.store().join("records/step").join(copy["key"].as_str().unwrap().trim_start_matches("sha256:"));
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    std::fs::File::open(record).unwrap().set_modified(hour_ago).unwrap();
+    let table = project.brik(["cache", "ls"]).succeeds().stdout;
+    let last = table.lines().last().unwrap();
+    assert!(last.starts_with("1h ago    step      ") && last.ends_with("  COPY a /a"), "{table}");
+    project.brik(["cache", "ls", "--kind", "snapshot"]).exits(2).says(&["step, image"]);
 }
 
 #[test]
 fn prune_empties_the_store_and_the_next_build_works() {
-    let project = Project::dockerfile("FROM {busybox}\nRUN echo 1 > /one\n");
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=cache,target=/c echo 1 > /one\n");
     let first = project.build::<&str>([]).succeeds();
-    let _ = project.brik(["cache", "prune"]).succeeds();
-    let usage: Value = serde_json::from_str(&project.brik(["cache", "du", "--format", "json"]).succeeds().stdout).unwrap();
-    assert_eq!((&usage["records"], &usage["snapshots"]), (&0.into(), &0.into()), "{usage}");
+    let told = cache_json(&project, &["prune", "--dry-run"]);
+    let before = cache_json(&project, &["du"]);
+    assert_eq!(told["snapshots"], before["snapshots"]["count"], "{told}");
+    let pruned = cache_json(&project, &["prune"]);
+    for what in ["records", "blobs", "snapshots", "mounts", "bytes"] {
+        assert!(pruned[what] == told[what] && told[what].as_u64() > Some(0), "{what}: {told} {pruned}");
+    }
+    let usage = cache_json(&project, &["du"]);
+    assert_eq!((&usage["total"]["count"], &usage["total"]["bytes"]), (&0.into(), &0.into()), "{usage}");
     let second = project.build::<&str>([]).succeeds();
     assert_eq!((second.steps_run().len(), second.digests()), (1, first.digests()));
+}
+
+#[test]
+fn prune_takes_nothing_from_a_build_that_is_running_and_waits_for_nobody() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo 1 > /one\nRUN sleep 2; cat /one > /two\n");
+    let running = project.brik(["build", "--image", "localhost/app", "--progress", "plain", "--output", "oci:out"]).start();
+    let started = std::time::Instant::now();
+    // Until the first Step has its record and the second runs on it.
+    while std::fs::read_dir(project.store().join("records/step")).map_or(0, Iterator::count) == 0 {
+        assert!(started.elapsed().as_secs() < 60, "the build gets nowhere");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pruned = project.brik(["cache", "prune"]).succeeds();
+    pruned.says(&["another brik uses the store"]);
+    let steps = || std::fs::read_dir(project.store().join("records/step")).unwrap().count();
+    assert!(steps() > 0, "{}", pruned.stdout);
+    let run = Run::of(running.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(crate::support::Image::read(&project.path("out")).text("/two"), "1\n");
+    assert!(project.build::<&str>([]).succeeds().steps_run().is_empty());
+}
+
+#[test]
+fn verify_tells_what_is_damaged_and_the_next_build_makes_it_again() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\nCOPY b /b\n").file("a", "a".repeat(1000)).file("b", "b".repeat(1000));
+    let _ = project.build::<&str>([]).succeeds();
+    let whole = project.brik(["cache", "verify"]).succeeds();
+    assert!(whole.stdout.starts_with("4 blobs read, ") && whole.stdout.ends_with(": all is well\n"), "{}", whole.stdout);
+
+    let layers = project.built().manifest["layers"].clone();
+    let blob = |layer: usize| project.store().join("blobs").join(layers[layer]["digest"].as_str().unwrap().replace(':', "/"));
+    std::fs::remove_file(blob(1)).unwrap();
+    let mut bytes = std::fs::read(blob(0)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(blob(0), bytes).unwrap();
+
+    let told = project.brik(["cache", "verify", "--dry-run"]).exits(3);
+    for part in ["damaged blob sha256:", "is damaged; COPY a /a", "is not here; COPY b /b", "is damaged; image ", "1 blob damaged, "] {
+        assert!(told.stdout.contains(part), "{part}: {}", told.stdout);
+    }
+    assert!(blob(0).exists(), "a dry run removes nothing");
+    let json: Value = serde_json::from_str(&project.brik(["cache", "verify", "--format", "json"]).exits(3).stdout).unwrap();
+    assert_eq!((&json["damaged"], &json["removed"]), (&serde_json::json!([layers[0]["digest"]]), &true.into()));
+    assert!(!blob(0).exists());
+    let _ = project.brik(["cache", "verify"]).succeeds();
+
+    assert_eq!(project.build::<&str>([]).succeeds().steps_run().len(), 2);
+    assert_eq!(project.built().text("/a").len(), 1000);
+    assert_eq!(project.built().manifest["layers"], layers);
 }
 
 #[test]

@@ -17,10 +17,10 @@ use crate::store::{IdMapping, RecordKind};
 
 /// What a URL led to, and how to ask whether it still does.
 #[derive(Serialize, Deserialize)]
-struct DownloadRecord {
-    digest: Digest,
-    etag: Option<String>,
-    last_modified: Option<String>,
+pub struct DownloadRecord {
+    pub digest: Digest,
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
 }
 
 impl RemoteSources<'_> {

@@ -16,11 +16,11 @@ use crate::store::{IdMapping, RecordKind};
 
 /// Where the files of a commit are. Names the snapshot, which pruning keeps as long as the record.
 #[derive(Serialize, Deserialize)]
-struct CheckoutRecord {
-    commit: String,
-    files: Digest,
+pub struct CheckoutRecord {
+    pub commit: String,
+    pub files: Digest,
     /// The committer's time.
-    time: i64,
+    pub time: i64,
 }
 
 /// What a ref means now.

@@ -16,9 +16,9 @@ const MAX_CONFIG: u64 = 8 << 20;
 
 /// The documents of an image, by the digest of its manifest.
 #[derive(Serialize, Deserialize)]
-struct BaseRecord {
-    manifest: Manifest,
-    config: ImageConfig,
+pub struct BaseRecord {
+    pub manifest: Manifest,
+    pub config: ImageConfig,
 }
 
 /// Why there is no image.
@@ -98,7 +98,7 @@ impl RemoteSources<'_> {
         let (digest, manifest) = layout.resolve(tag_or_digest, platform).map_err(|error| error.to_string())?;
         let store_error = |error: crate::store::Error| error.to_string();
         for layer in &manifest.layers {
-            if self.store.blob_size(&layer.digest) == Some(layer.size) {
+            if self.store.take_up(&layer.digest, layer.size) {
                 continue;
             }
             let mut writer = self.store.blob_writer().map_err(store_error)?;

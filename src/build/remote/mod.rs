@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 pub use access::{Access, ReadSecret};
 pub use answers::Answers;
+pub(super) use download::DownloadRecord;
+pub(super) use git::CheckoutRecord;
+pub(super) use image::BaseRecord;
 pub use image::last_seen;
 
 use super::fan_out::fan_out;
