@@ -14,6 +14,7 @@
 //! share       results given to cache repositories
 //! ahead       layers that are pushed before their image is finished
 //! fan_out     the same work for each of some items
+//! trails      what was built last, for who asks why
 //! run         all of it for one plan
 //! ```
 
@@ -36,6 +37,7 @@ mod run_step;
 pub mod sandbox;
 mod schedule;
 mod share;
+mod trails;
 mod workspace;
 
 pub use ahead::Ahead;
@@ -50,3 +52,4 @@ pub use push::{PushCounts, Pusher};
 pub use remote::{Access, Answers, ReadSecret, RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};
 pub use share::Share;
+pub use trails::{StoredPast, last_trail, put_trail};

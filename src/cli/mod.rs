@@ -12,12 +12,15 @@ mod lint;
 mod one_image;
 mod output;
 mod planning;
+mod preview;
 mod print;
+mod reasons;
 mod remote_context;
 mod request;
 mod secrets;
 mod session;
 mod size;
+mod why;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -41,6 +44,8 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Build(args) => build::run(&cli.global, &args),
         Command::Check(args) => check::run(&cli.global, &args),
+        Command::Plan(args) => preview::run(&cli.global, &args),
+        Command::Why(args) => why::run(&cli.global, &args),
         Command::Cache(CacheCommand::Du { format }) => cache::du(&cli.global, format),
         Command::Cache(CacheCommand::Prune { keep_storage, keep_within }) => {
             cache::prune(&cli.global, keep_storage.as_deref(), keep_within.as_deref())
