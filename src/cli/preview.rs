@@ -12,7 +12,7 @@ use super::planning::{Planned, Setup, learn};
 use super::print;
 use super::reasons::Reasons;
 use crate::build::{Lookup, fan_out, look_up};
-use crate::oci::{Digest, Platform, Reference};
+use crate::oci::{Digest, Reference};
 use crate::plan::{ImagePlan, MissReason, StepId};
 use crate::registry::Client;
 
@@ -30,7 +30,7 @@ struct Preview {
 #[derive(Serialize)]
 struct PreviewImage {
     service: String,
-    platform: Platform,
+    platform: String,
     /// Where the finished image is.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
@@ -186,7 +186,7 @@ impl PreviewImage {
         shares_with.remove(&image.service);
         Self {
             service: image.service.clone(),
-            platform: image.platform.clone(),
+            platform: image.platform.to_string(),
             place: finished.map(|_| Place::Store),
             digest: finished.map(|record| record.manifest.digest),
             reasons: explained.map(|explained| explained.image.clone()).unwrap_or_default(),
@@ -216,7 +216,7 @@ impl Preview {
                     Some(TagState::Moves) => " (moves)",
                     Some(TagState::Unchanged) => " (unchanged)",
                 };
-                text += &format!("  {:<7} {}{state}\n", "tag", tag.reference);
+                text += &format!("  {:<7} {}{state}\n", "push", tag.reference);
             }
         }
         let finished = self.images.iter().filter(|image| image.place.is_some()).count();

@@ -18,7 +18,7 @@ use crate::report::Redactor;
 #[derive(Serialize)]
 struct Answer {
     service: String,
-    platform: Platform,
+    platform: String,
     /// Nothing has to run, and the image is there.
     up_to_date: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub fn run(global: &Global, args: &WhyArgs) -> Result<ExitCode, Failure> {
     };
     print::out(&match args.format {
         Format::Json => format!("{}\n", serde_json::json!({ "services": answers })),
-        Format::Human => answers.iter().map(Answer::human).collect(),
+        Format::Human => answers.iter().map(|answer| answer.human(args.last)).collect(),
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -76,7 +76,7 @@ fn now(setup: &Setup, args: &WhyArgs) -> Result<Vec<Answer>, Failure> {
         };
         Answer {
             service: image.service.clone(),
-            platform: image.platform.clone(),
+            platform: image.platform.to_string(),
             up_to_date: digest.is_some(),
             image: digest,
             reasons: explained.map(|explained| explained.image.clone()).unwrap_or_default(),
@@ -120,7 +120,7 @@ impl Answer {
         });
         Self {
             service: service.to_owned(),
-            platform: platform.clone(),
+            platform: platform.to_string(),
             up_to_date,
             image: None,
             reasons: trail.reasons.into_iter().map(|reason| reason.map_texts(&text)).collect(),
@@ -128,33 +128,50 @@ impl Answer {
         }
     }
 
-    fn human(&self) -> String {
+    /// `past`: of a build that has been.
+    fn human(&self, past: bool) -> String {
         let Self { service, platform, .. } = self;
         let runs = self.steps.iter().filter(|step| step.runs).count();
+        let number = format!("{runs} step{}", if runs == 1 { "" } else { "s" });
         let head = match (&self.image, runs) {
             (Some(image), _) => format!("up to date (image {image})"),
             (None, 0) if self.up_to_date => "everything was cached".to_owned(),
-            (None, 0) => "no step has to run, but the image is another one".to_owned(),
-            (None, 1) => "1 step has to run".to_owned(),
-            (None, runs) => format!("{runs} steps have to run"),
+            (None, 0) => "no step changed, but the image did".to_owned(),
+            (None, _) if past => format!("{number} ran"),
+            (None, _) => format!("{number} to run"),
         };
-        let mut text = format!("{service} ({platform}): {head}\n");
+        let mut text = format!("{service} ({platform}): {head}");
+        if !self.steps.is_empty() && self.steps.iter().all(|step| step.reasons == [MissReason::New]) {
+            return text + &format!(", {}\n", MissReason::New);
+        }
+        text.push('\n');
         for reason in &self.reasons {
             text += &format!("  {reason:#}\n");
         }
-        let (follow, causes): (Vec<_>, Vec<_>) = self.steps.iter().partition(|step| step.reasons.iter().all(MissReason::is_consequence));
-        for step in causes {
-            let note = if step.runs { "" } else { " (cached from another build)" };
-            text += &format!("  [{}] {}{note}\n", step.position, step.text);
-            for reason in step.reasons.iter().filter(|reason| !reason.is_consequence()) {
-                text += &format!("      {reason:#}\n");
+        let is_consequence = |step: &&AnswerStep| step.reasons.iter().all(MissReason::is_consequence);
+        let (follow, causes): (Vec<&AnswerStep>, Vec<&AnswerStep>) = self.steps.iter().partition(is_consequence);
+        for cause in causes {
+            text += &format!("  {}\n", cause.line());
+            for reason in cause.reasons.iter().filter(|reason| !reason.is_consequence()) {
+                text += &format!("    {reason:#}\n");
             }
-            let after = |follower: &&&AnswerStep| matches!(&follower.reasons[..], [MissReason::After { position, text }, ..] if (position, text) == (&step.position, &step.text));
-            for follower in follow.iter().filter(after) {
-                let note = if follower.runs { "" } else { " (cached from another build)" };
-                text += &format!("    then [{}] {}{note}\n", follower.position, follower.text);
+            for step in follow.iter().filter(|step| step.is_after(cause)) {
+                text += &format!("    then {}\n", step.line());
             }
         }
         text
+    }
+}
+
+impl AnswerStep {
+    fn line(&self) -> String {
+        let note = if self.runs { "" } else { " (cached from another build)" };
+        format!("[{}] {}{note}", self.position, self.text)
+    }
+
+    /// Whether `cause` is the first Step that this one runs because of.
+    fn is_after(&self, cause: &Self) -> bool {
+        let first = self.reasons.first();
+        matches!(first, Some(MissReason::After { position, text }) if (position, text) == (&cause.position, &cause.text))
     }
 }

@@ -152,7 +152,7 @@ mod tests {
             ("moved", "0: RUN a, RUN b, RUN c", "0: RUN b, RUN c, RUN a", "120"),
             ("twice the same", "0: RUN a, RUN a", "0: RUN a, RUN a, RUN a", "01-"),
             ("a stage renamed", "0: RUN a | 1: RUN b", "0: RUN a | end: RUN b", "01"),
-            ("a stage inserted", "0: RUN b", "0: RUN a | 1: RUN b", "0-"),
+            ("a stage inserted", "0: RUN b", "0: RUN a | 1: RUN b", "-0"),
             ("nothing before", "", "0: RUN a", "-"),
             ("nothing now", "0: RUN a", "", ""),
         ] {

@@ -280,7 +280,7 @@ mod tests {
         };
         let before = list();
         let paths: Vec<String> = before.files().map(|file| shown(file.path)).collect();
-        assert_eq!(paths, ["d", "d/a", "d/b", "d/link", "d/sub"]);
+        assert_eq!(paths, ["/d", "/d/a", "/d/b", "/d/link", "/d/sub"]);
         fs::write(root.join("d/a"), "One").unwrap();
         fs::set_permissions(root.join("d/b"), fs::Permissions::from_mode(0o700)).unwrap();
         fs::remove_file(root.join("d/link")).unwrap();
