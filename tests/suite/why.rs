@@ -214,19 +214,19 @@ fn plan_shows_what_is_where_what_would_run_and_why_and_runs_nothing() {
     assert_eq!(
         plan(&[]),
         format!(
-            "b (HOST): up to date in the store (image {})\n  push    REGISTRY/b:v1\n\
-             shared (HOST)\n  run     [stage-0 1/1] COPY s /s (shared/s changed)\n  push    REGISTRY/shared:v1\n\
+            "shared (HOST)\n  run     [stage-0 1/1] COPY s /s (shared/s changed)\n  push    REGISTRY/shared:v1\n\
              a (HOST)\n  shared  some steps, shown with shared\n  run     [stage-0 1/3] COPY --from=shared / /shared (after COPY s /s)\n  \
-             run     [stage-0 2/3] COPY x /x (a/x changed)\n  run     [stage-0 3/3] COPY y /y (after COPY --from=shared / /shared)\n  \
-             push    REGISTRY/a:v1\n3 images, 1 finished; steps of the others: 0 cached, 4 to run\n",
-            built[1]
+             run     [stage-0 2/3] COPY x /x (a/x changed)\n  run     [stage-0 3/3] COPY y /y (after COPY x /x)\n  push    REGISTRY/a:v1\n\
+             b (HOST): up to date in the store (image {})\n  push    REGISTRY/b:v1\n\
+             3 images, 1 finished; steps of the others: 0 cached, 4 to run\n",
+            built[2]
         )
     );
     let json: Value = serde_json::from_str(&project.brik(["plan", "--push", "--format", "json"]).succeeds().stdout).unwrap();
     let states: Vec<&Value> = json["tags"].as_array().unwrap().iter().map(|tag| &tag["state"]).collect();
-    assert_eq!(states, ["unchanged", "moves", "moves"]);
-    assert_eq!(json["images"][0]["place"], "store");
-    assert_eq!(json["images"][1]["steps"][0]["services"], json!(["shared", "a"]));
+    assert_eq!(states, ["moves", "moves", "unchanged"]);
+    assert_eq!(json["images"][2]["place"], "store");
+    assert_eq!(json["images"][0]["steps"][0]["services"], json!(["shared", "a"]));
     assert_eq!(json["run"], 4);
     assert_eq!(plan(&["shared"]).lines().count(), 4, "nothing was built by that");
 }
