@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Instant;
 
 use super::error::Error;
 use super::layers::Layers;
 use super::lookup::Lookup;
+use super::run::RunOptions;
 use super::sandbox::{CancelFlag, Rung};
+use super::trails::put_files;
 use super::workspace::{Source, Workspaces, stacked};
 use crate::cache::{Shared, StepRecord, recorded};
 use crate::image::BorrowedFiles;
@@ -34,6 +37,8 @@ pub struct Engine<'a> {
     pub supplies: &'a Supplies,
     /// Cache repositories that may know what this plan's Steps lead to.
     shared: Option<&'a Shared<'a>>,
+    /// Why Steps run, in a line.
+    reasons: &'a BTreeMap<StepId, String>,
     results: Vec<OnceLock<Done>>,
     /// Steps whose files another Step of this run works on or copies.
     needed: BTreeSet<StepId>,
@@ -50,20 +55,20 @@ struct Done {
 }
 
 impl<'a> Engine<'a> {
-    pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, lookup: &Lookup, shared: Option<&'a Shared<'a>>) -> Self {
+    pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, lookup: &Lookup, options: &RunOptions<'a>) -> Self {
         let results: Vec<OnceLock<Done>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
         for (&step, record) in &lookup.steps {
             let _ = results[step].set(Done { record: record.clone(), second_key: None });
         }
         // Repositories that know nothing of the whole plan need not be asked for each result of it.
-        let shared = shared.filter(|_| !lookup.shared.steps.is_empty() || !lookup.shared.images.is_empty());
+        let shared = options.shared.filter(|_| !lookup.shared.steps.is_empty() || !lookup.shared.images.is_empty());
         let used_by = |step: &Step| {
             let parent = (!step.independent).then_some(step.parent);
             parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
         };
         let needed = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
         let shipped = plan.images.iter().flat_map(|image| plan.chain(image.root).1).collect();
-        Self { plan, layers, supplies, shared, results, needed, shipped, workspaces: Workspaces::default() }
+        Self { plan, layers, supplies, shared, reasons: options.reasons, results, needed, shipped, workspaces: Workspaces::default() }
     }
 
     pub(super) fn is_shipped(&self, step: StepId) -> bool {
@@ -105,7 +110,7 @@ impl<'a> Engine<'a> {
             id: id as u64,
             services: step.services.clone(),
             name: format!("[{} {}] {}", step.services.first().map_or("", String::as_str), step.position, step.text),
-            reason: None,
+            reason: self.reasons.get(&id).cloned(),
         });
         let result = self.run_unless_recorded(id, step, started);
         let outcome = match &result {
@@ -131,10 +136,20 @@ impl<'a> Engine<'a> {
         let (record, outcome) = match found {
             Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
             None => {
-                let layer = self.execute(id, step, &work)?;
-                let took = started.elapsed().as_millis() as u64;
-                let inputs = step.inputs.clone();
-                let record = StepRecord { diff_id: layer.diff_id, layer: layer.descriptor, inputs, took, single_uid: self.single_uid() };
+                // Nobody waits for the list of files alone.
+                let (layer, files) = thread::scope(|scope| {
+                    let files = (!step.selections().is_empty()).then(|| scope.spawn(|| put_files(self.plan, step, store)));
+                    let layer = self.execute(id, step, &work)?;
+                    Ok::<_, Error>((layer, files.and_then(|files| files.join().ok().flatten())))
+                })?;
+                let record = StepRecord {
+                    diff_id: layer.diff_id,
+                    layer: layer.descriptor,
+                    inputs: step.inputs.clone(),
+                    files,
+                    took: started.elapsed().as_millis() as u64,
+                    single_uid: self.single_uid(),
+                };
                 (record, Outcome::Built)
             }
         };

@@ -309,6 +309,7 @@ mod tests {
                     diff_id: layer.diff_id,
                     layer: layer.descriptor,
                     inputs: step.inputs.clone(),
+                    files: None,
                     took: 1,
                     single_uid: self.single_uid,
                 };

@@ -15,6 +15,7 @@
 //! ahead       layers that are pushed before their image is finished
 //! remembered  what records say, for who looks at the store
 //! fan_out     the same work for each of some items
+//! trails      what was built last, for who asks why
 //! run         all of it for one plan
 //! ```
 
@@ -38,6 +39,7 @@ mod run_step;
 pub mod sandbox;
 mod schedule;
 mod share;
+mod trails;
 mod workspace;
 
 pub use ahead::Ahead;
@@ -53,3 +55,4 @@ pub use remembered::Remembered;
 pub use remote::{Access, Answers, ReadSecret, RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};
 pub use share::Share;
+pub use trails::{StoredPast, last_trail, put_trail};

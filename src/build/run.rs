@@ -25,6 +25,8 @@ pub struct RunOptions<'a> {
     pub format: Format,
     /// Services (first, then): the second is finished, and so pushed, only after the first.
     pub order: &'a [(&'a str, &'a str)],
+    /// Why Steps run, in a line.
+    pub reasons: &'a BTreeMap<StepId, String>,
     /// Where layers go before their images, if anywhere.
     pub ahead: Option<Ahead<'a>>,
     /// Cache repositories, where they are read.
@@ -67,7 +69,7 @@ pub fn run(
     then: impl Fn(usize, &Finished) -> Result<(), Failure> + Sync,
 ) -> Result<BTreeMap<usize, Finished>, Vec<Failure>> {
     let started = Instant::now();
-    let engine = Engine::new(plan, layers, supplies, lookup, options.shared);
+    let engine = Engine::new(plan, layers, supplies, lookup, options);
     let ahead = options.ahead.as_ref().map(|ahead| (ahead, what_goes_ahead(plan, lookup)));
     let given = options.share.map(|_| what_is_given(plan, lookup)).unwrap_or_default();
     let graph = task_graph(plan, lookup, options.order, ahead.iter().flat_map(|(_, going)| going.keys().copied()), &given);

@@ -12,6 +12,9 @@ pub struct StepRecord {
     pub diff_id: DiffId,
     pub layer: Descriptor,
     pub inputs: KeyInputs,
+    /// The blob of the files that it took from contexts ([`FileLists`](crate::source::FileLists)), if it took any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Descriptor>,
     /// Milliseconds that it took.
     pub took: u64,
     /// Made with a single id, which keeps no owners: good only where no more can be had.

@@ -89,6 +89,10 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Show what a build would run and why, what is cached, and which tags it would push
+    Plan(Box<PreviewArgs>),
+    /// Say which input changed that makes a service be built again
+    Why(Box<WhyArgs>),
     /// Look at the store and make it smaller
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -119,6 +123,31 @@ pub struct BuildArgs {
     #[arg(long, value_name = "FILE.json|FILE.md", value_parser = ReportFile::parse)]
     pub report: Vec<ReportFile>,
     /// What stdout carries: one name@digest a line, or JSON
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    #[command(flatten)]
+    pub what: PlanArgs,
+    /// Also ask registries which tags are there already
+    #[arg(long)]
+    pub push: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  brik why            what a build would run now, and because of what
+  brik why --last api what the last build of api ran, and because of what")]
+pub struct WhyArgs {
+    #[command(flatten)]
+    pub what: PlanArgs,
+    /// Of the last build instead of the next one
+    #[arg(long)]
+    pub last: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

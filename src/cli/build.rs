@@ -11,6 +11,7 @@ use super::failure::{Code, Failure};
 use super::lint::one_line;
 use super::output::Destination;
 use super::planning::{Planned, Setup, learn};
+use super::reasons::Reasons;
 use super::secrets::Given;
 use super::session::{Session, Stop};
 use crate::build::sandbox::{self, CancelFlag, Rung};
@@ -77,6 +78,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let given = Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, redactor)?;
     learn(redactor, client)?;
     store.reclaim();
+    let reasons = Reasons::find(&workspace, &plan, &lookup, store, redactor);
 
     let reporter = reporter(global, redactor)?;
     let waits = reporter.clone();
@@ -108,6 +110,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         args,
         workspace,
         plan,
+        reasons: &reasons,
         layers,
         pusher: &pusher,
         shared,

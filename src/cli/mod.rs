@@ -17,14 +17,17 @@ mod one_image;
 mod outdated;
 mod output;
 mod planning;
+mod preview;
 mod print;
 mod relock;
+mod reasons;
 mod remote_context;
 mod request;
 mod secrets;
 mod session;
 mod size;
 mod update;
+mod why;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -52,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Update { bases, format } => update::run(&cli.global, &bases, format),
         Command::Outdated { format } => outdated::run(&cli.global, format),
         Command::Cache(command) => cache::run(&cli.global, &command),
+        Command::Plan(args) => preview::run(&cli.global, &args),
+        Command::Why(args) => why::run(&cli.global, &args),
     };
     ended.unwrap_or_else(|failure| failure.tell())
 }

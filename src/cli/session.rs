@@ -13,6 +13,7 @@ use super::failure::{Code, Failure};
 use super::output::{Destination, export, write_whole};
 use super::planning::learn;
 use super::print;
+use super::reasons::Reasons;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
 use crate::build::{self, Ahead, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Share, Supplies};
@@ -31,6 +32,7 @@ pub struct Session<'a> {
     pub jobs: usize,
     pub workspace: &'a Workspace<'a>,
     pub plan: &'a Plan,
+    pub reasons: &'a Reasons<'a>,
     pub layers: Layers<'a>,
     pub pusher: &'a Pusher<'a>,
     pub shared: &'a Shared<'a>,
@@ -102,15 +104,18 @@ impl Session<'_> {
         let order: Vec<(&str, &str)> = self.workspace.edges.iter().map(|edge| (edge.dependency.as_str(), edge.service.as_str())).collect();
         let ahead = self.args.push.then_some(Ahead { pusher: self.pusher });
         let share = Share::new(self.shared, self.pusher, self.args.push);
+        let reasons = self.reasons.lines();
         let options = RunOptions {
             jobs: self.jobs,
             format,
             order: &order,
+            reasons: &reasons,
             ahead,
             shared: Some(self.shared),
             share: self.shared.is_written().then_some(&share),
         };
         let single = |index: usize, finished: &Finished| {
+            self.reasons.remember(index, self.workspace, self.plan, self.layers.store);
             // A service for several platforms is pushed when all are there.
             let image = &self.plan.images[index];
             let alone = self.plan.images.iter().filter(|other| other.service == image.service).count() == 1;

@@ -92,7 +92,7 @@ impl StagePlanner<'_, '_> {
             history += &format!(" {}", shown_source(source));
             planned.push(match &from {
                 Some(Outside::State(state)) => {
-                    inputs.add_state(format!("from {source}"), self.planner.root_key(state.root), state.root);
+                    inputs.add_state(format!("from {source}"), self.planner.plan.root_key(state.root), state.root);
                     CopySource::Root { root: state.root, pattern: source.clone() }
                 }
                 Some(Outside::Files(context)) => self.context_source(*context, selector(source), &mut inputs, *span)?,

@@ -13,17 +13,22 @@
 //! verify        what planning would refuse, all at once and without any image
 //! remote        what planning asks of servers
 //! key, step     what a Step is and what identifies it
+//! trail, explain  what was built last, and why a Step runs that did not have to then      (align, miss, image_change)
 //! tags          tag templates and git facts -> tags
 //! ```
 
 mod add;
+mod align;
 mod contexts;
 mod copy;
 mod environment;
 mod epoch;
 mod error;
+mod explain;
 mod graph;
+mod image_change;
 pub mod key;
+mod miss;
 mod mode;
 mod planner;
 mod remote;
@@ -36,8 +41,10 @@ mod survey;
 pub mod tags;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use contexts::NamedContexts;
@@ -45,14 +52,17 @@ pub use copy::shown;
 pub use environment::{Environment, platform_args};
 pub use epoch::{EpochError, epoch_seconds};
 pub use error::{Error, ErrorKind};
+pub use explain::{Explained, Explanation, Past, Question, explain};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
+pub use miss::MissReason;
 pub use mode::{ModeChange, ModeError};
 pub use planner::{Fetched, NamedImage, Options, Target, images_of, plan};
 pub use remote::{BaseImage, Checkout, Download, Remote};
 pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
 pub use survey::{BaseName, Dockerfile, Survey};
+pub use trail::{Trail, TrailBase, TrailStep};
 
 use crate::oci::{ImageConfig, Platform};
 use crate::source::{self, Context};
@@ -79,6 +89,7 @@ pub struct ImagePlan {
     pub config: ImageConfig,
     /// Identifies the finished image: its root and its configuration.
     pub key: CacheKey,
+    pub inputs: KeyInputs,
 }
 
 impl Plan {
@@ -97,5 +108,45 @@ impl Plan {
         };
         steps.reverse();
         (base, steps)
+    }
+
+    /// Identifies a file system state by what made it. It is how a state stands in a key.
+    pub fn root_key(&self, root: Root) -> String {
+        match root {
+            Root::Scratch => "scratch".to_owned(),
+            Root::Base(base) => {
+                let mut inputs = KeyInputs::new("base");
+                self.bases[base].config.rootfs.diff_ids.iter().for_each(|id| inputs.add("layer", id.to_string()));
+                inputs.key().0.to_string()
+            }
+            Root::Step(step) => {
+                let step = &self.steps[step];
+                if !step.independent {
+                    return step.key.0.to_string();
+                }
+                let mut inputs = KeyInputs::new("link");
+                inputs.add("parent", self.root_key(step.parent));
+                inputs.add("layer", step.key.0.to_string());
+                inputs.key().0.to_string()
+            }
+        }
+    }
+
+    /// All Steps that lead to `root`, also those that others only copy from, in the order of the plan; and the bases below them.
+    pub fn behind(&self, root: Root) -> (BTreeSet<StepId>, BTreeSet<BaseId>) {
+        let (mut steps, mut bases, mut pending) = (BTreeSet::new(), BTreeSet::new(), vec![root]);
+        while let Some(root) = pending.pop() {
+            match root {
+                Root::Scratch => {}
+                Root::Base(base) => drop(bases.insert(base)),
+                Root::Step(step) => {
+                    if steps.insert(step) {
+                        pending.push(self.steps[step].parent);
+                        pending.extend(self.steps[step].sources());
+                    }
+                }
+            }
+        }
+        (steps, bases)
     }
 }

@@ -112,21 +112,22 @@ impl<'a> Planner<'a> {
         let said = if target.implicit_platform { state.image.platform() } else { platform.clone() };
         state.image.set_platform(&said);
         state.image.rootfs = Default::default();
-        let key = self.image_key(&state);
+        let inputs = self.image_inputs(&state);
         self.plan.images.push(ImagePlan {
             service: target.service.clone(),
             platform: platform.clone(),
             root: state.root,
             config: state.image.clone(),
-            key,
+            key: inputs.key(),
+            inputs,
         });
         self.finished.insert((target.service.clone(), platform.clone()), state);
         Ok(())
     }
 
-    fn image_key(&self, state: &StageState) -> CacheKey {
+    fn image_inputs(&self, state: &StageState) -> KeyInputs {
         let mut inputs = KeyInputs::new("image");
-        inputs.add("root", self.root_key(state.root));
+        inputs.add("root", self.plan.root_key(state.root));
         // The same layers may stand in a repository under other digests: recompressed, or in another format.
         if let Some(base) = self.plan.chain(state.root).0 {
             self.plan.bases[base].manifest.layers.iter().for_each(|layer| inputs.add("base layer", layer.digest.to_string()));
@@ -139,29 +140,7 @@ impl<'a> Planner<'a> {
             },
         );
         inputs.add("config", serde_json::to_string(&state.image).unwrap_or_default());
-        inputs.key()
-    }
-
-    /// Identifies a file system state by what made it.
-    pub fn root_key(&self, root: Root) -> String {
-        match root {
-            Root::Scratch => "scratch".to_owned(),
-            Root::Base(base) => {
-                let mut inputs = KeyInputs::new("base");
-                self.plan.bases[base].config.rootfs.diff_ids.iter().for_each(|id| inputs.add("layer", id.to_string()));
-                inputs.key().0.to_string()
-            }
-            Root::Step(step) => {
-                let step = &self.plan.steps[step];
-                if !step.independent {
-                    return step.key.0.to_string();
-                }
-                let mut inputs = KeyInputs::new("link");
-                inputs.add("parent", self.root_key(step.parent));
-                inputs.add("layer", step.key.0.to_string());
-                inputs.key().0.to_string()
-            }
-        }
+        inputs
     }
 
     /// Adds a Step, or finds the one that is the same: same key on the same parent.

@@ -67,6 +67,7 @@ impl StagePlanner<'_, '_> {
             args: args.clone(),
             script,
             env,
+            declared: current.state.declared_only(),
             proxy_env: proxy_env(&self.target.args),
             cwd: current.state.working_dir(),
             user: current.state.user().to_owned(),
@@ -167,7 +168,7 @@ impl StagePlanner<'_, '_> {
         let context = match &mount.from {
             Some(from) => match self.source_state(current, from, span)? {
                 Outside::State(state) => {
-                    let root = self.planner.root_key(state.root);
+                    let root = self.planner.plan.root_key(state.root);
                     let key = format!("{root}\0{path}");
                     inputs.add_state("mount from", root, state.root);
                     return Ok((MountSource::Root { root: state.root, path }, key));

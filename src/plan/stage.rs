@@ -263,7 +263,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         current.position.0 += 1;
         let parent = current.state.root;
         if !independent {
-            inputs.add_state(KeyInputs::PARENT, self.planner.root_key(parent), parent);
+            inputs.add_state(KeyInputs::PARENT, self.planner.plan.root_key(parent), parent);
         }
         let epoch = self.file_epoch();
         inputs.add("timestamps", epoch.map_or_else(|| "preserved".to_owned(), |epoch| epoch.to_string()));

@@ -110,6 +110,12 @@ impl StageState {
         self.declared.push((name.to_owned(), value.map(str::to_owned)));
     }
 
+    /// The variables that come from ARG and from nothing else.
+    pub fn declared_only(&self) -> Vec<String> {
+        let declared = self.declared.iter().map(|(name, _)| name);
+        declared.filter(|name| !self.env_places.contains_key(*name)).cloned().collect()
+    }
+
     /// The words of a shell-form command with the SHELL in force before them.
     pub fn with_shell(&self, command: &str) -> Vec<String> {
         let default: &[&str] = if self.image.os == WINDOWS { &["cmd", "/S", "/C"] } else { &["/bin/sh", "-c"] };

@@ -69,6 +69,8 @@ pub struct RunOp {
     /// `RUN <<EOF` with a shebang: the script (name, text) that is mounted at `/dev/pipes/`.
     pub script: Option<(String, String)>,
     pub env: Vec<(String, String)>,
+    /// Which variables come from ARG, for those who tell of them.
+    pub declared: Vec<String>,
     /// Proxy variables that are set but are no part of the key.
     pub proxy_env: Vec<(String, String)>,
     pub cwd: String,
@@ -173,6 +175,35 @@ pub struct WorkdirOp {
 }
 
 impl Step {
+    /// Name or index of the stage, as in `build`.
+    pub fn stage(&self) -> &str {
+        stage_of(&self.position)
+    }
+
+    /// What its sources and mounts take from contexts.
+    pub fn selections(&self) -> Vec<(ContextId, &Selection)> {
+        match &self.op {
+            Op::Run(run) => run
+                .mounts
+                .iter()
+                .filter_map(|mount| match &mount.kind {
+                    RunMountKind::Bind { from: MountSource::Context { context, selection }, .. }
+                    | RunMountKind::Cache { seed: Some(MountSource::Context { context, selection }), .. } => Some((*context, selection)),
+                    _ => None,
+                })
+                .collect(),
+            Op::Copy(copy) => copy
+                .sources
+                .iter()
+                .filter_map(|source| match source {
+                    CopySource::Context { context, selection } => Some((*context, selection)),
+                    _ => None,
+                })
+                .collect(),
+            Op::Workdir(_) => Vec::new(),
+        }
+    }
+
     /// States, other than the parent, that must be there before the Step can run.
     pub fn sources(&self) -> Vec<Root> {
         match &self.op {
@@ -196,4 +227,9 @@ impl Step {
             Op::Workdir(_) => Vec::new(),
         }
     }
+}
+
+/// The stage of a position.
+pub(super) fn stage_of(position: &str) -> &str {
+    position.rsplit_once(' ').map_or(position, |(stage, _)| stage)
 }

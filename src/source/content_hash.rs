@@ -10,13 +10,17 @@ use std::io::{self, Read};
 pub struct ContentHash([u8; 32]);
 
 impl ContentHash {
-    #[cfg(test)]
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
     pub(super) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Enough of it to tell two versions of one file apart.
+    pub(super) fn beginning(&self) -> [u8; 8] {
+        self.0.first_chunk().copied().unwrap_or_default()
     }
 
     pub(super) const fn as_bytes(&self) -> &[u8; 32] {

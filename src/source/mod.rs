@@ -4,7 +4,7 @@
 //!   `rootfs` (a mounted stage) implement it.
 //! - `pattern`, `pattern_list`, `ignore`: Go's patterns, ordered lists of them, and the ignore file.
 //! - `select`, with `resolve` and `taken`: what the source of a COPY or ADD stands for; `selection`: the same in a context, and
-//!   the hash of it.
+//!   the hash of it; `file_list`: it file by file, for those who ask later what changed.
 //! - `content_hash`, `hash_files`: what is in the files of a context; `stat_cache` (`stamp`s and `stat_records`): remembered across runs.
 //! - `beneath`, `inode`, `xattrs`: how files are opened and described.
 //! - `git`: commit, branch, tags and remote of a checkout; `git_ref`, `remote_url`: names of what lies elsewhere.
@@ -13,6 +13,7 @@ mod beneath;
 mod content_hash;
 mod context;
 mod error;
+mod file_list;
 mod git;
 mod git_ref;
 mod hash_files;
@@ -38,6 +39,7 @@ mod xattrs;
 pub use content_hash::ContentHash;
 pub use context::Context;
 pub use error::Error;
+pub use file_list::{FileChange, FileList, FileLists};
 pub use git::{GitFacts, top_level};
 pub use git_ref::{GitRef, GitRefError, is_commit_id};
 pub use hash_matches::hash_matches;

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
 use super::content_hash::{ContentHash, Parts};
 use super::context::Context;
 use super::error::{Error, shown};
+use super::file_list::FileList;
 use super::listing::{Entry, EntryId, EntryKind};
 use super::select::{SelectOptions, select_with};
 use super::tree::{Match, Node, NodeKind, TreePath};
@@ -15,12 +17,23 @@ use super::walk::{join, split};
 
 /// Means something only to the context that it was made of. A file takes a few bytes of it.
 #[derive(Debug)]
-pub struct Selection(Vec<Match<EntryId>>);
+pub struct Selection {
+    found: Vec<Match<EntryId>>,
+    hash: OnceLock<ContentHash>,
+}
+
+/// Files of a selection that are listed: more would take longer than knowing which one changed is worth.
+const MOST_LISTED: usize = 500_000;
 
 impl Selection {
     /// Whether nothing but directories was matched, whose content it is that is selected.
     pub fn is_of_directories(&self) -> bool {
-        self.0.iter().all(|found| found.node.kind == NodeKind::Directory)
+        self.found.iter().all(|found| found.node.kind == NodeKind::Directory)
+    }
+
+    /// What [`Context::hash`] has found out, if it was asked.
+    pub fn known_hash(&self) -> Option<ContentHash> {
+        self.hash.get().copied()
     }
 }
 
@@ -31,7 +44,7 @@ impl Context {
             self.walk_entries(directory, &mut |path, id, entry| taken.meet(path, entry.is_directory(), || id))?;
             Ok(taken.finish())
         });
-        matches.map(Selection)
+        matches.map(|found| Selection { found, hash: OnceLock::new() })
     }
 
     /// The matches with the paths and nodes of all that is below them.
@@ -43,7 +56,7 @@ impl Context {
             parents: found.parents.clone(),
             below: found.below.iter().map(|id| self.below(&found.path, *id)).collect(),
         };
-        selection.0.iter().map(with_nodes).collect()
+        selection.found.iter().map(with_nodes).collect()
     }
 
     fn below(&self, base: &[u8], id: EntryId) -> (TreePath, Node) {
@@ -54,14 +67,22 @@ impl Context {
     /// Of names, types, modes, link targets, devices, contents and which files are hard links of one another: all that a
     /// selection brings into an image. Never of times, nor of where the context or the source directory lies.
     pub fn hash(&self, selection: &Selection) -> Result<ContentHash, Error> {
+        if let Some(known) = selection.hash.get() {
+            return Ok(*known);
+        }
+        let hash = self.compute_hash(selection)?;
+        Ok(*selection.hash.get_or_init(|| hash))
+    }
+
+    fn compute_hash(&self, selection: &Selection) -> Result<ContentHash, Error> {
         let mut files = Vec::new();
-        for found in &selection.0 {
+        for found in &selection.found {
             files.extend(self.entry_of(found)?);
             files.extend_from_slice(&found.below);
         }
         self.learn_contents(&files)?;
         let mut hashed = Hashed { parts: Parts::new(b"brik selection 2"), entries: 0, first_links: HashMap::new() };
-        for found in &selection.0 {
+        for found in &selection.found {
             // A directory's content is copied, so that its own name is no part of the result.
             hashed.parts.add(if found.node.kind == NodeKind::Directory { b"" } else { split(&found.name).1 });
             hashed.parts.add(if found.parents.is_some() { b"parents" } else { b"" });
@@ -78,6 +99,39 @@ impl Context {
             }
         }
         Ok(hashed.parts.finish())
+    }
+
+    /// Paths, modes and contents of a selection that was hashed; nothing is read for it. None if it has very many files.
+    pub fn file_list(&self, selection: &Selection) -> Option<FileList> {
+        if selection.found.iter().map(|found| 1 + found.below.len()).sum::<usize>() > MOST_LISTED {
+            return None;
+        }
+        let mut list = FileList::default();
+        for found in &selection.found {
+            match self.entry_of(found).ok()? {
+                Some(id) => self.list_entry(&mut list, id)?,
+                None => list.push(b'd', found.node.mode, [0; 8], (b"", b"")),
+            }
+            found.below.iter().try_for_each(|&id| self.list_entry(&mut list, id))?;
+        }
+        Some(list)
+    }
+
+    /// None for a file whose content is not known.
+    fn list_entry(&self, list: &mut FileList, id: EntryId) -> Option<()> {
+        let (directory, entry) = self.at(id);
+        let device = |major: u32, minor: u32| (u64::from(major) << 32 | u64::from(minor)).to_le_bytes();
+        let (kind, content) = match &entry.kind {
+            EntryKind::File(content) => (b'f', content.get()?.beginning()),
+            EntryKind::Directory(_) => (b'd', [0; 8]),
+            EntryKind::Symlink(target) => (b'l', ContentHash::of(target).beginning()),
+            EntryKind::Fifo => (b'p', [0; 8]),
+            EntryKind::Socket => (b's', [0; 8]),
+            EntryKind::CharDevice { major, minor } => (b'c', device(*major, *minor)),
+            EntryKind::BlockDevice { major, minor } => (b'b', device(*major, *minor)),
+        };
+        list.push(kind, entry.mode(), content, (&directory.path, directory.name(entry)));
+        Some(())
     }
 
     fn add_entry(&self, hashed: &mut Hashed, id: EntryId) -> Result<(), Error> {
@@ -209,6 +263,31 @@ mod tests {
             change(directory.path());
             assert_eq!(key(directory.path(), "d") != before, *expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_list_names_what_changed_in_a_selection() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        made(root);
+        let list = || {
+            let context = walked(root);
+            let selection = context.select(b"d", &options()).unwrap();
+            assert_eq!(context.file_list(&selection), None, "not hashed yet");
+            let hash = context.hash(&selection).unwrap();
+            assert_eq!(selection.known_hash(), Some(hash));
+            context.file_list(&selection).unwrap()
+        };
+        let before = list();
+        let paths: Vec<String> = before.files().map(|file| shown(file.path)).collect();
+        assert_eq!(paths, ["/d", "/d/a", "/d/b", "/d/link", "/d/sub"]);
+        fs::write(root.join("d/a"), "One").unwrap();
+        fs::set_permissions(root.join("d/b"), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::remove_file(root.join("d/link")).unwrap();
+        symlink("b", root.join("d/link")).unwrap();
+        let after = list();
+        let changed: Vec<String> = before.changes(&after).iter().map(|change| format!("{change:?}").chars().take(4).collect()).collect();
+        assert_eq!(changed, ["Cont", "Mode", "Cont"]);
     }
 
     #[test]

@@ -24,10 +24,12 @@ pub enum RecordKind {
     Name,
     /// A commit, and what is wanted of it -> its files.
     Checkout,
+    /// The name and platform of an image -> what it was built from last.
+    Trail,
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 6] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Checkout];
+    pub const ALL: [Self; 7] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Checkout, Self::Trail];
 
     /// As in `records/<kind>`, and on the command line.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl RecordKind {
             Self::Download => "download",
             Self::Name => "name",
             Self::Checkout => "checkout",
+            Self::Trail => "trail",
         }
     }
 }

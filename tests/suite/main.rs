@@ -39,3 +39,4 @@ mod secrets;
 mod shared_cache;
 mod source_date_epoch;
 mod support;
+mod why;

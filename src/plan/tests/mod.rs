@@ -1,5 +1,6 @@
 //! Whole Dockerfiles through the planner, with a registry that answers from a table.
 
+mod explain;
 mod stages;
 
 use std::collections::BTreeMap;
