@@ -321,6 +321,22 @@ fn a_lock_that_cannot_be_read_is_told_on_its_bytes_by_every_command() {
 }
 
 #[test]
+fn a_name_that_only_a_trigger_of_a_base_has_is_refused_where_no_tag_may_be_asked_for() {
+    let monorepo = Monorepo::new("");
+    let _ = monorepo.push("tool:1", "tool", &[]);
+    let host = monorepo.registry.host();
+    let base = Project::dockerfile(&format!("{BASE}ONBUILD COPY --from={host}/tool:1 /file /tool\n")).file("file", "base");
+    let _ = base.brik(["build", "--push", "--image", &format!("{host}/base:1")]).succeeds();
+    monorepo.service("app", "FROM HOST/base:1\n");
+    let _ = monorepo.project.brik(["lock"]).succeeds();
+    let _ = monorepo.built(&[]);
+    assert_eq!(monorepo.project.built().text("/tool"), "tool");
+    let before = monorepo.registry.requests().len();
+    monorepo.project.brik(["build", "--locked"]).exits(1).says(&["tool:1", "it is not locked", "--locked"]);
+    assert_eq!(monorepo.asked_for_tags(before), [""; 0]);
+}
+
+#[test]
 fn one_image_without_a_brik_toml_knows_no_lock() {
     let monorepo = Monorepo::with_app();
     let _ = monorepo.project.brik(["lock"]).succeeds();
