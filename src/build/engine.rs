@@ -17,7 +17,7 @@ use super::workspace::{Source, Workspaces, stacked};
 use crate::cache::{Shared, StepRecord, recorded};
 use crate::image::BorrowedFiles;
 use crate::oci::{Layer, Platform};
-use crate::plan::{CacheKey, Op, Plan, Root, Step, StepId};
+use crate::plan::{BaseId, CacheKey, Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
 use crate::store::{RecordKind, TempDir};
 
@@ -66,7 +66,12 @@ impl<'a> Engine<'a> {
             let parent = (!step.independent).then_some(step.parent);
             parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
         };
-        let needed = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
+        let needed: BTreeSet<StepId> = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
+        let roots = lookup.run.iter().flat_map(|&id| plan.steps[id].sources().into_iter().chain([plan.steps[id].parent]));
+        let bases: BTreeSet<BaseId> = roots.filter_map(|root| plan.chain(root).0).collect();
+        let of_bases = bases.into_iter().flat_map(|base| &plan.bases[base].manifest.layers);
+        let of_steps = needed.iter().filter_map(|id| Some(&lookup.steps.get(id)?.layer));
+        of_bases.chain(of_steps).for_each(|layer| layers.origins.want(&layer.digest));
         let shipped = plan.images.iter().flat_map(|image| plan.chain(image.root).1).collect();
         Self { plan, layers, supplies, shared, reasons: options.reasons, results, needed, shipped, workspaces: Workspaces::default() }
     }

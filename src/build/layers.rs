@@ -92,7 +92,7 @@ impl Layers<'_> {
     }
 
     /// What is only remembered can be made again.
-    fn lost(&self, blob: &Descriptor, error: Error) -> Error {
+    pub(super) fn lost(&self, blob: &Descriptor, error: Error) -> Error {
         match self.origins.is_cached(&blob.digest) {
             true => Error::Lost { blob: blob.digest, reason: Box::new(error) },
             false => error,

@@ -55,4 +55,4 @@ pub use remembered::Remembered;
 pub use remote::{Access, Answers, ReadSecret, RemoteSources, last_seen};
 pub use run::{Finished, RunOptions, run};
 pub use share::Share;
-pub use trails::{StoredPast, last_trail, put_trail};
+pub use trails::{SharedPast, StoredPast, last_trail, put_trail};

@@ -14,6 +14,8 @@ struct Origin {
     places: Vec<Reference>,
     /// A base image has it.
     of_base: bool,
+    /// Some Step needs its files.
+    wanted: bool,
 }
 
 impl Origins {
@@ -36,6 +38,15 @@ impl Origins {
         add(self.lock().entry(*blob).or_default(), places.iter());
     }
 
+    /// Notes that a blob is going to be pulled.
+    pub fn want(&self, blob: &Digest) {
+        self.lock().entry(*blob).or_default().wanted = true;
+    }
+
+    pub fn is_wanted(&self, blob: &Digest) -> bool {
+        self.lock().get(blob).is_some_and(|origin| origin.wanted)
+    }
+
     /// The best place first.
     pub fn places(&self, blob: &Digest) -> Vec<Reference> {
         self.lock().get(blob).map(|origin| origin.places.clone()).unwrap_or_default()
@@ -43,7 +54,7 @@ impl Origins {
 
     /// Whether a blob that cannot be had is only something remembered, which can be made again.
     pub fn is_cached(&self, blob: &Digest) -> bool {
-        self.lock().get(blob).is_some_and(|origin| !origin.of_base)
+        self.lock().get(blob).is_some_and(|origin| !origin.of_base && !origin.places.is_empty())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Origin>> {

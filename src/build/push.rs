@@ -9,8 +9,9 @@ use super::fan_out::fan_out;
 use super::finish::{Built, document};
 use super::layers::Layers;
 use crate::oci::{Descriptor, Digest, Reference};
-use crate::registry::{self, Offer, Pushed, Upload};
+use crate::registry::{self, Client, Offer, Pushed, Upload};
 use crate::report::{Event, PushOutcome, Transfer};
+use crate::store;
 
 /// What a push did, in layers.
 #[derive(Debug, Default)]
@@ -126,9 +127,13 @@ impl<'a> Pusher<'a> {
         }
         let origins = self.layers.origins.places(&blob.digest);
         let places = known.places.iter().chain(&origins).chain(also.iter().copied()).cloned().collect::<Vec<_>>();
-        match self.layers.client.offer_blob(target.image, &blob.digest, &places)? {
+        // Nobody waits long for a cache.
+        let client = self.layers.client.hasty();
+        match client.offer_blob(target.image, &blob.digest, &places)? {
             Offer::Has(_) => {}
-            Offer::Wants(upload) if known.places.is_empty() && origins.is_empty() => self.upload(target, blob, upload, &|| false)?,
+            Offer::Wants(upload) if known.places.is_empty() && origins.is_empty() => {
+                self.upload(&client, target, blob, upload, &|| false)?
+            }
             Offer::Wants(_) => return Ok(known.places.iter().chain(&origins).cloned().collect()),
         }
         known.places.push(target.image.clone());
@@ -178,9 +183,12 @@ impl<'a> Pusher<'a> {
         let pushed = match self.layers.client.offer_blob(image, &blob.digest, &mount_from)? {
             Offer::Has(pushed) => pushed,
             Offer::Wants(upload) => {
-                // A layer that no Step has run on is pulled for this.
-                self.layers.pull(blob)?;
-                self.upload(target, blob, upload, stop)?;
+                if self.layers.is_here(blob) || self.layers.origins.is_wanted(&blob.digest) {
+                    self.layers.pull(blob)?;
+                    self.upload(self.layers.client, target, blob, upload, stop)?;
+                } else {
+                    self.copy(target, blob, &origins, upload, stop)?;
+                }
                 Pushed::Uploaded
             }
         };
@@ -188,14 +196,40 @@ impl<'a> Pusher<'a> {
         Ok(pushed)
     }
 
-    fn upload(&self, target: Target, blob: &Descriptor, upload: Upload, stop: &dyn Fn() -> bool) -> Result<(), Error> {
-        let progress = |bytes| {
-            let (service, digest) = (target.service.to_owned(), blob.digest);
-            let (transfer, total) = (Transfer::Push, Some(blob.size));
-            self.layers.reporter.emit(Event::LayerProgress { service, transfer, digest, bytes, total });
-        };
+    /// From repository to repository, past the store: no Step needs it here.
+    fn copy(&self, target: Target, blob: &Descriptor, origins: &[Reference], upload: Upload, stop: &dyn Fn() -> bool) -> Result<(), Error> {
+        let client = self.layers.client;
+        let progress = self.progress(target, blob);
+        let mut upload = Some(upload);
+        let mut failed = Error::from(store::Error::Missing { digest: blob.digest });
+        for origin in origins {
+            let session = match upload.take() {
+                Some(upload) => upload,
+                None => match client.offer_blob(target.image, &blob.digest, &[])? {
+                    Offer::Has(_) => return Ok(()),
+                    Offer::Wants(upload) => upload,
+                },
+            };
+            match client.copy_blob(origin, target.image, blob, session, &progress, stop) {
+                Err(error @ registry::Error::Source { .. }) => failed = error.into(),
+                done => return Ok(done?),
+            }
+        }
+        Err(self.layers.lost(blob, failed))
+    }
+
+    fn progress(&self, target: Target<'_>, blob: &Descriptor) -> impl Fn(u64) {
+        let (service, digest, total) = (target.service.to_owned(), blob.digest, Some(blob.size));
+        move |bytes| {
+            let service = service.clone();
+            self.layers.reporter.emit(Event::LayerProgress { service, transfer: Transfer::Push, digest, bytes, total });
+        }
+    }
+
+    fn upload(&self, client: &Client, target: Target, blob: &Descriptor, upload: Upload, stop: &dyn Fn() -> bool) -> Result<(), Error> {
+        let progress = self.progress(target, blob);
         let body = self.layers.store.blob_path(&blob.digest);
-        match self.layers.client.upload_blob(target.image, blob, &body, upload, &progress, stop) {
+        match client.upload_blob(target.image, blob, &body, upload, &progress, stop) {
             Err(error @ registry::Error::Stopped { .. }) => Err(error.into()),
             Err(error) => {
                 // A registry refuses what does not match its digest. Say so, and make room for a good copy.

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use super::remote::{BaseRecord, CheckoutRecord, DownloadRecord};
 use crate::cache::{ImageRecord, StepRecord};
 use crate::oci::{Descriptor, Digest};
+use crate::plan::Trail;
 use crate::store::{Entry, RecordKind, Store};
 
 /// A record that can be read.
@@ -56,6 +57,11 @@ impl Remembered {
             RecordKind::Name => {
                 let digest: Digest = parse(entry)?;
                 Self { what: format!("name of base image {}", digest.short()), bytes: 0, needs: Vec::new(), layers: Vec::new() }
+            }
+            RecordKind::Trail => {
+                let trail: Trail = parse(entry)?;
+                let what = format!("what an image was made of last, in {} steps", trail.steps.len());
+                Self { what, bytes: 0, needs: Vec::new(), layers: Vec::new() }
             }
             RecordKind::Checkout => {
                 let CheckoutRecord { commit, .. } = parse(entry)?;

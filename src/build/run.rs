@@ -100,7 +100,7 @@ pub fn run(
                 let record = finished.lock().unwrap_or_else(PoisonError::into_inner).get(&index).map(|done| done.record.clone());
                 options.share.iter().zip(record).for_each(|(share, record)| {
                     let known = lookup.images.contains_key(&index);
-                    share.image(plan, &plan.images[index], &record, known);
+                    share.image(&engine, &plan.images[index], &record, known);
                 });
                 return Ok(());
             }

@@ -7,10 +7,12 @@ use super::engine::Engine;
 use super::error::Error;
 use super::lookup::Lookup;
 use super::push::{Pusher, Target};
+use super::trails::trail_entry;
 use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, empty_blob, recorded};
 use crate::oci::{Descriptor, Layer, Reference};
 use crate::plan::{CacheKey, ImagePlan, Plan, StepId};
 use crate::registry;
+use crate::store::RecordKind;
 
 /// Who gives, and where to.
 pub struct Share<'a> {
@@ -53,7 +55,8 @@ impl<'a> Share<'a> {
     }
 
     /// The same for a finished image. `known`: by this machine's store, which may have more of it to give than this run has looked at.
-    pub fn image(&self, plan: &Plan, image: &ImagePlan, record: &ImageRecord, known: bool) {
+    pub fn image(&self, engine: &Engine, image: &ImagePlan, record: &ImageRecord, known: bool) {
+        let plan = engine.plan;
         // What is where it belongs was given when it came there.
         if known && !self.pusher.has_pushed(&image.service) {
             return;
@@ -74,7 +77,10 @@ impl<'a> Share<'a> {
                 }
                 let (blobs, places) = self.blobs(target, &own, &images)?;
                 let entry = ImageEntry { record: record.clone(), manifest: manifest.clone(), places };
-                Ok(self.shared.put_image(&repository, &image.key, &entry, blobs)?)
+                self.shared.put_image(&repository, &image.key, &entry, blobs)?;
+                let store = self.pusher.layers.store;
+                let known = |id: StepId| engine.record(id).or_else(|| store.record(RecordKind::Step, &plan.steps[id].key.0));
+                Ok(self.shared.put_trail(&repository, &image.platform, &trail_entry(plan, image, known))?)
             };
             self.settle(&repository, given());
         }
@@ -121,7 +127,8 @@ impl<'a> Share<'a> {
                 if missing.is_empty() {
                     return Ok(());
                 }
-                let (blobs, places) = self.blobs(target, &[&record.layer], &images)?;
+                let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(&record.files).collect();
+                let (blobs, places) = self.blobs(target, &wanted, &images)?;
                 let entry = StepEntry { record: record.clone(), places };
                 missing.into_iter().try_for_each(|key| Ok(self.shared.put_step(&repository, &key, &entry, blobs.clone())?))
             };

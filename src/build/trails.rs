@@ -1,11 +1,10 @@
 //! What the store remembers of earlier builds: trails, and the files that Steps took from contexts.
 
+use crate::cache::{Shared, StepRecord, TrailEntry};
 use crate::oci::{Descriptor, Digest, Platform, Reference};
-use crate::plan::{CacheKey, KeyInputs, Past, Plan, Step, Trail};
+use crate::plan::{CacheKey, ImagePlan, KeyInputs, Past, Plan, Step, StepId, Trail};
 use crate::source::FileLists;
 use crate::store::{self, RecordKind, Store};
-
-use crate::cache::StepRecord;
 
 /// Of [`FileLists`] as a blob.
 const FILES_MEDIA_TYPE: &str = "application/vnd.brik.files.v1+zstd";
@@ -21,6 +20,45 @@ impl Past for StoredPast<'_> {
     fn files(&self, key: &CacheKey) -> Option<FileLists> {
         let files = self.0.record::<StepRecord>(RecordKind::Step, &key.0)?.files?;
         FileLists::from_bytes(&self.0.read_blob(&files.digest).ok()?)
+    }
+}
+
+/// What a cache repository has of the image that was given to it last.
+pub struct SharedPast<'s> {
+    shared: &'s Shared<'s>,
+    entry: TrailEntry,
+}
+
+impl<'s> SharedPast<'s> {
+    pub fn find(shared: &'s Shared<'s>, service: &str, platform: &Platform) -> Option<Self> {
+        shared.trail(service, platform).map(|entry| Self { shared, entry })
+    }
+
+    pub fn trail(&self) -> &Trail {
+        &self.entry.trail
+    }
+}
+
+impl Past for SharedPast<'_> {
+    fn inputs(&self, key: &CacheKey) -> Option<KeyInputs> {
+        self.entry.inputs.get(key).cloned()
+    }
+
+    fn files(&self, key: &CacheKey) -> Option<FileLists> {
+        FileLists::from_bytes(&self.shared.read_blob(&self.entry.places, self.entry.files.get(key)?)?)
+    }
+}
+
+/// What an image was made of, to be given to a cache repository. `record` knows what is remembered of its Steps.
+pub(super) fn trail_entry(plan: &Plan, image: &ImagePlan, record: impl Fn(StepId) -> Option<StepRecord>) -> TrailEntry {
+    let steps: Vec<StepId> = plan.behind(image.root).0.into_iter().collect();
+    let mut trail = Trail::of(plan, image, None);
+    trail.inputs = trail.inputs.abridged();
+    TrailEntry {
+        trail,
+        inputs: steps.iter().map(|id| (plan.steps[*id].key, plan.steps[*id].inputs.abridged())).collect(),
+        files: steps.iter().filter_map(|id| Some((plan.steps[*id].key, record(*id)?.files?))).collect(),
+        places: Vec::new(),
     }
 }
 

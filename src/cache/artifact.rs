@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{ImageRecord, StepRecord};
 use crate::oci::{Descriptor, Digest, Reference, media_type};
+use crate::plan::{CacheKey, KeyInputs, Trail};
 
 /// The annotation that holds the record, as JSON.
 const RECORD: &str = "dev.brik.record";
@@ -34,12 +35,24 @@ pub struct ImageEntry {
     pub places: Vec<Reference>,
 }
 
+/// What stands under `last-<platform>`: what the image that was given last was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailEntry {
+    pub trail: Trail,
+    /// What went into its Steps, by their keys.
+    pub inputs: BTreeMap<CacheKey, KeyInputs>,
+    /// The blobs of the files that they took from contexts.
+    pub files: BTreeMap<CacheKey, Descriptor>,
+    /// The repository that it stands in.
+    #[serde(skip)]
+    pub places: Vec<Reference>,
+}
+
 /// Something that stands in a cache repository.
 pub trait Entry: Serialize + DeserializeOwned {
     const ARTIFACT_TYPE: &'static str;
-    /// First letter of the tag.
-    const LETTER: char;
 
+    /// Where its blobs can be had from besides its own repository.
     fn places(&mut self) -> &mut Vec<Reference>;
 
     /// The blobs that it is of use with.
@@ -51,8 +64,6 @@ pub trait Entry: Serialize + DeserializeOwned {
 
 impl Entry for StepEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.step.v1";
-    const LETTER: char = 's';
-
     fn places(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
@@ -68,8 +79,6 @@ impl Entry for StepEntry {
 
 impl Entry for ImageEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.image.v1";
-    const LETTER: char = 'i';
-
     fn places(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
@@ -80,6 +89,22 @@ impl Entry for ImageEntry {
 
     fn is_sound(&self) -> bool {
         Digest::of(self.manifest.as_bytes()) == self.record.manifest.digest
+    }
+}
+
+impl Entry for TrailEntry {
+    const ARTIFACT_TYPE: &'static str = "application/vnd.brik.trail.v1";
+
+    fn places(&mut self) -> &mut Vec<Reference> {
+        &mut self.places
+    }
+
+    fn blobs(&self) -> Vec<&Descriptor> {
+        Vec::new()
+    }
+
+    fn is_sound(&self) -> bool {
+        true
     }
 }
 
@@ -120,7 +145,8 @@ pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
         return None;
     }
     let mut entry: E = serde_json::from_str(artifact.annotations.get(RECORD)?).ok()?;
-    if !artifact.layers.is_empty() {
+    // The others name no blob.
+    if !artifact.layers.is_empty() || entry.blobs().is_empty() {
         entry.places().insert(0, Reference { tag: None, digest: None, ..place.clone() });
     }
     entry.is_sound().then_some(entry)
@@ -130,13 +156,13 @@ pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
 mod tests {
     use super::*;
     use crate::oci::DiffId;
-    use crate::plan::KeyInputs;
 
     fn step() -> StepEntry {
         let record = StepRecord {
             diff_id: DiffId(Digest::of(b"tar")),
             layer: Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(b"blob"), 4),
             inputs: KeyInputs::new("run"),
+            files: None,
             took: 7,
             single_uid: false,
         };

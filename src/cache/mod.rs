@@ -15,6 +15,8 @@
 //! that it needs, so that the registry keeps them; the record is its annotation `dev.brik.record`. Blobs that the registry did not take
 //! over from the image's repository stay there, and the record says so.
 //!
+//! Besides, there is `last-<platform>`, which moves: what the image was made of that was given last, for people who ask why a build runs.
+//!
 //! Whatever is wrong with a cache repository, it is as if it were empty: that is said once, and what it would have saved is done.
 
 mod artifact;
@@ -22,7 +24,7 @@ mod known;
 mod records;
 mod shared;
 
-pub use artifact::{ImageEntry, StepEntry};
+pub use artifact::{ImageEntry, StepEntry, TrailEntry};
 pub use known::{Known, Message};
 pub use records::{ImageRecord, StepRecord, recorded};
 pub use shared::{Places, Shared, empty_blob};

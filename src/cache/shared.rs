@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::artifact::{self, Entry, ImageEntry, StepEntry};
+use super::artifact::{self, Entry, ImageEntry, StepEntry, TrailEntry};
 use super::known::{Answers, Known, lock};
-use crate::oci::{Descriptor, Reference, media_type};
+use crate::oci::{Descriptor, Platform, Reference, media_type};
 use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
 
@@ -17,14 +17,14 @@ pub struct Places {
 }
 
 pub struct Shared<'a> {
-    client: &'a Client,
+    client: Client,
     /// By service.
     places: BTreeMap<String, Places>,
     pub known: &'a Known,
 }
 
 impl<'a> Shared<'a> {
-    pub fn new(client: &'a Client, places: BTreeMap<String, Places>, known: &'a Known) -> Self {
+    pub fn new(client: Client, places: BTreeMap<String, Places>, known: &'a Known) -> Self {
         Self { client, places, known }
     }
 
@@ -40,12 +40,12 @@ impl<'a> Shared<'a> {
 
     /// What the repositories of `services` know of a Step.
     pub fn step(&self, key: &CacheKey, services: &[String]) -> Option<StepEntry> {
-        self.find(&self.known.steps, key, services)
+        self.find(&self.known.steps, (STEP, key), services)
     }
 
     /// What the repositories of a service know of an image.
     pub fn image(&self, key: &CacheKey, service: &str) -> Option<ImageEntry> {
-        self.find(&self.known.images, key, &[service.to_owned()])
+        self.find(&self.known.images, (IMAGE, key), &[service.to_owned()])
     }
 
     /// The repositories that take what was made for `services`, each once.
@@ -60,20 +60,35 @@ impl<'a> Shared<'a> {
     }
 
     pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has::<StepEntry>(repository, key)
+        self.has(repository, &tag(STEP, key))
     }
 
     pub fn has_image(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has::<ImageEntry>(repository, key)
+        self.has(repository, &tag(IMAGE, key))
+    }
+
+    /// What the image of a service that was given last was made of.
+    pub fn trail(&self, service: &str, platform: &Platform) -> Option<TrailEntry> {
+        self.ask(&last(platform), &[service.to_owned()])
+    }
+
+    /// A small blob that an entry names.
+    pub fn read_blob(&self, places: &[Reference], blob: &Descriptor) -> Option<Vec<u8>> {
+        const LIMIT: u64 = 64 << 20;
+        places.iter().find_map(|place| self.client.read_blob(place, blob, LIMIT).ok())
     }
 
     /// Writes an entry; `blobs` are those of its blobs that the repository has, the empty one not counted, which it needs to have.
     pub fn put_step(&self, repository: &Reference, key: &CacheKey, entry: &StepEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
-        self.put(repository, key, entry, blobs)
+        self.put(repository, &tag(STEP, key), entry, blobs)
     }
 
     pub fn put_image(&self, repository: &Reference, key: &CacheKey, entry: &ImageEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
-        self.put(repository, key, entry, blobs)
+        self.put(repository, &tag(IMAGE, key), entry, blobs)
+    }
+
+    pub fn put_trail(&self, repository: &Reference, platform: &Platform, entry: &TrailEntry) -> Result<(), Error> {
+        self.put(repository, &last(platform), entry, Vec::new())
     }
 
     /// Gives up writing to a repository, and says why; `refused`: it is not for us to write.
@@ -86,10 +101,10 @@ impl<'a> Shared<'a> {
         }
     }
 
-    fn find<E: Entry + Clone>(&self, answers: &Answers<E>, key: &CacheKey, services: &[String]) -> Option<E> {
+    fn find<E: Entry + Clone>(&self, answers: &Answers<E>, (letter, key): (char, &CacheKey), services: &[String]) -> Option<E> {
         let answered = lock(answers).get(&key.0).cloned();
         let entry = answered.unwrap_or_else(|| {
-            let entry = self.ask(key, services);
+            let entry = self.ask(&tag(letter, key), services);
             lock(answers).insert(key.0, entry.clone());
             entry
         })?;
@@ -97,14 +112,14 @@ impl<'a> Shared<'a> {
         usable.then_some(entry)
     }
 
-    fn ask<E: Entry>(&self, key: &CacheKey, services: &[String]) -> Option<E> {
+    fn ask<E: Entry>(&self, tag: &str, services: &[String]) -> Option<E> {
         let mut asked: Vec<&Reference> = Vec::new();
         for place in services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.read) {
             if asked.contains(&place) || self.known.is_closed(&place.name()) {
                 continue;
             }
             asked.push(place);
-            let reference = place.with_tag(&tag::<E>(key));
+            let reference = place.with_tag(tag);
             match self.client.get_manifest(&reference) {
                 Ok(None) => {}
                 Ok(Some((_, manifest))) => match artifact::read(&manifest, place) {
@@ -127,13 +142,13 @@ impl<'a> Shared<'a> {
         }
     }
 
-    fn has<E: Entry>(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        Ok(self.client.head_manifest(&repository.with_tag(&tag::<E>(key)))?.is_some())
+    fn has(&self, repository: &Reference, tag: &str) -> Result<bool, Error> {
+        Ok(self.client.head_manifest(&repository.with_tag(tag))?.is_some())
     }
 
-    fn put<E: Entry>(&self, repository: &Reference, key: &CacheKey, entry: &E, blobs: Vec<Descriptor>) -> Result<(), Error> {
+    fn put<E: Entry>(&self, repository: &Reference, tag: &str, entry: &E, blobs: Vec<Descriptor>) -> Result<(), Error> {
         let Ok(manifest) = artifact::write(entry, blobs) else { return Ok(()) };
-        self.client.put_manifest(&repository.with_tag(&tag::<E>(key)), &manifest, media_type::OCI_MANIFEST).map(drop)
+        self.client.put_manifest(&repository.with_tag(tag), &manifest, media_type::OCI_MANIFEST).map(drop)
     }
 }
 
@@ -142,8 +157,16 @@ pub fn empty_blob() -> (Descriptor, &'static [u8]) {
     (artifact::empty(), artifact::EMPTY)
 }
 
-fn tag<E: Entry>(key: &CacheKey) -> String {
-    format!("{}-{}", E::LETTER, key.0.hex())
+/// First letters of tags.
+const STEP: char = 's';
+const IMAGE: char = 'i';
+
+fn tag(letter: char, key: &CacheKey) -> String {
+    format!("{letter}-{}", key.0.hex())
+}
+
+fn last(platform: &Platform) -> String {
+    format!("last-{}", platform.to_string().replace('/', "-"))
 }
 
 /// Reading and writing are given up on their own.

@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::{BuildArgs, Global, Progress};
-use super::cache_places::cache_places;
 use super::failure::{Code, Failure};
 use super::lint::one_line;
 use super::output::Destination;
@@ -15,7 +14,7 @@ use super::reasons::Reasons;
 use super::secrets::Given;
 use super::session::{Session, Stop};
 use crate::build::sandbox::{self, CancelFlag, Rung};
-use crate::build::{Layers, Origins, Pusher, Sources, Supplies, look_up};
+use crate::build::{Layers, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
 use crate::report::{Event, Mode, Redactor, Reporter, Terminal};
 
@@ -41,10 +40,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let destinations = args.output.iter().map(|text| Destination::parse(text, &setup.request.cwd)).collect::<Result<Vec<_>, _>>()?;
     let jobs = jobs(args, &setup)?;
     let planned = setup.plan(&args.what, args.push)?;
-    let services = planned.workspace.services.iter().map(|loaded| loaded.service);
-    let places = cache_places(&args.what.cache, args.push, services)?;
-    let hasty = setup.client.hasty();
-    let shared = Shared::new(&hasty, places, &setup.handover.cache);
+    let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {
         if let Some(code) = build(global, args, &setup, &planned, &Outputs { destinations: &destinations, jobs, shared: &shared })? {
@@ -66,7 +62,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let Planned { workspace, targets, plan, findings, lints } = planned;
     let &Outputs { destinations, jobs, shared } = outputs;
     let origins = Origins::of(plan);
-    let lookup = look_up(plan, &Sources { store, shared: Some(shared), origins: &origins, single_uid: &|| setup.single_uid() });
+    let lookup = setup.look_up(plan, shared, &origins);
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
     let rung = match lookup.run.is_empty() {
         true => inside.unwrap_or(Rung::Root),
@@ -78,7 +74,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let given = Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, redactor)?;
     learn(redactor, client)?;
     store.reclaim();
-    let reasons = Reasons::find(&workspace, &plan, &lookup, store, redactor);
+    let reasons = Reasons::find(planned, &lookup, store, shared, redactor);
 
     let reporter = reporter(global, redactor)?;
     let waits = reporter.clone();

@@ -4,12 +4,29 @@ use std::collections::BTreeMap;
 
 use super::args::CacheArgs;
 use super::failure::Failure;
-use crate::cache::Places;
+use super::planning::Setup;
+use super::workspace::Workspace;
+use crate::build::{Lookup, Origins, Sources, look_up};
+use crate::cache::{Places, Shared};
 use crate::config::Service;
 use crate::oci::Reference;
+use crate::plan::Plan;
+
+impl Setup {
+    /// The cache repositories of a run. `push`: what is built is pushed.
+    pub fn shared(&self, args: &CacheArgs, push: bool, workspace: &Workspace) -> Result<Shared<'_>, Failure> {
+        let places = cache_places(args, push, workspace.services.iter().map(|loaded| loaded.service))?;
+        Ok(Shared::new(self.client.hasty(), places, &self.handover.cache))
+    }
+
+    /// What the store and cache repositories know of a plan.
+    pub fn look_up(&self, plan: &Plan, shared: &Shared, origins: &Origins) -> Lookup {
+        look_up(plan, &Sources { store: &self.store, shared: Some(shared), origins, single_uid: &|| self.single_uid() })
+    }
+}
 
 /// By service. `push`: what is built is pushed, so that caches are read and written by themselves.
-pub fn cache_places<'a>(
+fn cache_places<'a>(
     args: &CacheArgs,
     push: bool,
     services: impl Iterator<Item = &'a Service>,

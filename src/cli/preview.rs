@@ -11,7 +11,7 @@ use super::failure::{Code, Failure};
 use super::planning::{Planned, Setup, learn};
 use super::print;
 use super::reasons::Reasons;
-use crate::build::{Lookup, fan_out, look_up};
+use crate::build::{Lookup, Origins, fan_out};
 use crate::oci::{Digest, Reference};
 use crate::plan::{ImagePlan, MissReason, StepId};
 use crate::registry::Client;
@@ -65,6 +65,8 @@ struct PreviewStep {
 #[serde(rename_all = "snake_case")]
 enum Place {
     Store,
+    /// A cache repository.
+    Cache,
 }
 
 #[derive(Serialize)]
@@ -93,8 +95,9 @@ pub fn run(global: &Global, args: &PreviewArgs) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &args.what)?;
     let planned = setup.plan(&args.what, args.push)?;
     learn(&setup.redactor, &setup.client)?;
-    let lookup = look_up(&planned.plan, &setup.store, &|| setup.single_uid());
-    let reasons = Reasons::preview(&setup, &planned, &lookup);
+    let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
+    let lookup = setup.look_up(&planned.plan, &shared, &Origins::of(&planned.plan));
+    let reasons = Reasons::preview(&setup, &planned, &lookup, &shared);
     let mut preview = Preview::of(&planned, &lookup, &reasons);
     if args.push {
         preview
@@ -122,7 +125,7 @@ impl Preview {
             };
             loaded.tags.iter().map(tag)
         });
-        Self { images, tags: tags.collect(), cached: lookup.layers.len(), run: lookup.run.len() }
+        Self { images, tags: tags.collect(), cached: lookup.steps.len(), run: lookup.run.len() }
     }
 
     /// Asks what the tags point to now.
@@ -166,7 +169,7 @@ impl PreviewImage {
         let (mut steps, mut shares_with) = (Vec::new(), BTreeSet::new());
         let needed = plan.behind(image.root).0.into_iter().filter(|_| finished.is_none());
         // Steps that only cached ones need are not asked for.
-        for id in needed.filter(|id| lookup.run.contains(id) || lookup.layers.contains_key(id)) {
+        for id in needed.filter(|id| lookup.run.contains(id) || lookup.steps.contains_key(id)) {
             if let Some(first) = shown.get(&id) {
                 shares_with.insert(first.clone());
                 continue;
@@ -179,7 +182,7 @@ impl PreviewImage {
                 position: step.position.clone(),
                 text: reasons.text(step),
                 services: step.services.clone(),
-                place: (!runs).then_some(Place::Store),
+                place: (!runs).then(|| Place::of(lookup.shared.steps.contains(&id))),
                 reasons: why.map(|why| why.reasons.clone()).unwrap_or_default(),
             });
         }
@@ -187,7 +190,7 @@ impl PreviewImage {
         Self {
             service: image.service.clone(),
             platform: image.platform.to_string(),
-            place: finished.map(|_| Place::Store),
+            place: finished.map(|_| Place::of(lookup.shared.images.contains(&index))),
             digest: finished.map(|record| record.manifest.digest),
             reasons: explained.map(|explained| explained.image.clone()).unwrap_or_default(),
             steps,
@@ -197,9 +200,14 @@ impl PreviewImage {
 }
 
 impl Place {
+    fn of(shared: bool) -> Self {
+        if shared { Self::Cache } else { Self::Store }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Cache => "cache",
         }
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::planning::{Planned, Setup};
 use super::secrets::Given;
 use super::workspace::Workspace;
-use crate::build::{Lookup, StoredPast, last_trail, put_trail};
+use crate::build::{Lookup, SharedPast, StoredPast, last_trail, put_trail};
+use crate::cache::Shared;
 use crate::config::Service;
 use crate::oci::Reference;
-use crate::plan::{Explained, ImagePlan, Plan, Question, Step, StepId, Trail, explain};
+use crate::plan::{Explained, ImagePlan, Past, Plan, Question, Step, StepId, Trail, explain};
 use crate::report::Redactor;
 use crate::store::Store;
 
@@ -20,21 +21,33 @@ pub struct Reasons<'r> {
 }
 
 impl<'r> Reasons<'r> {
-    /// Reads what was built last, only of images that are not finished. The redactor knows all secrets by now.
-    pub fn find(workspace: &Workspace, plan: &Plan, lookup: &Lookup, store: &Store, redactor: &'r Redactor) -> Self {
-        let question = Question { plan, run: &lookup.run, past: &StoredPast(store), root: &workspace.config.root };
+    /// Reads what was built last, only of images that are not finished: here, or else by whoever gave it to the cache repository. The
+    /// redactor knows all secrets by now.
+    pub fn find(planned: &Planned, lookup: &Lookup, store: &Store, shared: &Shared, redactor: &'r Redactor) -> Self {
+        let Planned { workspace, plan, .. } = planned;
         let unfinished = plan.images.iter().enumerate().filter(|(index, _)| !lookup.images.contains_key(index));
         let explained = unfinished.map(|(index, image)| {
-            let previous = name_of(workspace, image).and_then(|name| last_trail(store, name, &image.platform));
-            (index, explain(&question, image, previous.as_ref()).map_texts(&|text| redactor.redact(text).into_owned()))
+            let here = name_of(workspace, image).and_then(|name| last_trail(store, name, &image.platform));
+            let elsewhere = || SharedPast::find(shared, &image.service, &image.platform);
+            let explain = |previous: Option<&Trail>, past: &dyn Past| {
+                explain(&Question { plan, run: &lookup.run, past, root: &workspace.config.root }, image, previous)
+            };
+            let explained = match (here, lookup.run.is_empty()) {
+                (None, false) => match elsewhere() {
+                    Some(past) => explain(Some(past.trail()), &past),
+                    None => explain(None, &StoredPast(store)),
+                },
+                (here, _) => explain(here.as_ref(), &StoredPast(store)),
+            };
+            (index, explained.map_texts(&|text| redactor.redact(text).into_owned()))
         });
         Self { explained: explained.collect(), redactor }
     }
 
     /// For a command that builds nothing.
-    pub fn preview(setup: &'r Setup, planned: &Planned, lookup: &Lookup) -> Self {
+    pub fn preview(setup: &'r Setup, planned: &Planned, lookup: &Lookup, shared: &Shared) -> Self {
         learn_secrets(setup, planned.workspace.services.iter().map(|loaded| loaded.service));
-        Self::find(&planned.workspace, &planned.plan, lookup, &setup.store, &setup.redactor)
+        Self::find(planned, lookup, &setup.store, shared, &setup.redactor)
     }
 
     pub fn of_image(&self, index: usize) -> Option<&Explained> {

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::planning::{Planned, Setup, learn};
 use super::print;
 use super::reasons::{Reasons, learn_secrets};
-use crate::build::{last_trail, look_up};
+use crate::build::{Origins, last_trail};
 use crate::oci::{Digest, Platform};
 use crate::plan::{Explanation, ImagePlan, MissReason, Trail};
 use crate::report::Redactor;
@@ -57,8 +57,9 @@ pub fn run(global: &Global, args: &WhyArgs) -> Result<ExitCode, Failure> {
 fn now(setup: &Setup, args: &WhyArgs) -> Result<Vec<Answer>, Failure> {
     let planned = setup.plan(&args.what, false)?;
     learn(&setup.redactor, &setup.client)?;
-    let lookup = look_up(&planned.plan, &setup.store, &|| setup.single_uid());
-    let reasons = Reasons::preview(setup, &planned, &lookup);
+    let shared = setup.shared(&args.what.cache, true, &planned.workspace)?;
+    let lookup = setup.look_up(&planned.plan, &shared, &Origins::of(&planned.plan));
+    let reasons = Reasons::preview(setup, &planned, &lookup, &shared);
     let Planned { plan, .. } = &planned;
     let asked = |service: &str| args.what.services.is_empty() || args.what.services.iter().any(|name| name == service);
     let images = plan.images.iter().enumerate().filter(|(_, image)| asked(&image.service));
