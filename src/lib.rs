@@ -51,7 +51,8 @@
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
 //!    `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
 //! 5. `build::lookup` asks the store and the cache repositories (`cache::shared`) for finished images, then for Steps: what is left has to
-//!    run. If nothing is left, 6 is skipped.
+//!    run. If nothing is left, 6 is skipped. `cli::reasons` compares what is left with the trail of the last build (`plan::explain`);
+//!    `brik why` and `brik plan` end here.
 //! 6. `build::sandbox::respawn` executes brik again inside its namespaces, or stays where there are none to be had. 1 to 5 are repeated
 //!    there, with the answers of all servers that `cli::handover` brings: nobody is asked twice. `cli::secrets` reads
 //!    the secrets, which the redactor learns first; credentials and write permission are tried; and `build::schedule` runs Steps on threads: base layers are pulled (`build::layers`), a workspace is opened (an
@@ -59,7 +60,7 @@
 //!    Before that, `build::content_key` looks whether what the Step works on is what it once was, whatever has made it.
 //! 7. `build::ahead` pushes the layers of images while later Steps run. `build::finish` assembles each image as soon as its Steps are done, and
 //!    `build::push` pushes the rest of it: layers, config, manifest, tags. `build::share` gives new results to the cache repositories. Where
-//!    these turn out not to hold what they promised, all goes on from step 5.
+//!    these turn out not to hold what they promised, all goes on from step 5. Each finished image leaves a trail (`build::trails`).
 //! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
 //!
 //! # Files on the user's disk
@@ -82,6 +83,7 @@
 //! | a key of brik.toml | `config/model.rs` (from which the schema is made), `config/types.rs`, `brik.toml.example` |
 //! | an instruction or flag | `dockerfile/ast.rs`; matches without `_` lead through the rest |
 //! | an input of a CacheKey | where the Step is planned (`plan/run.rs`, `plan/copy.rs`), and the table in `plan/key.rs` |
+//! | a reason for a rebuild | a variant of `plan::MissReason`, found in `plan/explain.rs` |
 //! | a build check | `dockerfile/lint/<rule>.rs` and its page `dockerfile/lint/doc/<Rule>.md`; a row in `dockerfile::lint::RULES` |
 //! | an event | `report/event.rs`, and a line in each renderer |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |

@@ -39,7 +39,7 @@ pub struct Explanation {
 
 impl Explained {
     pub fn step(&self, id: StepId) -> Option<&Explanation> {
-        self.steps.iter().find(|explanation| explanation.step == id)
+        self.steps.binary_search_by_key(&id, |explanation| explanation.step).ok().map(|index| &self.steps[index])
     }
 
     /// With every text replaced that could hold something that nobody should read.
@@ -325,14 +325,15 @@ impl Found {
     }
 }
 
-/// Inputs that are not the same, by name; of several with one name the first is compared with the first.
+/// Inputs that are not the same, by name; of several with one name the first is compared with the first. The old ones may be abridged.
 fn differing<'i>(old: &'i KeyInputs, new: &'i KeyInputs) -> Vec<(&'i str, Option<&'i str>, Option<&'i str>)> {
     let mut before: HashMap<&str, VecDeque<&str>> = HashMap::new();
     old.parts().iter().for_each(|(name, value)| before.entry(name).or_default().push_back(value));
     let mut differing = Vec::new();
-    for (name, value) in new.parts() {
+    let abridged = new.abridged();
+    for ((name, value), (_, short)) in new.parts().iter().zip(abridged.parts()) {
         let old = before.get_mut(name.as_str()).and_then(VecDeque::pop_front);
-        if old != Some(value) {
+        if old.is_none_or(|old| old != value && old != short) {
             differing.push((name.as_str(), old, Some(value.as_str())));
         }
     }

@@ -133,13 +133,13 @@ impl MissReason {
 impl fmt::Display for MissReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FileChanged { path, old, new } if f.alternate() => write!(f, "{} changed: {old} -> {new}", Line(path)),
-            Self::FileChanged { path, .. } => write!(f, "{} changed", Line(path)),
-            Self::FileAdded { path } => write!(f, "{} added", Line(path)),
-            Self::FileRemoved { path } => write!(f, "{} removed", Line(path)),
-            Self::ModeChanged { path, old, new } => write!(f, "{}: mode {old} -> {new}", Line(path)),
+            Self::FileChanged { path, old, new } if f.alternate() => write!(f, "{} changed: {old} -> {new}", Line(path, LONGEST_PATH)),
+            Self::FileChanged { path, .. } => write!(f, "{} changed", Line(path, LONGEST_PATH)),
+            Self::FileAdded { path } => write!(f, "{} added", Line(path, LONGEST_PATH)),
+            Self::FileRemoved { path } => write!(f, "{} removed", Line(path, LONGEST_PATH)),
+            Self::ModeChanged { path, old, new } => write!(f, "{}: mode {old} -> {new}", Line(path, LONGEST_PATH)),
             Self::MoreFiles { count } => write!(f, "{count} more file{}", if *count == 1 { "" } else { "s" }),
-            Self::Files { source } => write!(f, "files of {} changed", Line(source)),
+            Self::Files { source } => write!(f, "files of {} changed", Line(source, MOST_SHOWN)),
             Self::Variable { arg, name, old, new } => {
                 let what = if *arg { "ARG" } else { "ENV" };
                 changed(f, &format!("{what} {name}"), old.as_deref(), new.as_deref())
@@ -147,18 +147,18 @@ impl fmt::Display for MissReason {
             Self::Base { name, old_name, old, new } => {
                 let (name, old_name) = (base_name(name), base_name(old_name));
                 match (name == old_name, f.alternate()) {
-                    (true, true) => write!(f, "base {} moved: {old} -> {new}", Line(name)),
-                    (true, false) => write!(f, "base {} moved: sha256:{} -> sha256:{}", Line(name), old.short(), new.short()),
-                    (false, true) => write!(f, "base {}@{old} -> {}@{new}", Line(old_name), Line(name)),
-                    (false, false) => write!(f, "base {} -> {}", Line(old_name), Line(name)),
+                    (true, true) => write!(f, "base {} moved: {old} -> {new}", Line(name, LONGEST_PATH)),
+                    (true, false) => write!(f, "base {} moved: sha256:{} -> sha256:{}", Line(name, LONGEST_PATH), old.short(), new.short()),
+                    (false, true) => write!(f, "base {}@{old} -> {}@{new}", Line(old_name, LONGEST_PATH), Line(name, LONGEST_PATH)),
+                    (false, false) => write!(f, "base {} -> {}", Line(old_name, LONGEST_PATH), Line(name, LONGEST_PATH)),
                 }
             }
-            Self::Instruction { old, .. } => write!(f, "instruction changed, was {}", Line(old)),
+            Self::Instruction { old, .. } => write!(f, "instruction changed, was {}", Line(old, MOST_SHOWN)),
             Self::Inserted => write!(f, "new instruction"),
-            Self::Removed { text } => write!(f, "{} was removed", Line(text)),
+            Self::Removed { text } => write!(f, "{} was removed", Line(text, MOST_SHOWN)),
             Self::Setting { name, old, new } | Self::Config { name, old, new } => changed(f, name, old.as_deref(), new.as_deref()),
-            Self::After { text, .. } => write!(f, "after {}", Line(text)),
-            Self::Source { name } => write!(f, "{} is another source", Line(name)),
+            Self::After { text, .. } => write!(f, "after {}", Line(text, MOST_SHOWN)),
+            Self::Source { name } => write!(f, "{} is another source", Line(name, LONGEST_PATH)),
             Self::New => write!(f, "not built before"),
             Self::Evicted => write!(f, "no longer in the cache"),
             Self::Forgotten => write!(f, "changed; what the last build was made of is no longer known"),
@@ -175,38 +175,39 @@ fn base_name(name: &Option<String>) -> &str {
 }
 
 fn changed(f: &mut fmt::Formatter<'_>, name: &str, old: Option<&str>, new: Option<&str>) -> fmt::Result {
-    let name = Line(name);
+    let name = Line(name, MOST_SHOWN);
     match (old, new) {
         (Some(old), Some(new)) => {
             // The values may begin alike and be cut there.
             let (old, new) = from_difference(old, new);
             write!(f, "{name}: {old} -> {new}")
         }
-        (None, Some(new)) => write!(f, "{name} added: {}", Line(new)),
-        (Some(old), None) => write!(f, "{name} removed, was {}", Line(old)),
+        (None, Some(new)) => write!(f, "{name} added: {}", Line(new, MOST_SHOWN)),
+        (Some(old), None) => write!(f, "{name} removed, was {}", Line(old, MOST_SHOWN)),
         (None, None) => write!(f, "{name} changed"),
     }
 }
 
-/// Characters of a value that are shown.
+/// Characters of a value that are shown, and of a path or a name.
 const MOST_SHOWN: usize = 60;
+const LONGEST_PATH: usize = 300;
 
 /// Both values as one line each; long ones from a little before where they differ.
 fn from_difference(old: &str, new: &str) -> (String, String) {
     if old.chars().count() <= MOST_SHOWN && new.chars().count() <= MOST_SHOWN {
-        return (Line(old).to_string(), Line(new).to_string());
+        return (Line(old, MOST_SHOWN).to_string(), Line(new, MOST_SHOWN).to_string());
     }
     let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new).count();
     let skipped = same.saturating_sub(MOST_SHOWN / 3);
     let from = |text: &str| {
         let rest: String = text.chars().skip(skipped).collect();
-        format!("{}{}", if skipped > 0 { "…" } else { "" }, Line(&rest))
+        format!("{}{}", if skipped > 0 { "…" } else { "" }, Line(&rest, MOST_SHOWN))
     };
     (from(old), from(new))
 }
 
-/// A text on one line without control characters, cut where it is long; `""` where it is empty.
-struct Line<'t>(&'t str);
+/// A text on one line without control characters, of so many characters at most; `""` where it is empty.
+struct Line<'t>(&'t str, usize);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,7 +215,7 @@ impl fmt::Display for Line<'_> {
             return f.write_str("\"\"");
         }
         let mut chars = self.0.chars().map(|c| if c.is_control() { ' ' } else { c });
-        chars.by_ref().take(MOST_SHOWN).try_for_each(|c| fmt::Write::write_char(f, c))?;
+        chars.by_ref().take(self.1).try_for_each(|c| fmt::Write::write_char(f, c))?;
         if chars.next().is_some() { f.write_str("…") } else { Ok(()) }
     }
 }

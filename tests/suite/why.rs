@@ -27,8 +27,9 @@ fn causes(answer: &Value) -> Vec<(String, Value)> {
 
 #[test]
 fn every_kind_of_change_is_named_with_old_and_new_before_and_during_the_build_and_after_it() {
-    type Change = fn(&Project);
-    let cases: Vec<(&str, Change, &[&str], &str, Value, &str)> = vec![
+    /// What changes, how, and with which arguments; the position of the first Step that runs, its reasons, and these in a line.
+    type Case<'c> = (&'c str, fn(&Project), &'c [&'c str], &'c str, Value, &'c str);
+    let cases: Vec<Case> = vec![
         (
             "the content of a file",
             |project| project.write("src/main.py", "changed"),
