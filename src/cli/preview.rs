@@ -51,7 +51,7 @@ struct PreviewStep {
     /// As in `build 2/5`.
     position: String,
     text: String,
-    /// All that need it.
+    /// All whose Dockerfiles have it.
     services: Vec<String>,
     /// None for one that would run.
     #[serde(skip_serializing_if = "Option::is_none")]

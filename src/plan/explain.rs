@@ -79,7 +79,7 @@ pub fn explain(question: &Question, image: &ImagePlan, previous: Option<&Trail>)
     let mut explained = Explained::default();
     for id in ids {
         let runs = question.run.contains(&id);
-        let reasons = explainer.reasons(id, runs);
+        let reasons = explainer.reasons(id, runs, &explained);
         if !reasons.is_empty() {
             explained.steps.push(Explanation { step: id, runs, reasons });
         }
@@ -89,6 +89,8 @@ pub fn explain(question: &Question, image: &ImagePlan, previous: Option<&Trail>)
         (true, false) => vec![MissReason::Evicted],
         (false, _) => explainer.image_reasons(image, image_changes(&previous.inputs, &image.inputs)),
     };
+    let told: BTreeSet<String> = explained.steps.iter().flat_map(|step| &step.reasons).map(ToString::to_string).collect();
+    explained.image.retain(|reason| !told.contains(&reason.to_string()));
     explained
 }
 
@@ -106,8 +108,8 @@ const IN_THE_TEXT: [&str; 12] =
     ["operation", "argument", "destination", "chown", "chmod", "parents", "exclude", "unpack", "network", "mount", "path", "link"];
 
 impl Explainer<'_> {
-    /// Empty for a Step that is as it was and need not run.
-    fn reasons(&mut self, id: StepId, runs: bool) -> Vec<MissReason> {
+    /// Empty for a Step that is as it was and need not run. `explained`: the Steps before it.
+    fn reasons(&mut self, id: StepId, runs: bool, explained: &Explained) -> Vec<MissReason> {
         let step = &self.question.plan.steps[id];
         let before = self.counterparts.get(&id).map(|index| &self.previous.steps[*index]);
         let unchanged = before.is_some_and(|before| before.key == step.key);
@@ -127,6 +129,10 @@ impl Explainer<'_> {
         let (mut reasons, cause) = self.differences(step, before);
         if reasons.is_empty() {
             reasons.push(MissReason::Forgotten);
+        }
+        // What the cause was told of needs not be told again: a variable reaches every RUN.
+        if let Some(told) = cause.and_then(|cause| explained.step(cause)) {
+            reasons.retain(|reason| reason.is_consequence() || !told.reasons.contains(reason));
         }
         reasons.sort_by_key(MissReason::is_consequence);
         let own = !reasons[0].is_consequence();

@@ -75,13 +75,15 @@ impl FileList {
         let mut changes = Vec::new();
         for file in new.files() {
             let path = file.path;
-            match before.remove(path) {
-                None => changes.push(FileChange::Added(path)),
-                Some(old) if (old.kind, old.content) != (file.kind, file.content) => {
-                    changes.push(FileChange::Content { path, old: old.content, new: file.content });
-                }
-                Some(old) if old.mode != file.mode => changes.push(FileChange::Mode { path, old: old.mode, new: file.mode }),
-                Some(_) => {}
+            let Some(old) = before.remove(path) else {
+                changes.push(FileChange::Added(path));
+                continue;
+            };
+            if (old.kind, old.content) != (file.kind, file.content) {
+                changes.push(FileChange::Content { path, old: old.content, new: file.content });
+            }
+            if old.kind == file.kind && old.mode != file.mode {
+                changes.push(FileChange::Mode { path, old: old.mode, new: file.mode });
             }
         }
         changes.extend(self.files().filter(|file| before.contains_key(file.path)).map(|file| FileChange::Removed(file.path)));
@@ -174,6 +176,7 @@ mod tests {
         let expected = [
             FileChange::Added(b"d/new"),
             FileChange::Content { path: b"d/text", old: [1; 8], new: [2; 8] },
+            FileChange::Mode { path: b"d/text", old: 0o644, new: 0o755 },
             FileChange::Mode { path: b"d/mode", old: 0o644, new: 0o755 },
             FileChange::Removed(b"d/gone"),
         ];

@@ -210,6 +210,9 @@ fn plan_shows_what_is_where_what_would_run_and_why_and_runs_nothing() {
          1 image, 0 finished; steps of the others: 0 cached, 1 to run\n"
     );
     let built = project.brik(["build", "--push"]).succeeds().digests();
+    let elsewhere = project.brik(["plan", "--push", "--format", "json"]).store(&project.beside("fresh")).succeeds();
+    let elsewhere: Value = serde_json::from_str(&elsewhere.stdout).unwrap();
+    assert!(elsewhere["images"].as_array().unwrap().iter().all(|image| image["place"] == "registry"), "{elsewhere}");
     project.write("a/x", "2");
     project.write("shared/s", "2");
     assert_eq!(
@@ -227,7 +230,7 @@ fn plan_shows_what_is_where_what_would_run_and_why_and_runs_nothing() {
     let states: Vec<&Value> = json["tags"].as_array().unwrap().iter().map(|tag| &tag["state"]).collect();
     assert_eq!(states, ["moves", "moves", "unchanged"]);
     assert_eq!(json["images"][2]["place"], "store");
-    assert_eq!(json["images"][0]["steps"][0]["services"], json!(["shared", "a"]));
+    assert_eq!((&json["images"][1]["shares_with"], json["images"][1]["steps"].as_array().unwrap().len()), (&json!(["shared"]), 3));
     assert_eq!(json["run"], 4);
     assert_eq!(plan(&["shared"]).lines().count(), 4, "nothing was built by that");
 }

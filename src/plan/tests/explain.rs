@@ -62,7 +62,11 @@ fn every_kind_of_change_is_named_with_old_and_new_and_what_follows_says_after_wh
     type Change<'c> = (&'c str, Box<dyn Fn(&mut Repository)>, String);
     let changes: Vec<Change> = vec![
         ("nothing", files(|_| {}), "image: no longer in the cache".to_owned()),
-        ("a file that one COPY selects", files(|root| fs::write(root.join("b"), "new").unwrap()), format!("stage-1 2/5: b changed | {after_copy}")),
+        (
+            "a file that one COPY selects",
+            files(|root| fs::write(root.join("b"), "new").unwrap()),
+            format!("stage-1 2/5: b changed | {after_copy}"),
+        ),
         (
             "a mode",
             files(|root| fs::set_permissions(root.join("b"), fs::Permissions::from_mode(0o755)).unwrap()),
@@ -73,14 +77,45 @@ fn every_kind_of_change_is_named_with_old_and_new_and_what_follows_says_after_wh
             Box::new(|repository| drop(repository.app().args.insert("VERSION".to_owned(), "2".to_owned()))),
             format!("make 2/2: ARG VERSION: 1 -> 2 | {after_make}"),
         ),
-        ("a variable", rewritten("WORKDIR", "ENV E=1\nWORKDIR"), "stage-1 3/5: ENV E added: 1 | stage-1 4/5: after RUN check | stage-1 5/5: ENV E added: 1; after RUN check | image: ENV E added: 1".to_owned()),
-        ("an instruction", rewritten("RUN check", "RUN other"), "stage-1 3/5: instruction changed, was RUN check | stage-1 4/5: after RUN other | stage-1 5/5: after RUN other".to_owned()),
-        ("one more", rewritten("RUN check", "RUN more\nRUN check"), "stage-1 3/6: new instruction | stage-1 4/6: after RUN more | stage-1 5/6: after RUN more | stage-1 6/6: after RUN more".to_owned()),
-        ("one less", rewritten("RUN check\n", ""), "stage-1 3/4: RUN check was removed | stage-1 4/4: after COPY --from=make /out .".to_owned()),
+        (
+            "a variable",
+            rewritten("WORKDIR", "ENV E=1\nWORKDIR"),
+            "stage-1 3/5: ENV E added: 1 | stage-1 4/5: after RUN check | stage-1 5/5: after RUN check".to_owned(),
+        ),
+        (
+            "an instruction",
+            rewritten("RUN check", "RUN other"),
+            "stage-1 3/5: instruction changed, was RUN check | stage-1 4/5: after RUN other | stage-1 5/5: after RUN other".to_owned(),
+        ),
+        (
+            "one more",
+            rewritten("RUN check", "RUN more\nRUN check"),
+            "stage-1 3/6: new instruction | stage-1 4/6: after RUN more | stage-1 5/6: after RUN more | stage-1 6/6: after RUN more"
+                .to_owned(),
+        ),
+        (
+            "one less",
+            rewritten("RUN check\n", ""),
+            "stage-1 3/4: RUN check was removed | stage-1 4/4: after COPY --from=make /out .".to_owned(),
+        ),
         ("the last one less", rewritten("RUN end\n", ""), "image: RUN end was removed".to_owned()),
-        ("a base", rewritten("FROM alpine AS", "FROM debian AS"), format!("make 1/2: base alpine -> debian | make 2/2: after COPY a /a | {}", after_make.replace("RUN make $VERSION", "COPY a /a"))),
+        (
+            "a base",
+            rewritten("FROM alpine AS", "FROM debian AS"),
+            format!(
+                "make 1/2: base alpine -> debian | make 2/2: after COPY a /a | {}",
+                after_make.replace("RUN make $VERSION", "COPY a /a")
+            ),
+        ),
         ("a user", rewritten("RUN end", "USER app\nRUN end"), "stage-1 5/5: user: \"\" -> app | image: USER added: app".to_owned()),
-        ("a destination", rewritten("COPY a /a", "COPY --chown=1 a /a"), format!("make 1/2: instruction changed, was COPY a /a | make 2/2: after COPY --chown=1 a /a | {}", after_make.replace("RUN make $VERSION", "COPY --chown=1 a /a"))),
+        (
+            "a destination",
+            rewritten("COPY a /a", "COPY --chown=1 a /a"),
+            format!(
+                "make 1/2: instruction changed, was COPY a /a | make 2/2: after COPY --chown=1 a /a | {}",
+                after_make.replace("RUN make $VERSION", "COPY --chown=1 a /a")
+            ),
+        ),
         ("a label", rewritten("x=1", "x=2"), "image: LABEL x: 1 -> 2".to_owned()),
         (
             "a stage's name",
