@@ -196,9 +196,11 @@ fn one_changed_file_runs_the_steps_that_follow_in_its_service_and_moves_their_la
             ("PUT team/b-cache/manifests/s*", 2 * 2),
             ("HEAD team/b-cache/manifests/i*", 1),
             ("PUT team/b-cache/manifests/i*", 1),
-            // The layers, the config and the empty blob of which two are new, and no byte is sent again.
-            ("HEAD team/b-cache/blobs/*", layers + 2),
-            ("POST team/b-cache/blobs/uploads/", changed),
+            ("PUT team/b-cache/manifests/last-linux-amd64", 1),
+            // The layers, the config and the empty blob, of which two are new and come from the image; and the list of the files of the COPY.
+            ("HEAD team/b-cache/blobs/*", layers + 2 + 1),
+            ("POST team/b-cache/blobs/uploads/", changed + 1),
+            ("PUT team/b-cache/blobs/uploads/*", 1),
         ])
     );
 }
