@@ -23,8 +23,8 @@
 //! | room | does | may use |
 //! |---|---|---|
 //! | [`oci`] | Digest, DiffId, Reference, Descriptor, Platform, Manifest, Index, ImageConfig; no I/O | - |
-//! | [`config`] | brik.toml in its layers -> `Config`; brik.lock; findings on their bytes; the schema | oci |
-//! | [`source`] | git facts, ignore files, contexts walked once and hashed lazily | oci |
+//! | [`config`] | brik.toml in its layers -> `Config`; brik.lock; findings on their bytes; the schema | oci source |
+//! | [`source`] | git facts, the files of the disk or of a commit, ignore files, contexts walked once and hashed lazily | oci |
 //! | [`dockerfile`] | text -> instructions -> stages; word expansion; build checks; never opens a file | oci |
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
 //! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |

@@ -204,7 +204,7 @@ mod tests {
     use crate::config::ImageFormat;
     use crate::oci::{DiffId, Digest, Layer, Platform, Reference};
     use crate::plan::{self, BaseImage, Checkout, Dockerfile, Download, Options, Remote, ServiceNames, Target};
-    use crate::source::{GitRef, StatCache};
+    use crate::source::{Disk, GitRef, StatCache};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
@@ -273,6 +273,7 @@ mod tests {
             hosts: Vec::new(),
             shm_size: None,
             names: &ServiceNames::default(),
+            files: &Disk,
             stat_cache: Arc::new(StatCache::in_memory()),
             remote: &NoNetwork,
         };

@@ -102,6 +102,8 @@ pub enum Command {
 #[command(after_help = "Examples:
   brik build                          every service of brik.toml, into the store
   brik build api worker --push        two services and what they need, pushed
+  brik build --since origin/main --push
+                                      what this branch has changed
   brik build --image localhost/app --context . --output oci:out
                                       one image without a brik.toml")]
 pub struct BuildArgs {
@@ -158,6 +160,9 @@ pub struct PlanArgs {
     /// Services to build, with what they need; all without any
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+    /// Only services whose content has changed since HEAD left REF: a branch, a tag or a commit
+    #[arg(long, value_name = "REF")]
+    pub since: Option<String>,
     /// Run every Step again
     #[arg(long)]
     pub no_cache: bool,

@@ -8,7 +8,7 @@ use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::config::{Config, Finding, Findings, Location, Lock, Severity};
 use crate::dockerfile::Span;
 use crate::oci::{Platform, Reference};
-use crate::source::GitFacts;
+use crate::source::{Disk, GitFacts};
 
 /// By names with their tags written out.
 pub type Bases<'w> = BTreeMap<Reference, Used<'w>>;
@@ -42,7 +42,7 @@ impl Used<'_> {
 pub fn workspace(setup: &Setup) -> Result<Workspace<'_>, Failure> {
     let config = &setup.request.config;
     let git = GitFacts::read(&config.root, &setup.request.env);
-    let (workspace, findings) = Workspace::load(config, &[], &git, None);
+    let (workspace, findings) = Workspace::load(config, &Disk, &[], &git, None);
     let errors: Vec<Finding> =
         findings.into_iter().filter(|finding| finding.severity == Severity::Error && finding.code != "brik::tags::none").collect();
     if errors.is_empty() { Ok(workspace) } else { Err(Failure::findings(Code::Usage, &errors, Some(&setup.redactor))) }
@@ -62,7 +62,7 @@ pub fn bases<'w>(workspace: &'w Workspace<'w>) -> Bases<'w> {
 
 /// The lock beside brik.toml, where there is one.
 pub fn read_lock(config: &Config) -> Result<Option<Lock>, Failure> {
-    Lock::read(&Lock::path(&config.file)).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))
+    Lock::read(&Lock::path(&config.file), &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))
 }
 
 /// `brik.lock`

@@ -13,6 +13,7 @@ use super::planning::{Planned, Setup, learn};
 use super::reasons::Reasons;
 use super::secrets::Given;
 use super::session::{Session, Stop};
+use super::since;
 use crate::build::sandbox::{self, CancelFlag, Rung};
 use crate::build::{Layers, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
@@ -39,11 +40,14 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &args.what)?;
     let destinations = args.output.iter().map(|text| Destination::parse(text, &setup.request.cwd)).collect::<Result<Vec<_>, _>>()?;
     let jobs = jobs(args, &setup)?;
-    let planned = setup.plan(&args.what, args.push)?;
+    let mut planned = setup.plan(&args.what, args.push)?;
+    let affected = since::narrow(&setup, &args.what, &mut planned)?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {
-        if let Some(code) = build(global, args, &setup, &planned, &Outputs { destinations: &destinations, jobs, shared: &shared })? {
+        if let Some(code) =
+            build(global, args, &setup, &planned, &Outputs { destinations: &destinations, jobs, shared: &shared, affected: &affected })?
+        {
             return Ok(code);
         }
     }
@@ -54,13 +58,15 @@ struct Outputs<'a> {
     destinations: &'a [Destination],
     jobs: usize,
     shared: &'a Shared<'a>,
+    /// What `--since` has to say.
+    affected: &'a [String],
 }
 
 /// `None` if everything is to be looked up again.
 fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, outputs: &Outputs) -> Result<Option<ExitCode>, Failure> {
     let Setup { inside, handover, request, redactor, store, client, started } = setup;
-    let Planned { workspace, targets, plan, findings, lints } = planned;
-    let &Outputs { destinations, jobs, shared } = outputs;
+    let Planned { workspace, targets, plan, findings, lints, .. } = planned;
+    let &Outputs { destinations, jobs, shared, affected } = outputs;
     let origins = Origins::of(plan);
     let lookup = setup.look_up(plan, shared, &origins);
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
@@ -84,6 +90,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     }
     lints.iter().for_each(|finding| reporter.warning(one_line(finding)));
     handover.warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
+    affected.iter().for_each(|line| reporter.notice(line.clone()));
     if !lookup.run.is_empty() {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
         let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
@@ -92,8 +99,9 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let noticed = if lookup.single_uid { Rung::SingleUid } else { rung };
     noticed.notice().into_iter().for_each(|notice| reporter.notice(notice));
     tell_of_cache(shared, &reporter);
+    let built = targets.iter().filter(|target| plan.images.iter().any(|image| image.service == target.service));
     reporter
-        .emit(Event::Planned { services: targets.iter().map(|target| target.service.clone()).collect(), steps: plan.steps.len() as u64 });
+        .emit(Event::Planned { services: built.map(|target| target.service.clone()).collect(), steps: plan.needed_steps().len() as u64 });
     let cancel = cancel_on_signals()?;
     let layers = Layers { store, client, reporter: &reporter, rung, origins: &origins };
     let mirrors = request.config.registries.iter().filter_map(|(host, options)| Some((host.clone(), options.mirror.clone()?)));

@@ -18,7 +18,7 @@ use crate::dockerfile::InstructionKind;
 use crate::dockerfile::ast::Transfer;
 use crate::oci::{Platform, Reference};
 use crate::plan::Edge;
-use crate::source::{GitFacts, IgnoreFile};
+use crate::source::{Disk, GitFacts, IgnoreFile};
 use crate::store::Store;
 
 #[derive(Serialize)]
@@ -41,14 +41,14 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
         env: env.clone(),
         set: global.set.clone(),
     };
-    let config = match load(&options) {
+    let config = match load(&options, &Disk) {
         Ok(config) => config,
         Err(Findings(findings)) => {
             tell(args.format, 0, &[], &findings)?;
             return Ok(ExitCode::from(Code::Usage as u8));
         }
     };
-    let lock = match Lock::read(&Lock::path(&config.file)) {
+    let lock = match Lock::read(&Lock::path(&config.file), &Disk) {
         Ok(lock) => lock,
         Err(Findings(findings)) => {
             tell(args.format, 0, &[], &findings)?;
@@ -59,7 +59,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::unknown_service(unknown, &config));
     }
     let git = GitFacts::read(&config.root, &env);
-    let (workspace, mut findings) = Workspace::load(&config, &args.services, &git, None);
+    let (workspace, mut findings) = Workspace::load(&config, &Disk, &args.services, &git, None);
     // Without a commit there is nothing to tag yet, but much to check.
     for finding in findings.iter_mut().filter(|finding| finding.code == "brik::tags::none") {
         finding.severity = Severity::Warning;
@@ -89,7 +89,7 @@ fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
     let dockerfile = &loaded.dockerfile;
     let source = source_of(workspace.config, dockerfile);
     let context = &loaded.service.context;
-    if let Err(error) = IgnoreFile::load(Some(&dockerfile.path), context) {
+    if let Err(error) = IgnoreFile::load(&Disk, Some(&dockerfile.path), context) {
         return vec![Finding::error("brik::dockerignore::invalid", error.to_string())];
     }
     let needed = loaded.surveys.iter().flat_map(|(_, survey)| &survey.needed).collect::<std::collections::BTreeSet<_>>();

@@ -9,7 +9,7 @@ use crate::config::{Config, Finding, NamedContext, Source};
 use crate::dockerfile::lint::{BUILD_ARG, CheckOptions, Surroundings, Warning, lint};
 use crate::oci::{ImageConfig, Platform, Reference};
 use crate::plan::{BaseName, ServiceNames, platform_args};
-use crate::source::IgnoreFile;
+use crate::source::{Disk, IgnoreFile};
 
 /// The most warnings that are told of one Dockerfile.
 const MOST: usize = 200;
@@ -126,7 +126,7 @@ fn warnings(names: &ServiceNames, loaded: &Loaded, reach: Reach, bases: &Bases, 
         config.map(Arc::new)
     };
     // An ignore file that cannot be read is told by those who need it.
-    let ignore = IgnoreFile::load(Some(&dockerfile.path), &service.context).unwrap_or_default();
+    let ignore = IgnoreFile::load(&Disk, Some(&dockerfile.path), &service.context).unwrap_or_default();
     let surroundings = Surroundings {
         args: &service.args,
         predefined: platform_args(&platform, &Platform::host(), target, &service.args).iter().cloned().collect(),

@@ -25,6 +25,7 @@ mod remote_context;
 mod request;
 mod secrets;
 mod session;
+mod since;
 mod size;
 mod update;
 mod why;

@@ -41,6 +41,9 @@ pub fn export(
     for loaded in &workspace.services {
         let own: Vec<(usize, &Finished)> =
             finished.iter().filter(|(index, _)| plan.images[**index].service == loaded.service.name).map(|(i, f)| (*i, f)).collect();
+        if own.is_empty() {
+            continue;
+        }
         let mut blobs: Vec<Descriptor> = Vec::new();
         let mut built = Vec::new();
         for &(index, finished) in &own {

@@ -1,6 +1,5 @@
 //! From the command line to a plan: what `brik build` runs, and what other commands look at. Nothing is told here and nothing runs.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +8,7 @@ use super::bases::{bases, read_lock, unlocked};
 use super::failure::{Code, Failure};
 use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all};
-use super::request::Request;
+use super::request::{Request, epoch};
 use super::secrets::{self, Shown};
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::RemoteSources;
@@ -19,7 +18,7 @@ use crate::oci::{Digest, Pins, Platform, Reference};
 use crate::plan::{self, Options, Plan, Remote, Target};
 use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions};
 use crate::report::Redactor;
-use crate::source::{GitFacts, StatCache};
+use crate::source::{Disk, Files, GitFacts, StatCache};
 use crate::store::Store;
 
 /// What a command works with.
@@ -36,6 +35,9 @@ pub struct Setup {
 
 /// What stands before anything runs.
 pub struct Planned<'s> {
+    pub git: GitFacts,
+    /// What is known of the files of the contexts.
+    pub stat_cache: Arc<StatCache>,
     pub workspace: Workspace<'s>,
     pub targets: Vec<Target>,
     pub plan: Plan,
@@ -59,9 +61,9 @@ impl Setup {
 
     /// Plans what `args` ask for; `push`: to be pushed, which not every service can be.
     pub fn plan(&self, args: &PlanArgs, push: bool) -> Result<Planned<'_>, Failure> {
-        let Self { request, redactor, store, client, .. } = self;
+        let Self { request, redactor, store, .. } = self;
         let git = GitFacts::read(&request.config.root, &request.env);
-        let (workspace, mut findings) = Workspace::load(&request.config, &args.services, &git, request.tags.as_deref());
+        let (workspace, mut findings) = Workspace::load(&request.config, &Disk, &args.services, &git, request.tags.as_deref());
         if Findings(findings.clone()).has_errors() {
             return Err(Failure::findings(Code::Usage, &findings, Some(redactor)));
         }
@@ -72,23 +74,10 @@ impl Setup {
         }
         let stat_cache = store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex());
         let stat_cache = Arc::new(StatCache::load(&stat_cache));
-        let shown = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), Shown::from(loaded.service))).collect();
-        let remote = RemoteSources::new(client, store, secrets::access(shown, &request.env, redactor), &self.handover.answers);
-        let remote = remote.pinned(pins, args.locked);
-        let targets = targets(request, &workspace)?;
-        let images: BTreeSet<_> = workspace.images().into_iter().map(|(_, image)| (image.reference, image.platform)).collect();
-        remote.prefetch(&images.into_iter().collect::<Vec<_>>());
-        let options = Options {
-            build_platform: Platform::host(),
-            format: request.config.build.format,
-            no_cache: args.no_cache,
-            hosts: request.hosts.clone(),
-            shm_size: request.shm_size,
-            names: &workspace.names,
-            stat_cache: stat_cache.clone(),
-            remote: &remote,
-        };
-        let planned = plan::plan(&targets, &options);
+        let remote = self.remote(&workspace).pinned(pins, args.locked);
+        let targets = self.targets(&workspace)?;
+        remote.prefetch(&workspace.references());
+        let planned = plan::plan(&targets, &self.options(args, &workspace, &Disk, &stat_cache, &remote));
         let lints = lint(&workspace, &remote, planned.as_ref().ok());
         let plan = planned.map_err(|error| plan_failure(&workspace, &targets, &error, &lints, redactor))?;
         if Findings(lints.clone()).has_errors() {
@@ -96,7 +85,55 @@ impl Setup {
         }
         // A stat cache that cannot be written costs only time.
         let _ = stat_cache.save();
-        Ok(Planned { workspace, targets, plan, findings, lints })
+        Ok(Planned { git, stat_cache, workspace, targets, plan, findings, lints })
+    }
+
+    /// What servers tell, each asked once in a run whoever plans.
+    pub fn remote<'s>(&'s self, workspace: &Workspace<'s>) -> RemoteSources<'s> {
+        let shown = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), Shown::from(loaded.service))).collect();
+        RemoteSources::new(&self.client, &self.store, secrets::access(shown, &self.request.env, &self.redactor), &self.handover.answers)
+    }
+
+    pub fn options<'o>(
+        &self,
+        args: &PlanArgs,
+        workspace: &'o Workspace,
+        files: &'o dyn Files,
+        stat_cache: &Arc<StatCache>,
+        remote: &'o dyn Remote,
+    ) -> Options<'o> {
+        Options {
+            build_platform: Platform::host(),
+            format: workspace.config.build.format,
+            no_cache: args.no_cache,
+            hosts: self.request.hosts.clone(),
+            shm_size: self.request.shm_size,
+            names: &workspace.names,
+            files,
+            stat_cache: Arc::clone(stat_cache),
+            remote,
+        }
+    }
+
+    pub fn targets(&self, workspace: &Workspace) -> Result<Vec<Target>, Failure> {
+        let request = &self.request;
+        let target = |loaded: &Loaded| {
+            Ok(Target {
+                service: loaded.service.name.clone(),
+                context: loaded.service.context.clone(),
+                fetched: request.fetched,
+                dockerfile: loaded.dockerfile.clone(),
+                target: loaded.service.target.clone(),
+                args: loaded.service.args.clone(),
+                labels: loaded.service.labels.clone(),
+                contexts: loaded.contexts.clone(),
+                platforms: loaded.service.platforms.clone(),
+                implicit_platform: loaded.service.implicit_platform,
+                epoch: epoch(workspace.config),
+                created: request.created()?,
+            })
+        };
+        workspace.services.iter().map(target).collect()
     }
 
     /// What brik.lock holds tags to, and warnings about bases that it does not hold. One image without a brik.toml has no lock.
@@ -153,26 +190,6 @@ fn client(request: &Request, redactor: &Redactor, before: Counts) -> Result<Clie
 pub fn learn(redactor: &Redactor, client: &Client) -> Result<(), Failure> {
     let secrets = client.credentials().secrets();
     secrets.iter().try_for_each(|secret| redactor.add(secret.as_bytes())).map_err(|error| Failure::usage(error.to_string()))
-}
-
-fn targets(request: &Request, workspace: &Workspace) -> Result<Vec<Target>, Failure> {
-    let target = |loaded: &Loaded| {
-        Ok(Target {
-            service: loaded.service.name.clone(),
-            context: loaded.service.context.clone(),
-            fetched: request.fetched,
-            dockerfile: loaded.dockerfile.clone(),
-            target: loaded.service.target.clone(),
-            args: loaded.service.args.clone(),
-            labels: loaded.service.labels.clone(),
-            contexts: loaded.contexts.clone(),
-            platforms: loaded.service.platforms.clone(),
-            implicit_platform: loaded.service.implicit_platform,
-            epoch: request.epoch(),
-            created: request.created()?,
-        })
-    };
-    workspace.services.iter().map(target).collect()
 }
 
 /// BuildKit's build checks of the stages that are built.

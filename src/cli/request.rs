@@ -1,14 +1,15 @@
 //! What the command line and brik.toml together ask a build to do.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::{Global, PlanArgs, Progress};
 use super::failure::{Code, Failure};
 use super::{environment, one_image, remote_context, size};
 use crate::build::Answers;
-use crate::config::{Config, Findings, LoadOptions, Timestamps, load};
+use crate::config::{Config, Findings, LoadOptions, Secret, SshAgent, Timestamps, load};
 use crate::plan;
+use crate::source::{Disk, Files};
 
 /// 1980-01-02: the earliest day that every archive format and time zone can hold.
 const DEFAULT_EPOCH: i64 = 315_619_200;
@@ -25,6 +26,11 @@ pub struct Request {
     pub shm_size: Option<u64>,
     pub progress: Progress,
     pub cwd: PathBuf,
+    /// `--env`.
+    environment: Option<String>,
+    /// `--set`.
+    set: Vec<String>,
+    overrides: Overrides,
     pub env: BTreeMap<String, String>,
 }
 
@@ -32,7 +38,8 @@ impl Request {
     pub fn new(global: &Global, args: &PlanArgs, answers: &Answers) -> Result<Self, Failure> {
         let (cwd, env) = (global.cwd()?, environment());
         let remote = remote_context::fetch(global, args, &cwd, &env, answers)?;
-        let (config, tags) = match &args.image.image {
+        let overrides = Overrides::new(args, &cwd, &env)?;
+        let (mut config, tags) = match &args.image.image {
             Some(_) if global.config.is_some() || !global.set.is_empty() => {
                 return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));
             }
@@ -50,12 +57,15 @@ impl Request {
                     env: env.clone(),
                     set: global.set.clone(),
                 };
-                let config = load(&options).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?;
+                let config = load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?;
                 let list = args.tags.as_deref().map(plan::tags::parse_tag_list).transpose();
                 let tags = list.map_err(|error| Failure::usage(format!("--tags: {error}")))?;
-                (overridden(config, args, &cwd, &env)?, tags)
+                (config, tags)
             }
         };
+        if args.image.image.is_none() {
+            overrides.apply(&mut config);
+        }
         if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
             return Err(Failure::unknown_service(unknown, &config));
         }
@@ -69,6 +79,9 @@ impl Request {
             hosts: args.image.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
             shm_size: shm_size.transpose()?,
             progress: global.progress,
+            environment: global.environment.clone(),
+            set: global.set.clone(),
+            overrides,
             cwd,
             env,
             config,
@@ -77,13 +90,21 @@ impl Request {
 }
 
 impl Request {
-    /// The time of files where no `SOURCE_DATE_EPOCH` of their service says otherwise: seconds since 1970, or `None` to keep their own. A
-    /// variable of that name is not heard here: CI sets it to the time of each commit, which would make every Step run again.
-    pub fn epoch(&self) -> Option<i64> {
-        match self.config.build.timestamps {
-            Timestamps::Preserve => None,
-            Timestamps::Normalized => Some(DEFAULT_EPOCH),
+    /// What the same command line asks for where brik.toml and all that it names are those of `files`.
+    pub fn config_in(&self, files: &dyn Files, args: &PlanArgs) -> Result<Config, Findings> {
+        if args.image.image.is_some() {
+            return Ok(self.config.clone());
         }
+        let options = LoadOptions {
+            cwd: self.cwd.clone(),
+            file: Some(self.config.file.clone()),
+            environment: self.environment.clone(),
+            env: self.env.clone(),
+            set: self.set.clone(),
+        };
+        let mut config = load(&options, files)?;
+        self.overrides.apply(&mut config);
+        Ok(config)
     }
 
     /// The time that images say they were made at, where the variable `SOURCE_DATE_EPOCH` says one. Names of stages and `context` are for
@@ -98,17 +119,41 @@ impl Request {
     }
 }
 
-/// brik.toml with what the command line says for all services.
-fn overridden(mut config: Config, args: &PlanArgs, cwd: &std::path::Path, env: &BTreeMap<String, String>) -> Result<Config, Failure> {
-    let (build_args, labels) = (one_image::build_args(&args.image, env)?, one_image::labels(&args.image)?);
-    let (secrets, agents) = (one_image::secrets(&args.image, cwd)?, one_image::agents(&args.image, cwd));
-    for service in config.services.values_mut() {
-        service.args.extend(build_args.clone());
-        service.labels.extend(labels.clone());
-        service.secrets.extend(secrets.iter().cloned());
-        service.ssh.extend(agents.iter().cloned());
+/// The time of files where no `SOURCE_DATE_EPOCH` of their service says otherwise: seconds since 1970, or `None` to keep their own. A
+/// variable of that name is not heard here: CI sets it to the time of each commit, which would make every Step run again.
+pub fn epoch(config: &Config) -> Option<i64> {
+    match config.build.timestamps {
+        Timestamps::Preserve => None,
+        Timestamps::Normalized => Some(DEFAULT_EPOCH),
     }
-    Ok(config)
+}
+
+/// What the command line says for all services of brik.toml.
+struct Overrides {
+    args: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    secrets: Vec<Secret>,
+    agents: Vec<SshAgent>,
+}
+
+impl Overrides {
+    fn new(args: &PlanArgs, cwd: &Path, env: &BTreeMap<String, String>) -> Result<Self, Failure> {
+        Ok(Self {
+            args: one_image::build_args(&args.image, env)?,
+            labels: one_image::labels(&args.image)?,
+            secrets: one_image::secrets(&args.image, cwd)?,
+            agents: one_image::agents(&args.image, cwd),
+        })
+    }
+
+    fn apply(&self, config: &mut Config) {
+        for service in config.services.values_mut() {
+            service.args.extend(self.args.clone());
+            service.labels.extend(self.labels.clone());
+            service.secrets.extend(self.secrets.iter().cloned());
+            service.ssh.extend(self.agents.iter().cloned());
+        }
+    }
 }
 
 fn host(text: &str) -> Result<(String, std::net::IpAddr), Failure> {

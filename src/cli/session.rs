@@ -87,7 +87,8 @@ impl Session<'_> {
             let here = image.record.blobs().try_for_each(|blob| self.layers.pull(blob));
             here.map_err(|error| self.stop(&[build::Failure::of_service(&self.plan.images[*index].service, error)]))?;
         }
-        let mut exports = self.destinations.iter();
+        // Nothing is exported where nothing is affected.
+        let mut exports = self.destinations.iter().filter(|_| !self.plan.images.is_empty());
         exports.try_for_each(|to| export(&self.layers, to, self.workspace, self.plan, finished).map_err(Failure::failed))?;
         Ok(())
     }
@@ -131,7 +132,7 @@ impl Session<'_> {
     /// The services of several platforms.
     fn complete_rest(&self, finished: &BTreeMap<usize, Finished>, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<(), Stop> {
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in self.workspace.services.iter().map(|loaded| &loaded.service.name) {
+        for name in self.plan.images.iter().map(|image| &image.service) {
             if !done.contains_key(name) {
                 let outcome = self.complete(name, &self.finished_of(name, finished)).map_err(|failure| self.stop(&[failure]))?;
                 done.insert(name.clone(), outcome);
@@ -272,7 +273,7 @@ impl Session<'_> {
         let Results { done, finished } = results;
         let summary = self.summary(results);
         let wanted = !matches!(self.request.progress, Progress::Quiet | Progress::Json);
-        if wanted && (success || !summary.rows.is_empty()) {
+        if wanted && !summary.rows.is_empty() {
             let columns = Terminal::stderr().map_or(100, |terminal| terminal.size().columns);
             print::err(&self.redactor.redact(&summary.table(columns)));
         }

@@ -1,15 +1,16 @@
 //! The services of a run with their Dockerfiles, the edges between them and their tags: what `check` looks at and `build` builds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Config, Finding, Location, NamedContext, Service, Source};
 use crate::dockerfile::SyntaxError;
-use crate::oci::Platform;
+use crate::oci::{Platform, Reference};
 use crate::plan::tags::{self, Facts};
 use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, NamedContexts, NamedImage, ServiceNames, Survey, images_of, order};
-use crate::source::{GitFacts, mask_credentials};
+use crate::source::{Files, GitFacts, mask_credentials};
 
 pub struct Workspace<'c> {
     pub config: &'c Config,
@@ -29,9 +30,15 @@ pub struct Loaded<'c> {
 }
 
 impl<'c> Workspace<'c> {
-    /// Loads the services named in `selected` (all if it is empty) and those they need. What is wrong is in the findings; the
+    /// Loads the services named in `selected` (all if it is empty) and those they need; their Dockerfiles are read in `files`. What is wrong is in the findings; the
     /// workspace then lacks what could not be loaded.
-    pub fn load(config: &'c Config, selected: &[String], git: &GitFacts, tag_list: Option<&[String]>) -> (Self, Vec<Finding>) {
+    pub fn load(
+        config: &'c Config,
+        files: &dyn Files,
+        selected: &[String],
+        git: &GitFacts,
+        tag_list: Option<&[String]>,
+    ) -> (Self, Vec<Finding>) {
         let mut findings = Vec::new();
         let facts = facts(git);
         let mut names = ServiceNames::default();
@@ -53,7 +60,7 @@ impl<'c> Workspace<'c> {
                 },
             };
             names.insert(name, &service.image, tags.clone());
-            match load_dockerfile(config, &service.dockerfile) {
+            match load_dockerfile(config, files, &service.dockerfile) {
                 Ok(dockerfile) => {
                     let contexts = service.contexts.clone().into_iter().collect();
                     loaded.insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), contexts, surveys: Vec::new(), tags });
@@ -113,6 +120,12 @@ impl<'c> Workspace<'c> {
             }
         }
         images
+    }
+
+    /// What of them is to be resolved, each once.
+    pub fn references(&self) -> Vec<(Reference, Platform)> {
+        let images: BTreeSet<_> = self.images().into_iter().map(|(_, image)| (image.reference, image.platform)).collect();
+        images.into_iter().collect()
     }
 }
 
@@ -191,14 +204,15 @@ fn facts(git: &GitFacts) -> Facts {
 }
 
 /// A path as the user would write it: relative to brik.toml where it lies below.
-fn shown(config: &Config, path: &Path) -> String {
+pub fn shown(config: &Config, path: &Path) -> String {
     path.strip_prefix(&config.root).unwrap_or(path).display().to_string()
 }
 
-fn load_dockerfile(config: &Config, path: &Path) -> Result<Dockerfile, Vec<Finding>> {
+fn load_dockerfile(config: &Config, files: &dyn Files, path: &Path) -> Result<Dockerfile, Vec<Finding>> {
     let name = shown(config, path);
-    let bytes = std::fs::read(path)
-        .map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
+    let mut bytes = Vec::new();
+    let read = files.open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
     Dockerfile::parse(path, &bytes).map_err(|errors| {
         let source = Source::new(name, printable(&String::from_utf8_lossy(&bytes)));
         errors.iter().map(|error| syntax_finding(&source, error)).collect()

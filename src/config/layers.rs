@@ -25,7 +25,7 @@ const INHERITED_LISTS: [&str; 2] = ["tags", "platforms"];
 impl Layers {
     /// Reads every layer. Text that cannot be read at all (TOML syntax, a malformed `--set`) ends it here, all of it reported.
     pub fn gather(options: &LoadOptions, place: &Place) -> Result<Self, Findings> {
-        let file = |path: &Path| place::read(path, &place.shown(path)).and_then(Layer::toml);
+        let file = |path: &Path| place::read(place.files, path, &place.shown(path)).and_then(Layer::toml);
         let defaults = format!("tags = [\"sha-{{sha}}\"]\nplatforms = [\"{}\"]\n", Platform::host());
         let mut layers = vec![Layer::toml(Source::new("the defaults", defaults)), file(&place.file)];
         layers.extend(

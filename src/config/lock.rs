@@ -24,6 +24,7 @@ use super::document::{self, Entry, Node, Table, Value};
 use super::finding::{Finding, Findings, Location, Source};
 use super::place;
 use crate::oci::{Digest, Pin, Pins, Platform, Reference};
+use crate::source::Files;
 
 /// What is written, and all that is read.
 const VERSION: i64 = 1;
@@ -54,12 +55,12 @@ impl Lock {
     ///
     /// # Errors
     /// All that is wrong with it, each on its bytes.
-    pub fn read(path: &Path) -> Result<Option<Self>, Findings> {
-        match path.try_exists() {
-            Ok(false) => Ok(None),
+    pub fn read(path: &Path, files: &dyn Files) -> Result<Option<Self>, Findings> {
+        match files.canonicalize(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             _ => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-                Self::parse(&place::read(path, &name)?).map(Some)
+                Self::parse(&place::read(files, path, &name)?).map(Some)
             }
         }
     }
@@ -220,6 +221,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Disk;
 
     fn digest(seed: &str) -> Digest {
         Digest::of(seed.as_bytes())
@@ -309,10 +311,10 @@ mod tests {
         assert_eq!(Lock::path(Path::new("/a/ci.toml")), Path::new("/a/ci.lock"));
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("brik.lock");
-        assert!(Lock::read(&path).unwrap().is_none());
+        assert!(Lock::read(&path, &Disk).unwrap().is_none());
         std::fs::write(&path, lock().to_text()).unwrap();
-        assert_eq!(Lock::read(&path).unwrap().unwrap().bases.len(), 2);
+        assert_eq!(Lock::read(&path, &Disk).unwrap().unwrap().bases.len(), 2);
         std::fs::write(&path, "no").unwrap();
-        assert!(Lock::read(&path).unwrap_err().to_string().starts_with("brik.lock:1:"));
+        assert!(Lock::read(&path, &Disk).unwrap_err().to_string().starts_with("brik.lock:1:"));
     }
 }

@@ -8,6 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use super::finding::Finding;
 use super::layers::Layers;
 use super::place::Place;
+use crate::source::Files;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Member {
@@ -35,7 +36,7 @@ pub(super) fn find<'p>(
     for pattern in patterns.filter(|pattern| !pattern.starts_with('!')) {
         let at = || layers.item(&["members"], |item| item.as_str() == Some(pattern));
         let mut found = Vec::new();
-        expand(&place.root, Path::new(""), &components(pattern), &mut found);
+        expand(place.files, &place.root, Path::new(""), &components(pattern), &mut found);
         found.retain(|path| !excluded.iter().any(|glob| glob.is_match(path)));
         let before = members.len();
         for path in &found {
@@ -107,55 +108,48 @@ fn components(pattern: &str) -> Vec<&str> {
 }
 
 /// Directories with a Dockerfile below `root` that match, in order, component by component: only what can match is read.
-fn expand(root: &Path, at: &Path, pattern: &[&str], found: &mut Vec<PathBuf>) {
+fn expand(files: &dyn Files, root: &Path, at: &Path, pattern: &[&str], found: &mut Vec<PathBuf>) {
     let Some((first, rest)) = pattern.split_first() else {
-        if root.join(at).join(DOCKERFILE).is_file() {
+        if files.is_file(&root.join(at).join(DOCKERFILE)) {
             found.push(at.to_owned());
         }
         return;
     };
     if *first == "**" {
-        descend(root, at, rest, DEEPEST, found);
+        descend(files, root, at, rest, DEEPEST, found);
     } else if first.contains('{') && first.contains('/') {
         // Braces over several levels are matched as a whole below here.
         let Some(glob) = matcher(&pattern.join("/")) else { return };
         let mut below = Vec::new();
-        descend(&root.join(at), Path::new(""), &[], DEEPEST, &mut below);
+        descend(files, &root.join(at), Path::new(""), &[], DEEPEST, &mut below);
         found.extend(below.into_iter().filter(|path| glob.is_match(path)).map(|path| at.join(path)));
     } else if first.contains(WILDCARDS) {
         let Some(glob) = matcher(first) else { return };
-        for (name, _) in directories(&root.join(at)) {
+        for (name, _) in directories(files, &root.join(at)) {
             if glob.is_match(&name) && (!name.starts_with('.') || first.starts_with('.')) {
-                expand(root, &at.join(name), rest, found);
+                expand(files, root, &at.join(name), rest, found);
             }
         }
     } else {
-        expand(root, &at.join(first), rest, found);
+        expand(files, root, &at.join(first), rest, found);
     }
 }
 
 /// `**`: here and in every directory below that is neither hidden nor a link.
-fn descend(root: &Path, at: &Path, rest: &[&str], levels: usize, found: &mut Vec<PathBuf>) {
-    expand(root, at, rest, found);
+fn descend(files: &dyn Files, root: &Path, at: &Path, rest: &[&str], levels: usize, found: &mut Vec<PathBuf>) {
+    expand(files, root, at, rest, found);
     if levels == 0 {
         return;
     }
-    for (name, is_link) in directories(&root.join(at)) {
+    for (name, is_link) in directories(files, &root.join(at)) {
         if !name.starts_with('.') && !is_link {
-            descend(root, &at.join(name), rest, levels - 1, found);
+            descend(files, root, &at.join(name), rest, levels - 1, found);
         }
     }
 }
 
 /// Names of the directories in a directory, sorted, and whether each is a link to one. Unreadable ones hold no members.
-fn directories(directory: &Path) -> Vec<(String, bool)> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let directory = |entry: std::fs::DirEntry| {
-        let kind = entry.file_type().ok()?;
-        let named = || Some((entry.file_name().into_string().ok()?, kind.is_symlink()));
-        if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) { named() } else { None }
-    };
-    let mut names: Vec<(String, bool)> = entries.filter_map(directory).collect();
-    names.sort();
-    names
+fn directories(files: &dyn Files, directory: &Path) -> Vec<(String, bool)> {
+    let names = files.directories(directory).unwrap_or_default();
+    names.into_iter().filter_map(|(name, is_link)| Some((name.into_string().ok()?, is_link))).collect()
 }

@@ -33,6 +33,8 @@ mod types;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::source::Files;
+
 pub use finding::{Finding, Findings, Location, Severity, Source};
 pub use lock::{Lock, LockedBase};
 pub use schema::schema_json;
@@ -57,12 +59,12 @@ pub struct LoadOptions {
     pub set: Vec<String>,
 }
 
-/// Reads brik.toml in all its layers.
+/// Reads brik.toml in all its layers, and what it names, in `files`.
 ///
 /// # Errors
 /// Every finding, warnings included, if at least one is an error.
-pub fn load(options: &LoadOptions) -> Result<Config, Findings> {
-    let place = place::Place::find(options)?;
+pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Config, Findings> {
+    let place = place::Place::find(options, files)?;
     let layers = layers::Layers::gather(options, &place)?;
     let mut findings = Vec::new();
     let file = layers.merge(&mut findings);

@@ -5,10 +5,12 @@ use std::path::{Component, Path, PathBuf};
 
 use super::LoadOptions;
 use super::finding::{Finding, Source};
+use crate::source::Files;
 
 /// Canonical paths, all of them.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Place<'f> {
+    pub files: &'f dyn Files,
     pub file: PathBuf,
     /// The directory of `file`.
     pub root: PathBuf,
@@ -36,12 +38,12 @@ const FILE_NAME: &str = "brik.toml";
 /// Far beyond thousands of services; keeps a mistaken `--config /dev/…` or core dump out of memory.
 const LARGEST_FILE: u64 = 8 << 20;
 
-impl Place {
+impl<'f> Place<'f> {
     /// The file that `options` name, else the nearest brik.toml upwards from `cwd`.
-    pub fn find(options: &LoadOptions) -> Result<Self, Finding> {
+    pub fn find(options: &LoadOptions, files: &'f dyn Files) -> Result<Self, Finding> {
         let file = match &options.file {
             Some(file) => options.cwd.join(file),
-            None => match options.cwd.ancestors().map(|directory| directory.join(FILE_NAME)).find(|file| file.is_file()) {
+            None => match options.cwd.ancestors().map(|directory| directory.join(FILE_NAME)).find(|file| files.is_file(file)) {
                 Some(file) => file,
                 None => {
                     let message = format!("no {FILE_NAME} in {} or any directory above", options.cwd.display());
@@ -51,13 +53,13 @@ impl Place {
             },
         };
         let name = file.file_name().map(Path::new).unwrap_or(Path::new(FILE_NAME)).to_owned();
-        let directory = file.parent().filter(|_| file.is_file()).map(Path::canonicalize);
+        let directory = file.parent().filter(|_| files.is_file(&file)).map(|directory| files.canonicalize(directory));
         let Some(Ok(root)) = directory else {
             return Err(Finding::error("brik::config::not-found", format!("{} is not a file", file.display())));
         };
         let repository = root.ancestors().find(|directory| directory.join(".git").exists()).unwrap_or(&root).to_owned();
         let cwd = options.cwd.canonicalize().unwrap_or_else(|_| options.cwd.clone());
-        Ok(Self { file: root.join(name), root, repository, cwd })
+        Ok(Self { files, file: root.join(name), root, repository, cwd })
     }
 
     /// A file's name from where the user stands: `brik.toml`, `../brik.toml` from below.
@@ -80,7 +82,7 @@ impl Place {
             return Err(finding.help("use A-Z a-z 0-9 _ -"));
         }
         let overlay = self.file.with_extension(format!("{name}.toml"));
-        if overlay.is_file() {
+        if self.files.is_file(&overlay) {
             return Ok(Some(overlay));
         }
         let message = format!("the environment {name:?} has no overlay {}", self.shown(&overlay));
@@ -92,7 +94,7 @@ impl Place {
         if !lexical(&base.join(text)).is_some_and(|path| path.starts_with(&self.repository)) {
             return Err(PathProblem::Leaves(text.to_owned()));
         }
-        let real = base.join(text).canonicalize().map_err(|error| match error.kind() {
+        let real = self.files.canonicalize(&base.join(text)).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => PathProblem::Missing(text.to_owned()),
             _ => PathProblem::Unreadable(text.to_owned(), error.to_string()),
         })?;
@@ -117,10 +119,10 @@ fn lexical(path: &Path) -> Option<PathBuf> {
 }
 
 /// Reads a file as UTF-8.
-pub(super) fn read(file: &Path, name: &str) -> Result<Source, Finding> {
+pub(super) fn read(files: &dyn Files, file: &Path, name: &str) -> Result<Source, Finding> {
     let unreadable = |error: std::io::Error| Finding::error("brik::config::unreadable", format!("{name} cannot be read: {error}"));
     let mut bytes = Vec::new();
-    let handle = std::fs::File::open(file).map_err(unreadable)?;
+    let handle = files.open(file).map_err(unreadable)?;
     handle.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(Finding::error("brik::config::unreadable", format!("{name} is larger than {LARGEST_FILE} bytes")));

@@ -17,7 +17,7 @@ use crate::oci::Platform;
 /// What every service is resolved against.
 pub(super) struct Scope<'a> {
     pub options: &'a LoadOptions,
-    pub place: &'a Place,
+    pub place: &'a Place<'a>,
     pub layers: &'a Layers,
     pub file: &'a File,
     pub members: &'a BTreeMap<String, Member>,

@@ -87,7 +87,7 @@ impl Resolver<'_> {
             return None;
         };
         match place.confine(&place.root, text) {
-            Ok(path) if path.is_dir() => return Some(path),
+            Ok(path) if place.files.is_dir(&path) => return Some(path),
             Ok(_) => self.report("brik::config::path", format!("the context {text} is not a directory"), self.at("context")),
             Err(problem) => self.report("brik::config::path", format!("the context {problem}"), self.at("context")),
         };
@@ -100,7 +100,7 @@ impl Resolver<'_> {
         let Some(text) = &self.table.dockerfile else {
             let shown = place.shown(&context.join("Dockerfile"));
             match place.confine(context, "Dockerfile") {
-                Ok(path) if path.is_file() => return Some(path),
+                Ok(path) if place.files.is_file(&path) => return Some(path),
                 Err(problem @ super::place::PathProblem::LeavesByLink { .. }) => {
                     self.report("brik::config::path", format!("the {problem}"), self.location());
                 }
@@ -115,7 +115,7 @@ impl Resolver<'_> {
         };
         let from_root = place.confine(&place.root, text);
         let problem = match (from_root, place.confine(context, text)) {
-            (Ok(path), _) | (_, Ok(path)) if path.is_file() => return Some(path),
+            (Ok(path), _) | (_, Ok(path)) if place.files.is_file(&path) => return Some(path),
             (Err(problem), _) => format!("the dockerfile {problem}"),
             (Ok(_), _) => format!("the dockerfile {text} is not a file"),
         };
@@ -216,7 +216,7 @@ impl Resolver<'_> {
     fn named_context(&self, text: &str) -> Result<NamedContext, String> {
         let place = self.scope.place;
         let directory = |text: &str| match place.confine(&place.root, text) {
-            Ok(path) if path.is_dir() => Ok(path),
+            Ok(path) if place.files.is_dir(&path) => Ok(path),
             Ok(_) => Err(format!("{text} is not a directory")),
             Err(problem) => Err(problem.to_string()),
         };

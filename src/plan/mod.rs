@@ -10,6 +10,7 @@
 //!   copy, run   the two kinds of instructions that make Steps; add: what ADD takes from elsewhere
 //!   epoch       SOURCE_DATE_EPOCH
 //!   mode, signal  what `--chmod` and STOPSIGNAL may say
+//! difference    what is the first to differ between an image of this plan and of an earlier one
 //! verify        what planning would refuse, all at once and without any image
 //! remote        what planning asks of servers
 //! key, step     what a Step is and what identifies it
@@ -21,6 +22,7 @@ mod add;
 mod align;
 mod contexts;
 mod copy;
+mod difference;
 mod environment;
 mod epoch;
 mod error;
@@ -49,6 +51,7 @@ use std::sync::Arc;
 
 pub use contexts::NamedContexts;
 pub use copy::shown;
+pub use difference::{Change, first_change};
 pub use environment::{Environment, platform_args};
 pub use epoch::{EpochError, epoch_seconds};
 pub use error::{Error, ErrorKind};
@@ -57,7 +60,7 @@ pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
 pub use miss::MissReason;
 pub use mode::{ModeChange, ModeError};
-pub use planner::{Fetched, NamedImage, Options, Target, images_of, plan};
+pub use planner::{Fetched, NamedImage, Options, Target, images_of, plan, plan_each};
 pub use remote::{BaseImage, Checkout, Download, Remote};
 pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
@@ -108,6 +111,11 @@ impl Plan {
         };
         steps.reverse();
         (base, steps)
+    }
+
+    /// The Steps that the images and each other need: all of them, unless images were taken away.
+    pub fn needed_steps(&self) -> BTreeSet<StepId> {
+        self.images.iter().flat_map(|image| self.behind(image.root).0).collect()
     }
 
     /// Identifies a file system state by what made it. It is how a state stands in a key.

@@ -18,7 +18,9 @@ use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
 use crate::config::{ImageFormat, NamedContext};
 use crate::dockerfile::Span;
 use crate::oci::{ImageConfig, Platform, Reference};
-use crate::source::{ContentHash, Context, GitRef, IgnoreFile, PatternList, SelectOptions, StatCache, is_http, scheme_of, shown_source};
+use crate::source::{
+    ContentHash, Disk, Files, GitRef, IgnoreFile, PatternList, SelectOptions, StatCache, is_http, scheme_of, shown_source,
+};
 
 /// What holds for all services.
 pub struct Options<'a> {
@@ -28,6 +30,8 @@ pub struct Options<'a> {
     pub hosts: Vec<(String, IpAddr)>,
     pub shm_size: Option<u64>,
     pub names: &'a ServiceNames,
+    /// Where contexts and ignore files are read.
+    pub files: &'a dyn Files,
     pub stat_cache: Arc<StatCache>,
     pub remote: &'a dyn Remote,
 }
@@ -62,20 +66,17 @@ pub struct Fetched {
 
 /// Plans `targets`, which stand in the order of their needs.
 pub fn plan(targets: &[Target], options: &Options) -> Result<Plan, Error> {
-    let mut planner = Planner {
-        options,
-        plan: Plan::default(),
-        steps: HashMap::new(),
-        contexts: HashMap::new(),
-        selections: HashMap::new(),
-        finished: BTreeMap::new(),
-    };
-    for target in targets {
-        for platform in &target.platforms {
-            planner.target(target, platform)?;
-        }
-    }
+    let mut planner = Planner::new(options);
+    targets.iter().try_for_each(|target| planner.service_of(target))?;
     Ok(planner.plan)
+}
+
+/// Plans those of `targets` that can be planned, and tells by service why the others cannot be, among them those that build on such.
+pub fn plan_each(targets: &[Target], options: &Options) -> (Plan, BTreeMap<String, Error>) {
+    let mut planner = Planner::new(options);
+    let planned = targets.iter().map(|target| (target.service.clone(), planner.service_of(target)));
+    let refused = planned.filter_map(|(service, result)| Some((service, result.err()?))).collect();
+    (planner.plan, refused)
 }
 
 pub(super) struct Planner<'a> {
@@ -97,6 +98,22 @@ pub(super) struct Selector {
 }
 
 impl<'a> Planner<'a> {
+    fn new(options: &'a Options<'a>) -> Self {
+        Self {
+            options,
+            plan: Plan::default(),
+            steps: HashMap::new(),
+            contexts: HashMap::new(),
+            selections: HashMap::new(),
+            finished: BTreeMap::new(),
+        }
+    }
+
+    /// A service for all its platforms.
+    fn service_of(&mut self, target: &Target) -> Result<(), Error> {
+        target.platforms.iter().try_for_each(|platform| self.target(target, platform))
+    }
+
     fn target(&mut self, target: &Target, platform: &Platform) -> Result<(), Error> {
         let dockerfile = &target.dockerfile;
         let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &target.contexts)?;
@@ -161,12 +178,12 @@ impl<'a> Planner<'a> {
     /// The context in a directory under the ignore file that rules it, walked on first use. `dockerfile` is the one that it is the
     /// context of, `None` for a named context.
     pub fn context(&mut self, path: &Path, dockerfile: Option<&Path>) -> Result<ContextId, ErrorKind> {
-        let place = (path.to_owned(), IgnoreFile::locate(dockerfile, path));
+        let place = (path.to_owned(), IgnoreFile::locate(self.options.files, dockerfile, path));
         if let Some(&known) = self.contexts.get(&place) {
             return Ok(known);
         }
-        let ignore = IgnoreFile::load(dockerfile, path)?;
-        self.walk(place, &ignore)
+        let ignore = IgnoreFile::load(self.options.files, dockerfile, path)?;
+        self.walk(place, &ignore, self.options.files)
     }
 
     /// The build context of a service.
@@ -182,12 +199,12 @@ impl<'a> Planner<'a> {
         let place = (path.to_owned(), None);
         match self.contexts.get(&place) {
             Some(&known) => Ok(known),
-            None => self.walk(place, &IgnoreFile::default()),
+            None => self.walk(place, &IgnoreFile::default(), &Disk),
         }
     }
 
-    fn walk(&mut self, place: (PathBuf, Option<PathBuf>), ignore: &IgnoreFile) -> Result<ContextId, ErrorKind> {
-        let context = Context::walk(&place.0, ignore, &self.options.stat_cache)?;
+    fn walk(&mut self, place: (PathBuf, Option<PathBuf>), ignore: &IgnoreFile, files: &dyn Files) -> Result<ContextId, ErrorKind> {
+        let context = files.context(&place.0, ignore, &self.options.stat_cache)?;
         self.plan.contexts.push(context);
         self.contexts.insert(place, self.plan.contexts.len() - 1);
         Ok(self.plan.contexts.len() - 1)

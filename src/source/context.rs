@@ -1,15 +1,16 @@
 //! A build context: a directory as it was walked once, less what its ignore file excludes.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{OFlags, fstat};
+use rustix::fs::{MemfdFlags, OFlags, fstat, memfd_create};
 use rustix::io::Errno;
 
 use super::beneath::open_beneath;
+use super::commit_tree::CommitTree;
 use super::error::{Error, shown};
 use super::ignore::IgnoreFile;
 use super::inode::node_of;
@@ -19,12 +20,19 @@ use super::stat_cache::StatCache;
 use super::tree::{Meet, Node, NodeKind, Tree};
 use super::walk::{split, walk};
 
+/// Where a context's files are.
+#[derive(Debug)]
+pub(super) enum Origin {
+    Disk(OwnedFd),
+    Commit(CommitTree),
+}
+
 /// Shared by every service that builds from the directory with the same ignore file. Files are owned by 0:0, as BuildKit
 /// sends them; a file is hashed when it is first asked for, and at most once.
 #[derive(Debug)]
 pub struct Context {
     path: PathBuf,
-    pub(super) root: OwnedFd,
+    pub(super) origin: Origin,
     root_node: Node,
     /// The root first.
     pub(super) directories: Vec<Directory>,
@@ -45,9 +53,17 @@ impl Context {
         if node.kind != NodeKind::Directory {
             return Err(Error::NotADirectory(path.to_owned()));
         }
-        let directories = walk(root.as_fd(), path, ignore)?;
+        let directories = walk(&root, path, ignore)?;
         let root_node = Node { uid: 0, gid: 0, ..node };
-        Ok(Self { path: path.to_owned(), root, root_node, directories, cache: Arc::clone(cache) })
+        Ok(Self { path: path.to_owned(), origin: Origin::Disk(root), root_node, directories, cache: Arc::clone(cache) })
+    }
+
+    /// The directory at `path` as it was in a commit.
+    pub(super) fn of_commit(path: &Path, tree: CommitTree, ignore: &IgnoreFile, cache: &Arc<StatCache>) -> Result<Self, Error> {
+        let directories = walk(&tree, path, ignore)?;
+        let mode = tree.mode() & 0o7777;
+        let root_node = Node { kind: NodeKind::Directory, mode, uid: 0, gid: 0, size: 0, mtime: (tree.time, 0), hardlink: None };
+        Ok(Self { path: path.to_owned(), origin: Origin::Commit(tree), root_node, directories, cache: Arc::clone(cache) })
     }
 
     /// The directory that was walked.
@@ -121,8 +137,16 @@ impl Context {
         let Some(entry) = found.filter(|entry| matches!(entry.kind, EntryKind::File(_))) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("{:?} is no file", shown(path))));
         };
+        let root = match &self.origin {
+            Origin::Disk(root) => root,
+            Origin::Commit(tree) => {
+                let (directory, name) = split(path);
+                let content = tree.read(directory, name).map_err(|error| io::Error::other(error.message().to_owned()))?;
+                return in_memory(&content);
+            }
+        };
         // Should it have become a FIFO since: opening does not block, and the stamp differs.
-        let fd = open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| named(path, &error))?;
+        let fd = open_beneath(root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| named(path, &error))?;
         self.cache.count_opened();
         if Stamp::from(&fstat(&fd)?) != entry.stamp {
             return Err(changed(path));
@@ -162,6 +186,14 @@ impl Tree for Context {
 
 fn listed(directory: &Directory) -> Result<&Directory, Errno> {
     directory.failed.map_or(Ok(directory), Err)
+}
+
+/// A file without a place on disk, at its beginning.
+fn in_memory(content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(c"brik", MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// The same error, naming the path.

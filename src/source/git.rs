@@ -68,7 +68,7 @@ pub fn top_level(dir: &Path) -> Option<PathBuf> {
 
 /// Opens the git directory itself: libgit2 refuses the checkout of another user (CI containers run as root on it), but
 /// that guards against hooks and configuration being run, and nothing is run here.
-fn open(dir: &Path) -> Option<Repository> {
+pub(super) fn open(dir: &Path) -> Option<Repository> {
     let link = top_level(dir)?.join(".git");
     if link.is_dir() {
         return Repository::open_bare(link).ok();

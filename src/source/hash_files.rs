@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags, fstat, openat};
 
 use super::beneath::open_beneath;
+use super::commit_tree::CommitTree;
 use super::content_hash::{ContentHash, FileHasher};
-use super::context::{Context, changed};
+use super::context::{Context, Origin, changed};
 use super::error::{Error, shown};
 use super::listing::{Directory, Entry, EntryId, EntryKind};
 use super::stamp::{Stamp, now};
@@ -37,14 +38,19 @@ impl Context {
         unknown.dedup();
         let batches: Vec<&[EntryId]> =
             unknown.chunk_by(|one, other| one.directory == other.directory).flat_map(|files| files.chunks(FILES_AT_ONCE)).collect();
-        batches.into_par_iter().try_for_each_init(FileHasher::new, |hasher, files| self.hash_files(files, hasher))
+        match &self.origin {
+            Origin::Disk(root) => {
+                batches.into_par_iter().try_for_each_init(FileHasher::new, |hasher, files| self.hash_files(root.as_fd(), files, hasher))
+            }
+            Origin::Commit(tree) => batches.into_par_iter().try_for_each(|files| self.hash_blobs(tree, files)),
+        }
     }
 
     /// Hashes files of one directory.
-    fn hash_files(&self, files: &[EntryId], hasher: &mut FileHasher) -> Result<(), Error> {
+    fn hash_files(&self, root: BorrowedFd<'_>, files: &[EntryId], hasher: &mut FileHasher) -> Result<(), Error> {
         let Some(directory) = files.first().map(|id| self.at(*id).0) else { return Ok(()) };
         let failed = |path: &[u8], source| Error::Read { path: shown(path).into(), source };
-        let open = open_beneath(self.root.as_fd(), &directory.path, OFlags::PATH | OFlags::DIRECTORY);
+        let open = open_beneath(root, &directory.path, OFlags::PATH | OFlags::DIRECTORY);
         let open = open.map_err(|error| failed(&directory.path, error))?;
         let mut learned = Vec::with_capacity(files.len());
         for id in files {
@@ -59,6 +65,21 @@ impl Context {
         }
         self.cache.learn(&learned);
         Ok(())
+    }
+
+    /// Hashes files of one directory of a commit. Nothing of that is remembered: what it was checked out as may be something else.
+    fn hash_blobs(&self, tree: &CommitTree, files: &[EntryId]) -> Result<(), Error> {
+        let Some(directory) = files.first().map(|id| self.at(*id).0) else { return Ok(()) };
+        let names = files.iter().map(|id| directory.name(self.at(*id).1));
+        let learn = |at: usize, content| {
+            if let EntryKind::File(known) = &self.at(files[at]).1.kind {
+                let _ = known.set(content);
+            }
+        };
+        tree.hash(&directory.path, names, learn).map_err(|error| Error::Read {
+            path: shown(&directory.path).into(),
+            source: io::Error::other(format!("git: {}", error.message())),
+        })
     }
 
     fn hash_file(&self, open: BorrowedFd<'_>, directory: &Directory, entry: &Entry, hasher: &mut FileHasher) -> io::Result<ContentHash> {

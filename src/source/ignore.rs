@@ -1,11 +1,11 @@
 //! `.dockerignore` and `<Dockerfile>.dockerignore` (Dockerfile reference, ".dockerignore files").
 
-use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::files::Files;
 use super::pattern::{PatternError, clean};
 use super::pattern_list::{PatternList, Verdict};
 
@@ -49,20 +49,21 @@ impl IgnoreFile {
 
     /// The file that rules a directory: `<dockerfile>.dockerignore` beside the Dockerfile that it is the context of, else its own
     /// `.dockerignore`. A named context has no Dockerfile.
-    pub fn locate(dockerfile: Option<&Path>, context: &Path) -> Option<PathBuf> {
+    pub fn locate(files: &dyn Files, dockerfile: Option<&Path>, context: &Path) -> Option<PathBuf> {
         let beside = dockerfile.map(|dockerfile| {
             let mut beside = dockerfile.as_os_str().to_owned();
             beside.push(".dockerignore");
             PathBuf::from(beside)
         });
-        beside.into_iter().chain([context.join(".dockerignore")]).find(|path| path.is_file())
+        beside.into_iter().chain([context.join(".dockerignore")]).find(|path| files.is_file(path))
     }
 
     /// Reads the file that rules a directory; where there is none, nothing is excluded.
-    pub fn load(dockerfile: Option<&Path>, context: &Path) -> Result<Self, Error> {
-        let Some(path) = Self::locate(dockerfile, context) else { return Ok(Self::default()) };
-        match fs::read(&path) {
-            Ok(bytes) => Self::parse(&bytes).map_err(|source| Error::Ignore { path, source }),
+    pub fn load(files: &dyn Files, dockerfile: Option<&Path>, context: &Path) -> Result<Self, Error> {
+        let Some(path) = Self::locate(files, dockerfile, context) else { return Ok(Self::default()) };
+        let mut bytes = Vec::new();
+        match files.open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => Self::parse(&bytes).map_err(|source| Error::Ignore { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(Error::Read { path, source }),
         }
@@ -105,6 +106,8 @@ fn from_root(line: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Disk;
+    use std::fs;
 
     fn excludes(file: &str, path: &str) -> bool {
         IgnoreFile::parse(file.as_bytes()).unwrap().excludes(path.as_bytes())
@@ -147,11 +150,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let context = directory.path();
         let dockerfile = context.join("Dockerfile");
-        assert!(!IgnoreFile::load(Some(&dockerfile), context).unwrap().excludes(b"a"));
+        assert!(!IgnoreFile::load(&Disk, Some(&dockerfile), context).unwrap().excludes(b"a"));
         fs::write(context.join(".dockerignore"), "a").unwrap();
-        assert!(IgnoreFile::load(Some(&dockerfile), context).unwrap().excludes(b"a"));
+        assert!(IgnoreFile::load(&Disk, Some(&dockerfile), context).unwrap().excludes(b"a"));
         fs::write(context.join("Dockerfile.dockerignore"), "b").unwrap();
-        let ignore = IgnoreFile::load(Some(&dockerfile), context).unwrap();
+        let ignore = IgnoreFile::load(&Disk, Some(&dockerfile), context).unwrap();
         assert_eq!((ignore.excludes(b"a"), ignore.excludes(b"b")), (false, true));
     }
 }

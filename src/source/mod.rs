@@ -7,13 +7,18 @@
 //!   the hash of it; `file_list`: it file by file, for those who ask later what changed.
 //! - `content_hash`, `hash_files`: what is in the files of a context; `stat_cache` (`stamp`s and `stat_records`): remembered across runs.
 //! - `beneath`, `inode`, `xattrs`: how files are opened and described.
+//! - `files`: where a project is read: the disk, or a `commit` (`commit_tree` of git `objects`, and what is `checked_out` of them).
 //! - `git`: commit, branch, tags and remote of a checkout; `git_ref`, `remote_url`: names of what lies elsewhere.
 
 mod beneath;
+mod checked_out;
+mod commit;
+mod commit_tree;
 mod content_hash;
 mod context;
 mod error;
 mod file_list;
+mod files;
 mod git;
 mod git_ref;
 mod hash_files;
@@ -21,6 +26,7 @@ mod hash_matches;
 mod ignore;
 mod inode;
 mod listing;
+mod objects;
 mod pattern;
 mod pattern_list;
 mod remote_url;
@@ -32,14 +38,18 @@ mod stamp;
 mod stat_cache;
 mod stat_records;
 mod taken;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod walk;
 mod xattrs;
 
+pub use commit::{Commit, CommitError};
 pub use content_hash::ContentHash;
 pub use context::Context;
 pub use error::Error;
 pub use file_list::{FileChange, FileList, FileLists};
+pub use files::{Disk, Files};
 pub use git::{GitFacts, top_level};
 pub use git_ref::{GitRef, GitRefError, is_commit_id};
 pub use hash_matches::hash_matches;

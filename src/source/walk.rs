@@ -1,8 +1,9 @@
-//! The one pass over a build context: level by level, the directories of a level in parallel.
+//! The one pass over a build context: level by level, the directories of a level in parallel. What lists them is a [`Lister`]: an open
+//! directory, or a commit.
 
 use std::ffi::CStr;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -18,6 +19,23 @@ use super::listing::{Directory, DirectoryId, Entry, EntryKind};
 use super::pattern_list::Verdict;
 use super::stamp::Stamp;
 use super::tree::{NodeKind, TreePath};
+
+/// What a context is listed from.
+pub(super) trait Lister: Sync {
+    type Listing<'l>: Listing
+    where
+        Self: 'l;
+    /// The directory at a path below the root; of the root itself where it is empty.
+    fn list(&self, path: &[u8]) -> Result<Self::Listing<'_>, Errno>;
+}
+
+/// The names in a directory, sorted, and what they stand for.
+pub(super) trait Listing {
+    fn len(&self) -> usize;
+    fn name(&self, at: usize) -> &[u8];
+    /// What is there; whether it has other names too; a directory's id is not known yet. `ENOENT` for what is gone.
+    fn read(&self, at: usize) -> Result<(Stamp, bool, EntryKind), Errno>;
+}
 
 /// A directory that is to be listed.
 struct Pending {
@@ -37,7 +55,7 @@ struct Listed {
 }
 
 /// Every directory that is not excluded, the root first, parents before children.
-pub(super) fn walk(root: BorrowedFd<'_>, shown: &Path, ignore: &IgnoreFile) -> Result<Vec<Directory>, Error> {
+pub(super) fn walk(root: &impl Lister, shown: &Path, ignore: &IgnoreFile) -> Result<Vec<Directory>, Error> {
     let mut directories: Vec<Directory> = Vec::new();
     let mut doubtful = Vec::new();
     let mut level = vec![Pending { path: Vec::new(), verdict: Verdict::default(), entry: None }];
@@ -86,7 +104,7 @@ pub(super) fn join(parent: &[u8], name: &[u8]) -> TreePath {
     if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
-fn list(root: BorrowedFd<'_>, Pending { path, verdict, entry }: Pending, ignore: &IgnoreFile) -> Listed {
+fn list(root: &impl Lister, Pending { path, verdict, entry }: Pending, ignore: &IgnoreFile) -> Listed {
     let excluded = verdict.matched;
     let mut directory = Directory { path, entries: Vec::new(), names: Vec::new(), failed: None };
     let mut below = Vec::new();
@@ -99,63 +117,87 @@ fn list(root: BorrowedFd<'_>, Pending { path, verdict, entry }: Pending, ignore:
 
 fn fill(
     directory: &mut Directory,
-    root: BorrowedFd<'_>,
+    root: &impl Lister,
     verdict: &Verdict,
     ignore: &IgnoreFile,
     below: &mut Vec<(usize, Verdict)>,
 ) -> Result<(), Errno> {
-    let open = open_beneath(root, &directory.path, OFlags::RDONLY | OFlags::DIRECTORY)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let names = Names::read(&open)?;
-    directory.entries.reserve_exact(names.sorted.len());
+    let listing = root.list(&directory.path)?;
+    directory.entries.reserve_exact(listing.len());
     let mut path = directory.path.clone();
     path.extend((!path.is_empty()).then_some(b'/'));
     let prefix = path.len();
-    for name in names.iter() {
+    for at in 0..listing.len() {
+        let name = listing.name(at);
         path.truncate(prefix);
-        path.extend_from_slice(name.to_bytes());
+        path.extend_from_slice(name);
         let excluded = ignore.takes(&path, verdict);
         // Only a directory is worth a look then, and only for what may be below it.
         let judged = if excluded { Some(ignore.judge(&path, verdict)) } else { None };
         if judged.as_ref().is_some_and(|judged| !ignore.may_differ_below(&path, judged)) {
             continue;
         }
-        let entry = match read_entry(open.as_fd(), name, &mut directory.names) {
-            Ok(entry) => entry,
+        let (stamp, linked, kind) = match listing.read(at) {
+            Ok(read) => read,
             // Gone since it was listed.
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(error),
         };
-        match entry.kind {
+        match kind {
             EntryKind::Directory(_) => {
                 below.push((directory.entries.len(), judged.unwrap_or_else(|| ignore.judge(&path, verdict))));
             }
             _ if excluded => continue,
             _ => {}
         }
-        directory.entries.push(entry);
+        let place = |names: &Vec<u8>| u32::try_from(names.len()).map_err(|_| Errno::OVERFLOW);
+        let start = place(&directory.names)?;
+        directory.names.extend_from_slice(name);
+        directory.entries.push(Entry { name: start..place(&directory.names)?, stamp, linked, kind });
     }
     Ok(())
 }
 
-/// The entry's directory is not known yet.
-fn read_entry(directory: BorrowedFd<'_>, name: &CStr, names: &mut Vec<u8>) -> Result<Entry, Errno> {
-    let stat: Stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let node = node_of(directory, name.to_bytes(), &stat)?;
-    let linked = node.hardlink.is_some();
-    let kind = match node.kind {
-        NodeKind::File => EntryKind::File(OnceLock::new()),
-        NodeKind::Directory => EntryKind::Directory(DirectoryId::MAX),
-        NodeKind::Symlink(target) => EntryKind::Symlink(target.into()),
-        NodeKind::Fifo => EntryKind::Fifo,
-        NodeKind::Socket => EntryKind::Socket,
-        NodeKind::CharDevice { major, minor } => EntryKind::CharDevice { major, minor },
-        NodeKind::BlockDevice { major, minor } => EntryKind::BlockDevice { major, minor },
-    };
-    let place = |names: &Vec<u8>| u32::try_from(names.len()).map_err(|_| Errno::OVERFLOW);
-    let start = place(names)?;
-    names.extend_from_slice(name.to_bytes());
-    Ok(Entry { name: start..place(names)?, stamp: Stamp::from(&stat), linked, kind })
+impl Lister for OwnedFd {
+    type Listing<'l> = OnDisk;
+
+    fn list(&self, path: &[u8]) -> Result<OnDisk, Errno> {
+        let directory = open_beneath(self.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(OnDisk { names: Names::read(&directory)?, directory })
+    }
+}
+
+pub(super) struct OnDisk {
+    directory: OwnedFd,
+    names: Names,
+}
+
+impl Listing for OnDisk {
+    fn len(&self) -> usize {
+        self.names.sorted.len()
+    }
+
+    fn name(&self, at: usize) -> &[u8] {
+        self.names.at(at).to_bytes()
+    }
+
+    fn read(&self, at: usize) -> Result<(Stamp, bool, EntryKind), Errno> {
+        let name = self.names.at(at);
+        let stat: Stat = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let node = node_of(self.directory.as_fd(), name.to_bytes(), &stat)?;
+        let linked = node.hardlink.is_some();
+        let kind = match node.kind {
+            NodeKind::File => EntryKind::File(OnceLock::new()),
+            NodeKind::Directory => EntryKind::Directory(DirectoryId::MAX),
+            NodeKind::Symlink(target) => EntryKind::Symlink(target.into()),
+            NodeKind::Fifo => EntryKind::Fifo,
+            NodeKind::Socket => EntryKind::Socket,
+            NodeKind::CharDevice { major, minor } => EntryKind::CharDevice { major, minor },
+            NodeKind::BlockDevice { major, minor } => EntryKind::BlockDevice { major, minor },
+        };
+        Ok((Stamp::from(&stat), linked, kind))
+    }
 }
 
 /// The names in a directory, `.` and `..` left out.
@@ -184,12 +226,13 @@ impl Names {
         Ok(Self { bytes, sorted })
     }
 
-    fn iter(&self) -> impl Iterator<Item = &CStr> {
-        self.sorted.iter().filter_map(|range| CStr::from_bytes_with_nul(&self.bytes[range.clone()]).ok())
+    fn at(&self, at: usize) -> &CStr {
+        CStr::from_bytes_with_nul(&self.bytes[self.sorted[at].clone()]).unwrap_or_default()
     }
 }
 
 /// The names in an open directory, sorted.
 pub(super) fn sorted_names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    Ok(Names::read(directory)?.iter().map(|name| name.to_bytes().to_vec()).collect())
+    let names = Names::read(directory)?;
+    Ok((0..names.sorted.len()).map(|at| names.at(at).to_bytes().to_vec()).collect())
 }

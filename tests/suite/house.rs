@@ -9,7 +9,7 @@ use crate::support::repository;
 /// Room, and the rooms that it may use. Everything may use `oci`; nobody uses `cli`.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("oci", &[]),
-    ("config", &["oci"]),
+    ("config", &["oci", "source"]),
     ("source", &["oci"]),
     ("dockerfile", &["oci"]),
     ("plan", &["oci", "config", "source", "dockerfile"]),

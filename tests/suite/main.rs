@@ -37,6 +37,7 @@ mod roundtrip;
 mod run;
 mod secrets;
 mod shared_cache;
+mod since;
 mod source_date_epoch;
 mod support;
 mod why;

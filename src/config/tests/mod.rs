@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::schema::{Shape, shape};
 use super::*;
+use crate::source::Disk;
 
 /// A repository on disk with a brik.toml and a Dockerfile in each of some directories.
 struct Repository {
@@ -51,11 +52,11 @@ impl Repository {
     }
 
     fn load(&self) -> Config {
-        load(&self.options).unwrap_or_else(|findings| panic!("{findings:#?}"))
+        load(&self.options, &Disk).unwrap_or_else(|findings| panic!("{findings:#?}"))
     }
 
     fn findings(&self) -> Vec<Finding> {
-        load(&self.options).map(|config| config.warnings).unwrap_or_else(|findings| findings.0)
+        load(&self.options, &Disk).map(|config| config.warnings).unwrap_or_else(|findings| findings.0)
     }
 
     /// `code|source|labelled bytes`, without the code's room.

@@ -38,7 +38,7 @@ fn brik_toml_is_found_from_any_subdirectory_and_named_from_there() {
     assert_eq!(repository.labels(), ["not-found|"]);
     let empty = tempfile::tempdir().unwrap();
     let options = LoadOptions { cwd: empty.path().to_owned(), ..LoadOptions::default() };
-    assert_eq!(load(&options).unwrap_err().0[0].code, "brik::config::not-found");
+    assert_eq!(load(&options, &Disk).unwrap_err().0[0].code, "brik::config::not-found");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::{ImageFormat, NamedContext};
 use crate::oci::{ContainerConfig, Descriptor, DiffId, Digest, HistoryEntry, Manifest, Reference, RootFs, media_type};
-use crate::source::{GitRef, StatCache};
+use crate::source::{Disk, GitRef, StatCache};
 
 /// Every image has one layer, named after its repository. That of `onbuild` has a trigger; `recompressed` is `alpine` under another
 /// layer digest.
@@ -114,6 +114,7 @@ impl Repository {
             hosts: self.hosts.clone(),
             shm_size: None,
             names: &names,
+            files: &Disk,
             stat_cache: Arc::new(StatCache::in_memory()),
             remote: &Registry,
         };
