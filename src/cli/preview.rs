@@ -11,6 +11,7 @@ use super::failure::{Code, Failure};
 use super::planning::{Planned, Setup, learn};
 use super::print;
 use super::reasons::Reasons;
+use super::since;
 use crate::build::{Lookup, Origins, fan_out};
 use crate::oci::{Digest, Reference};
 use crate::plan::{ImagePlan, MissReason, StepId};
@@ -18,6 +19,9 @@ use crate::registry::Client;
 
 #[derive(Serialize)]
 struct Preview {
+    /// What `--since` has found, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    since: Vec<String>,
     /// In the order of their needs.
     images: Vec<PreviewImage>,
     tags: Vec<PreviewTag>,
@@ -93,12 +97,13 @@ enum TagState {
 
 pub fn run(global: &Global, args: &PreviewArgs) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &args.what)?;
-    let planned = setup.plan(&args.what, args.push)?;
+    let mut planned = setup.plan(&args.what, args.push)?;
+    let since = since::narrow(&setup, &args.what, &mut planned)?;
     learn(&setup.redactor, &setup.client)?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
     let lookup = setup.look_up(&planned.plan, &shared, &Origins::of(&planned.plan));
     let reasons = Reasons::preview(&setup, &planned, &lookup, &shared);
-    let mut preview = Preview::of(&planned, &lookup, &reasons);
+    let mut preview = Preview::of(&planned, &lookup, &reasons, since);
     if args.push {
         preview
             .ask_for_tags(&setup.client)
@@ -112,11 +117,12 @@ pub fn run(global: &Global, args: &PreviewArgs) -> Result<ExitCode, Failure> {
 }
 
 impl Preview {
-    fn of(planned: &Planned, lookup: &Lookup, reasons: &Reasons) -> Self {
+    fn of(planned: &Planned, lookup: &Lookup, reasons: &Reasons, since: Vec<String>) -> Self {
         let mut shown = BTreeMap::new();
         let images = planned.plan.images.iter().enumerate();
         let images = images.map(|(index, image)| PreviewImage::of(planned, lookup, reasons, (index, image), &mut shown)).collect();
-        let tags = planned.workspace.services.iter().flat_map(|loaded| {
+        let shown_here = |service: &str| planned.plan.images.iter().any(|image| image.service == service);
+        let tags = planned.workspace.services.iter().filter(|loaded| shown_here(&loaded.service.name)).flat_map(|loaded| {
             let tag = |tag: &String| PreviewTag {
                 service: loaded.service.name.clone(),
                 reference: loaded.service.image.with_tag(tag),
@@ -125,7 +131,7 @@ impl Preview {
             };
             loaded.tags.iter().map(tag)
         });
-        Self { images, tags: tags.collect(), cached: lookup.steps.len(), run: lookup.run.len() }
+        Self { since, images, tags: tags.collect(), cached: lookup.steps.len(), run: lookup.run.len() }
     }
 
     /// Asks what the tags point to now.
@@ -214,7 +220,7 @@ impl Place {
 
 impl Preview {
     fn human(&self) -> String {
-        let mut text = String::new();
+        let mut text: String = self.since.iter().map(|line| format!("{line}\n")).collect();
         for image in &self.images {
             text += &image.human();
             for tag in self.tags.iter().filter(|tag| tag.service == image.service) {

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::planning::{Planned, Setup, learn};
 use super::print;
 use super::reasons::{Reasons, learn_secrets};
+use super::since;
 use crate::build::{Origins, last_trail};
 use crate::oci::{Digest, Platform};
 use crate::plan::{Explanation, ImagePlan, MissReason, Trail};
@@ -55,7 +56,8 @@ pub fn run(global: &Global, args: &WhyArgs) -> Result<ExitCode, Failure> {
 
 /// What a build would run.
 fn now(setup: &Setup, args: &WhyArgs) -> Result<Vec<Answer>, Failure> {
-    let planned = setup.plan(&args.what, false)?;
+    let mut planned = setup.plan(&args.what, false)?;
+    since::narrow(setup, &args.what, &mut planned)?;
     learn(&setup.redactor, &setup.client)?;
     let shared = setup.shared(&args.what.cache, true, &planned.workspace)?;
     let lookup = setup.look_up(&planned.plan, &shared, &Origins::of(&planned.plan));

@@ -267,3 +267,16 @@ fn a_ref_that_git_does_not_know_is_an_error() {
         .exits(2)
         .says(&["is in no git repository"]);
 }
+
+#[test]
+fn plan_shows_only_what_is_affected_and_because_of_what() {
+    let project = repository();
+    let plan = || project.brik(["plan", "--since", "HEAD"]).succeeds().stdout;
+    project.write("services/api/README.md", "read me again");
+    assert!(plan().starts_with("nothing is affected since HEAD (") && !plan().contains("push"), "{}", plan());
+    project.write("shared/lib", "changed");
+    let told = plan();
+    assert!(told.starts_with("2 of 5 affected since HEAD ("), "{told}");
+    assert!(told.contains("  cron: ") && told.contains("  job: ") && !told.contains("api ("), "{told}");
+    assert_eq!(told.matches("  push ").count(), 2, "{told}");
+}
