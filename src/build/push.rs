@@ -69,13 +69,13 @@ impl<'a> Pusher<'a> {
         let layer_count: u64 = built.iter().map(|image| image.record.layers.len() as u64).sum();
         let mut stale = Vec::new();
         for reference in tags.iter().map(|tag| image.with_tag(tag)) {
-            match client.head_manifest(&reference)? {
+            match client.head_before_push(&reference)? {
                 Some(there) if there.digest == descriptor.digest => self.tell(service, reference, PushOutcome::Unchanged),
                 _ => stale.push(reference),
             }
         }
         // A manifest that is there has all its blobs.
-        let there = stale.len() < tags.len() || client.head_manifest(&image.with_digest(descriptor.digest))?.is_some();
+        let there = stale.len() < tags.len() || client.head_before_push(&image.with_digest(descriptor.digest))?.is_some();
         if there {
             counts.skipped.fetch_add(layer_count, Ordering::Relaxed);
         } else {

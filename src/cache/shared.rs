@@ -143,7 +143,7 @@ impl<'a> Shared<'a> {
     }
 
     fn has(&self, repository: &Reference, tag: &str) -> Result<bool, Error> {
-        Ok(self.client.head_manifest(&repository.with_tag(tag))?.is_some())
+        Ok(self.client.head_before_push(&repository.with_tag(tag))?.is_some())
     }
 
     fn put<E: Entry>(&self, repository: &Reference, tag: &str, entry: &E, blobs: Vec<Descriptor>) -> Result<(), Error> {

@@ -95,12 +95,20 @@ impl Client {
     /// What a reference points to, if anything. Asks the registry itself and never a mirror, which may lag behind.
     pub fn head_manifest(&self, reference: &Reference) -> Result<Option<Descriptor>, Error> {
         let session = self.origin(reference)?;
-        found(self.block(head(&session, reference)))
+        found(self.block(head(&session, reference, &Scopes::pull(&session.repository))))
+    }
+
+    /// The same for who is going to write it: one token for both.
+    pub fn head_before_push(&self, reference: &Reference) -> Result<Option<Descriptor>, Error> {
+        let session = self.origin(reference)?;
+        found(self.block(head(&session, reference, &Scopes::push(&session.repository))))
     }
 
     /// The digest that a reference leads to, if any, from where pulls go: mirror first. Docker Hub does not count it as a pull.
     pub fn look_up(&self, reference: &Reference) -> Result<Option<Digest>, Error> {
-        let asked = self.block(self.mirrored(reference, async |session: &Session<'_>| head(session, reference).await));
+        let asked = self.block(
+            self.mirrored(reference, async |session: &Session<'_>| head(session, reference, &Scopes::pull(&session.repository)).await),
+        );
         Ok(found(asked)?.map(|descriptor| descriptor.digest))
     }
 
@@ -155,11 +163,11 @@ fn found<T>(asked: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-async fn head(session: &Session<'_>, reference: &Reference) -> Result<Descriptor, Error> {
+async fn head(session: &Session<'_>, reference: &Reference, scopes: &Scopes) -> Result<Descriptor, Error> {
     let at = session.at(format!("look up {}", selector(reference)));
     let mut call = session.call(Method::HEAD, &format!("manifests/{}", selector(reference)), at);
     call.headers = accept();
-    let response = session.send(&call, &Scopes::pull(&session.repository)).await?;
+    let response = session.send(&call, scopes).await?;
     let size = header(response.headers(), CONTENT_LENGTH.as_str()).and_then(|size| size.parse().ok());
     let digest = content_digest(&response, &call.at)?.or(reference.digest);
     match (digest, size) {
