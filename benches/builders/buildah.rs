@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::builder::Builder;
+use crate::builder::{Builder, Job};
 use crate::inputs::Inputs;
 use crate::process::{first_line, is_installed, remove, shell};
 use crate::registry::HOST;
@@ -35,15 +35,20 @@ impl Builder for Buildah {
         remove(&self.storage)
     }
 
-    fn commands(&self, inputs: &Inputs) -> Vec<Command> {
+    fn commands(&self, inputs: &Inputs, job: Job) -> Vec<Command> {
         let storage = self.storage.display();
         let buildah = format!("buildah --root {storage}/root --runroot {storage}/run --storage-driver overlay");
         let command = |service: &String| {
-            let image = format!("{HOST}/bench/{service}:latest");
+            let image = format!("{HOST}/bench/{service}:{}", job.tag);
+            let cache = if job.shared_cache {
+                format!("--cache-from {HOST}/bench/{service}-cache --cache-to {HOST}/bench/{service}-cache")
+            } else {
+                String::new()
+            };
             let (dockerfile, context) = (inputs.dockerfile(service), inputs.context(service));
             let (dockerfile, context) = (dockerfile.display(), context.display());
             shell(&format!(
-                "{buildah} build --layers --isolation chroot --network host --tls-verify=false -t {image} -f {dockerfile} {context} \
+                "{buildah} build --layers {cache} --isolation chroot --network host --tls-verify=false -t {image} -f {dockerfile} {context} \
                  && {buildah} push --tls-verify=false {image}"
             ))
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, FIRST_TAG, Job};
 use crate::inputs::Inputs;
 use crate::process::{first_line, interrupted, is_installed, is_root, remove, server, shell};
 use crate::registry::HOST;
@@ -94,13 +94,21 @@ impl Builder for BuildKit {
         remove(&self.directory)
     }
 
-    fn commands(&self, inputs: &Inputs) -> Vec<Command> {
+    /// The only cache in a registry that it knows is the one inside the images: the layers of their last stage.
+    fn commands(&self, inputs: &Inputs, job: Job) -> Vec<Command> {
         let docker = format!("{CLIENT} -H {}", self.socket());
         let command = |service: &String| {
-            let image = format!("{HOST}/bench/{service}:latest");
+            let image = format!("{HOST}/bench/{service}:{}", job.tag);
+            let cache = if job.shared_cache {
+                format!("--build-arg BUILDKIT_INLINE_CACHE=1 --cache-from {HOST}/bench/{service}:{FIRST_TAG}")
+            } else {
+                String::new()
+            };
             let (dockerfile, context) = (inputs.dockerfile(service), inputs.context(service));
             let (dockerfile, context) = (dockerfile.display(), context.display());
-            shell(&format!("DOCKER_BUILDKIT=1 {docker} build --network host -t {image} -f {dockerfile} {context} && {docker} push {image}"))
+            shell(&format!(
+                "DOCKER_BUILDKIT=1 {docker} build {cache} --network host -t {image} -f {dockerfile} {context} && {docker} push {image}"
+            ))
         };
         inputs.services.iter().map(command).collect()
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::edit::{Edit, Edits};
 use crate::registry::HOST;
 use crate::scenario::{Change, Phase};
 
@@ -10,14 +11,19 @@ use crate::scenario::{Change, Phase};
 pub struct Inputs {
     pub directory: PathBuf,
     pub services: Vec<String>,
+    one_file: Edit,
+    same_output: Option<Edit>,
 }
 
 impl Inputs {
-    pub fn of(directory: &Path) -> std::io::Result<Self> {
+    pub fn of(directory: &Path, edits: &Edits) -> std::io::Result<Self> {
         let entries = fs::read_dir(directory.join("services"))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut services = entries.collect::<std::io::Result<Vec<_>>>()?;
         services.sort();
-        Ok(Self { directory: directory.to_owned(), services })
+        let changing = || Path::new("services").join(&services[0]).join("changing.txt");
+        let one_file = Edit::of(directory.join(edits.one_file.clone().unwrap_or_else(changing)))?;
+        let same_output = edits.same_output.as_ref().map(|path| Edit::of(directory.join(path))).transpose()?;
+        Ok(Self { directory: directory.to_owned(), services, one_file, same_output })
     }
 
     pub fn dockerfile(&self, service: &str) -> PathBuf {
@@ -30,19 +36,17 @@ impl Inputs {
 
     /// Every builder finds the same before its first phase.
     pub fn restore(&self) -> Result<(), String> {
-        self.change("unchanged\n")
+        [Some(&self.one_file), self.same_output.as_ref()].into_iter().flatten().try_for_each(|edit| edit.write(""))
     }
 
     pub fn before(&self, phase: &Phase, round: usize) -> Result<(), String> {
-        match phase.change {
-            Change::Nothing => Ok(()),
-            Change::OneFile => self.change(&format!("changed in round {round} at {:?}\n", std::time::SystemTime::now())),
-        }
-    }
-
-    fn change(&self, text: &str) -> Result<(), String> {
-        let path = self.context(&self.services[0]).join("changing.txt");
-        fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+        self.restore()?;
+        let edit = match phase.change {
+            Change::Nothing => None,
+            Change::OneFile => Some(&self.one_file),
+            Change::SameOutput => self.same_output.as_ref(),
+        };
+        edit.map_or(Ok(()), |edit| edit.write(&format!("changed in round {round} at {:?}", std::time::SystemTime::now())))
     }
 }
 
@@ -100,12 +104,30 @@ fn service(root: &Path, name: &str, dockerfile: &str) -> std::io::Result<PathBuf
 
 /// Each installs a few megabytes of files in a first stage, and copies them and 150 sources into the image.
 pub fn services(root: &Path) -> std::io::Result<()> {
+    eight(
+        root,
+        "FROM REGISTRY/library/busybox AS dependencies\nWORKDIR /app\nCOPY packages.txt .\n\
+         RUN mkdir modules && for i in $(seq 400); do sed \"s/^/module $i /\" packages.txt > modules/$i.js; done\n\n\
+         FROM REGISTRY/library/busybox\nENV MODE=production\nWORKDIR /app\nCOPY --from=dependencies /app/modules modules\nCOPY . .\n\
+         RUN test -f src/0.js\nUSER 1000\nCMD [\"sh\"]\n",
+    )
+}
+
+/// The same, but that the first stage also sees `notes.txt`, which makes no difference, and that the image does not have it.
+pub fn noted_services(root: &Path) -> std::io::Result<()> {
+    eight(
+        root,
+        "FROM REGISTRY/library/busybox AS build\nWORKDIR /app\nCOPY packages.txt notes.txt ./\n\
+         RUN mkdir modules && for i in $(seq 400); do sed \"s/^/module $i /\" packages.txt > modules/$i.js; done\n\n\
+         FROM REGISTRY/library/busybox\nENV MODE=production\nWORKDIR /app\nCOPY --from=build /app/modules modules\nCOPY src src\n\
+         COPY changing.txt .\nRUN test -f src/0.js\nUSER 1000\nCMD [\"sh\"]\n",
+    )?;
+    (0..8).try_for_each(|n| write(&root.join(format!("services/service-{n}/notes.txt")), "unchanged\n"))
+}
+
+fn eight(root: &Path, dockerfile: &str) -> std::io::Result<()> {
     let mut bytes = Bytes(8);
     for n in 0..8 {
-        let dockerfile = "FROM REGISTRY/library/busybox AS dependencies\nWORKDIR /app\nCOPY packages.txt .\n\
-            RUN mkdir modules && for i in $(seq 400); do sed \"s/^/module $i /\" packages.txt > modules/$i.js; done\n\n\
-            FROM REGISTRY/library/busybox\nENV MODE=production\nWORKDIR /app\nCOPY --from=dependencies /app/modules modules\nCOPY . .\n\
-            RUN test -f src/0.js\nUSER 1000\nCMD [\"sh\"]\n";
         let directory = service(root, &format!("service-{n}"), dockerfile)?;
         write(&directory.join("packages.txt"), bytes.text(20_000))?;
         write(&directory.join("changing.txt"), "unchanged\n")?;

@@ -1,39 +1,45 @@
 //! brik beside the builders that Debian packages, on the same inputs, in turn, over several rounds: medians, ratios and counters.
 //! `benches/README.md` says how to run it and how to read what it prints.
 
+mod brik;
 mod buildah;
 mod builder;
 mod buildkit;
+mod edit;
 mod inputs;
 mod measure;
 mod process;
 mod registry;
 mod scenario;
+mod shelf;
 mod table;
 #[path = "../../tests/suite/support/trace.rs"]
 mod trace;
+mod traffic;
 mod walk;
 mod watch;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 
+use brik::{BRIK, Brik, ROOTLESS};
 use buildah::Buildah;
-use builder::{BRIK, Brik, Builder, ROOTLESS};
+use builder::{Builder, Job};
 use buildkit::BuildKit;
+use edit::Edits;
 use inputs::Inputs;
 use registry::Registry;
 use scenario::{Scenario, Tell};
-use table::Table;
+use table::{Row, Table};
 
 #[derive(Parser)]
 struct Args {
     /// Every builder runs every scenario once a round.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Families of scenarios: services, many, runs, big, base, wide.
+    /// Families of scenarios: services, many, runs, big, base, wide, fill, fresh, runners.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "brik,buildah,buildkit")]
@@ -47,6 +53,12 @@ struct Args {
     /// A monorepo with services/*/Dockerfile in place of the generated one. Its base images are in the registry 127.0.0.1:5077.
     #[arg(long)]
     monorepo: Option<PathBuf>,
+    /// The file of that monorepo that `one file` changes; without it, changing.txt of the first service.
+    #[arg(long, requires = "monorepo")]
+    one_file: Option<PathBuf>,
+    /// The file of that monorepo from which the same is built when it gets a comment; without it, that phase is left out.
+    #[arg(long, requires = "monorepo")]
+    same_output: Option<PathBuf>,
     /// A registry's data directory with the base images of that monorepo.
     #[arg(long)]
     bases: Option<PathBuf>,
@@ -88,7 +100,12 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(args: &'a Args) -> Result<Self, String> {
         let wanted = |name: &str| args.builders.iter().any(|builder| builder == name);
-        let mut builders: Vec<Box<dyn Builder>> = vec![Box::new(Brik::new(&args.brik, &args.scratch))];
+        let mut builders: Vec<Box<dyn Builder>> = Vec::new();
+        if wanted(BRIK) {
+            builders.push(Box::new(Brik::new(&args.brik, &args.scratch)));
+            builders.push(Box::new(Brik::without_remote_cache(&args.brik, &args.scratch)));
+            builders.push(Box::new(Brik::four_runners(&args.brik, &args.scratch)));
+        }
         if let Some(user) = args.user.as_ref().filter(|_| process::is_root()) {
             builders.push(Box::new(Brik::rootless(&args.brik, &args.scratch, user)?));
         }
@@ -98,7 +115,6 @@ impl<'a> Bench<'a> {
         if wanted("buildkit") {
             builders.extend(BuildKit::find(&args.scratch).map(|found| Box::new(found) as Box<dyn Builder>));
         }
-        builders.retain(|builder| builder.name() != BRIK || wanted(BRIK));
         let registry = Registry::prepare(&args.scratch.join("registry"), args.bases.as_deref(), &args.brik)?;
         Ok(Self { args, registry, builders, table: Table::default() })
     }
@@ -109,7 +125,8 @@ impl<'a> Bench<'a> {
         }
         let counts = !self.args.no_counts && process::is_installed("strace");
         let wanted = |family: &str| self.args.only.is_empty() || self.args.only.iter().any(|name| name == family);
-        let scenarios = Scenario::all(&self.args.scratch, self.args.monorepo.as_deref());
+        let edits = Edits { one_file: self.args.one_file.clone(), same_output: self.args.same_output.clone() };
+        let scenarios = Scenario::all(&self.args.scratch, self.args.monorepo.as_deref().map(|directory| (directory, &edits)));
         for scenario in scenarios.iter().filter(|scenario| wanted(scenario.family)) {
             let inputs = scenario.prepare()?;
             let base = inputs.directory.join("base");
@@ -122,7 +139,7 @@ impl<'a> Bench<'a> {
             for round in 0..self.args.rounds {
                 self.round(scenario, &inputs, Round::Timed(round))?;
             }
-            if counts {
+            if counts && !scenario.shared_cache {
                 self.round(scenario, &inputs, Round::Counted)?;
             }
             scenario.clear();
@@ -144,7 +161,7 @@ impl<'a> Bench<'a> {
             let forgotten = builder.forget();
             match outcome.and(forgotten) {
                 Ok(()) => true,
-                Err(error) if builder.name() == BRIK || process::interrupted() => {
+                Err(error) if builder.name().starts_with(BRIK) || process::interrupted() => {
                     failure = Some(error);
                     true
                 }
@@ -168,33 +185,33 @@ impl<'a> Bench<'a> {
         builder.start((round == Round::Counted).then_some(daemon.as_path()))?;
         inputs.restore()?;
         for phase in &scenario.phases {
-            let (row, name) = (phase.row, builder.name());
+            let name = builder.name();
+            let row = Row { name: phase.row, tell: phase.tell, shared_cache: scenario.shared_cache };
+            let job = Job { tag: phase.tag, shared_cache: scenario.shared_cache };
+            if phase.fresh {
+                builder.start(None)?;
+            }
             match round {
                 Round::Timed(n) => {
                     inputs.before(phase, n)?;
-                    eprintln!("round {} of {}: {row}: {name}", n + 1, self.args.rounds);
-                    let figures = measure::build(builder, inputs, &self.registry)?;
+                    eprintln!("round {} of {}: {}: {name}", n + 1, self.args.rounds, phase.row);
+                    let figures = measure::build(builder, inputs, job, &self.registry)?;
                     if phase.tell != Tell::Nothing {
-                        self.table.add((row, phase.tell), name, figures);
+                        self.table.add(row, name, figures);
                     }
                     if phase.tell == Tell::StatWalk && name == BRIK {
-                        self.table.add((row, phase.tell), "bare stat walk", measure::stat_walk(inputs)?);
+                        self.table.add(row, "bare stat walk", measure::stat_walk(inputs)?);
                     }
                 }
-                Round::Counted if phase.tell == Tell::Nothing => measure::build(builder, inputs, &self.registry).map(drop)?,
+                Round::Counted if phase.tell == Tell::Nothing => measure::build(builder, inputs, job, &self.registry).map(drop)?,
                 Round::Counted => {
                     inputs.before(phase, self.args.rounds)?;
-                    eprintln!("under strace: {row}: {name}");
-                    self.count(builder, inputs, row, &trace, &daemon)?;
+                    eprintln!("under strace: {}: {name}", phase.row);
+                    let counts = measure::count(builder, inputs, job, &trace.join("commands"), &daemon)?;
+                    self.table.add_counts(phase.row, name, counts);
                 }
             }
         }
-        Ok(())
-    }
-
-    fn count(&mut self, builder: &dyn Builder, inputs: &Inputs, row: &'static str, trace: &Path, daemon: &Path) -> Result<(), String> {
-        let counts = measure::count(builder, inputs, &trace.join("commands"), daemon)?;
-        self.table.add_counts(row, builder.name(), counts);
         Ok(())
     }
 }

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::builder::{Builder, traced};
+use crate::builder::{Builder, Job, traced};
 use crate::inputs::Inputs;
 use crate::process::run_all;
-use crate::registry::{Registry, Traffic};
+use crate::registry::Registry;
+use crate::shelf::Shelf;
 use crate::trace::Trace;
+use crate::traffic::Traffic;
 use crate::walk;
 use crate::watch::Watch;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Figures {
     /// Seconds.
     pub wall: f64,
@@ -24,6 +26,9 @@ pub struct Figures {
     /// Largest resident set of one of the builder's own processes, in bytes.
     pub memory: u64,
     pub traffic: Traffic,
+    /// What the registry had afterwards.
+    pub shelf: Shelf,
+    pub services: usize,
 }
 
 /// What strace counted.
@@ -37,8 +42,8 @@ pub struct Counts {
 }
 
 /// Builds all services and pushes them.
-pub fn build(builder: &dyn Builder, inputs: &Inputs, registry: &Registry) -> Result<Figures, String> {
-    let commands = builder.commands(inputs);
+pub fn build(builder: &dyn Builder, inputs: &Inputs, job: Job, registry: &Registry) -> Result<Figures, String> {
+    let commands = builder.commands(inputs, job);
     let before = registry.traffic();
     let cpu = usage(UsageWho::RUSAGE_CHILDREN)?;
     let watch = Watch::start(builder.processes());
@@ -55,11 +60,13 @@ pub fn build(builder: &dyn Builder, inputs: &Inputs, registry: &Registry) -> Res
         own_cpu: seen.own_cpu.min(cpu).as_secs_f64(),
         memory: seen.memory,
         traffic: registry.traffic().since(&before),
+        shelf: registry.shelf(),
+        services: inputs.services.len(),
     })
 }
 
 /// Builds all services and pushes them, under strace. What a daemon does is in `daemon`, from its start.
-pub fn count(builder: &dyn Builder, inputs: &Inputs, directory: &Path, daemon: &Path) -> Result<Counts, String> {
+pub fn count(builder: &dyn Builder, inputs: &Inputs, job: Job, directory: &Path, daemon: &Path) -> Result<Counts, String> {
     let failed = |error: std::io::Error| format!("cannot read what strace wrote: {error}");
     let read = |directory: &Path| -> std::io::Result<Counts> {
         let trace = Trace::read(directory)?;
@@ -68,7 +75,7 @@ pub fn count(builder: &dyn Builder, inputs: &Inputs, directory: &Path, daemon: &
     };
     let nothing = Counts { forks: 0, programs: 0, files: 0 };
     let before = if daemon.exists() { read(daemon).map_err(failed)? } else { nothing };
-    let commands = traced(builder.commands(inputs), directory)?;
+    let commands = traced(builder.commands(inputs, job), directory)?;
     let traces = commands.len();
     run_all(commands, builder.at_once())?;
     let mut sum = if daemon.exists() { read(daemon).map_err(failed)? } else { nothing };

@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::process::{interrupted, run, server};
+use crate::shelf::Shelf;
+use crate::traffic::Traffic;
 
 pub const HOST: &str = "127.0.0.1:5077";
 
@@ -15,32 +17,6 @@ pub struct Registry {
     /// The program that makes base images.
     brik: PathBuf,
     process: Mutex<Option<Child>>,
-}
-
-/// What was asked of a registry between two moments.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Traffic {
-    pub requests: u64,
-    /// Bytes of blobs that were sent to builders.
-    pub bytes_down: u64,
-    /// Blobs whose upload was finished.
-    pub uploads: u64,
-    /// Bytes of blobs that came to lie in it.
-    pub bytes_up: u64,
-    /// Bytes of the largest blob that lies in it.
-    pub largest: u64,
-}
-
-impl Traffic {
-    pub fn since(&self, before: &Self) -> Self {
-        Self {
-            requests: self.requests - before.requests,
-            bytes_down: self.bytes_down - before.bytes_down,
-            uploads: self.uploads - before.uploads,
-            bytes_up: self.bytes_up.saturating_sub(before.bytes_up),
-            largest: self.largest,
-        }
-    }
 }
 
 impl Registry {
@@ -175,23 +151,12 @@ impl Registry {
     /// All traffic so far. A request is logged after it was answered.
     pub fn traffic(&self) -> Traffic {
         std::thread::sleep(Duration::from_millis(80));
-        let log = fs::read_to_string(self.log()).unwrap_or_default();
-        let mut traffic = Traffic::default();
-        for line in log.lines() {
-            let mut quoted = line.split('"');
-            let (Some(_), Some(request), Some(rest)) = (quoted.next(), quoted.next(), quoted.next()) else { continue };
-            if !request.ends_with(" HTTP/1.1") {
-                continue;
-            }
-            traffic.requests += 1;
-            traffic.uploads += u64::from(request.starts_with("PUT ") && request.contains("/blobs/uploads/") && rest.starts_with(" 201 "));
-            if request.starts_with("GET ") && request.contains("/blobs/") {
-                traffic.bytes_down += rest.split_whitespace().nth(1).and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0);
-            }
-        }
-        let blobs = sizes(&self.data().join("docker/registry/v2/blobs"));
-        (traffic.bytes_up, traffic.largest) = (blobs.iter().sum(), blobs.into_iter().max().unwrap_or(0));
-        traffic
+        Traffic::read(&fs::read_to_string(self.log()).unwrap_or_default(), &self.data())
+    }
+
+    /// What the builders' repositories have now.
+    pub fn shelf(&self) -> Shelf {
+        Shelf::read(&self.data().join("docker/registry/v2/repositories/bench"))
     }
 }
 
@@ -199,14 +164,4 @@ impl Drop for Registry {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// Of all files below a directory, in bytes.
-fn sizes(directory: &Path) -> Vec<u64> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => sizes(&entry.path()),
-        _ => vec![entry.metadata().map_or(0, |metadata| metadata.len())],
-    });
-    sizes.flatten().collect()
 }

@@ -3,19 +3,24 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::builder::{BRIK, ROOTLESS};
+use crate::brik::{BRIK, NO_CACHE, ROOTLESS, RUNNERS};
+use crate::builder::FIRST_TAG;
+use crate::edit::Edits;
 use crate::inputs::{self, Inputs};
 use crate::process::run;
 
-/// Builds that follow each other on one builder's state.
+/// Builds that follow each other, with one registry.
 pub struct Scenario {
     pub family: &'static str,
     pub phases: Vec<Phase>,
+    /// Whether builders read and write a cache in the registry.
+    pub shared_cache: bool,
     /// Who takes part.
     field: Field,
     directory: PathBuf,
     /// A monorepo of the user's in place of the generated one.
     monorepo: Option<PathBuf>,
+    edits: Edits,
     write: fn(&Path) -> std::io::Result<()>,
 }
 
@@ -24,13 +29,18 @@ pub struct Phase {
     /// Its row in the table.
     pub row: &'static str,
     pub change: Change,
+    /// Whether the builder has forgotten all before it. The registry has not.
+    pub fresh: bool,
+    pub tag: &'static str,
     pub tell: Tell,
 }
 
 pub enum Change {
     Nothing,
-    /// One file of the first service.
+    /// One file of one service.
     OneFile,
+    /// One file from which the same is built as before.
+    SameOutput,
 }
 
 /// What a row tells besides the common columns.
@@ -45,6 +55,8 @@ pub enum Tell {
     LargestLayer,
     /// A bare walk of the context beside it.
     StatWalk,
+    /// Digests and keys in the registry.
+    Shelf,
 }
 
 #[derive(PartialEq, Eq)]
@@ -52,30 +64,58 @@ enum Field {
     Everybody,
     /// And brik once more, as an unprivileged user.
     EverybodyAndRootless,
+    /// And brik once more, without its cache repositories.
+    EverybodyAndNoCache,
     OnlyBrik,
+    /// brik, and four of it at once.
+    Runners,
 }
 
 fn phase(row: &'static str, tell: Tell) -> Phase {
-    Phase { row, change: Change::Nothing, tell }
+    Phase { row, change: Change::Nothing, fresh: false, tag: FIRST_TAG, tell }
 }
 
+fn fresh(row: &'static str, change: Change, tag: &'static str) -> Phase {
+    Phase { row, change, fresh: true, tag, tell: Tell::Row }
+}
+
+/// Of the generated services, what the first stage of one sees and its image does not.
+const NOTES: &str = "services/service-0/notes.txt";
+
 impl Scenario {
-    /// Their inputs lie below `scratch`.
-    pub fn all(scratch: &Path, monorepo: Option<&Path>) -> Vec<Self> {
+    /// Their inputs lie below `scratch`. The user's monorepo, with the files of it that change, takes the place of the eight services.
+    pub fn all(scratch: &Path, monorepo: Option<(&Path, &Edits)>) -> Vec<Self> {
         let scenario = |family, field, phases, write| {
-            let monorepo = monorepo.filter(|_| family == "services").map(Path::to_owned);
-            Self { family, phases, field, directory: scratch.join("inputs").join(family), monorepo, write }
+            let (monorepo, edits) = (None, Edits::default());
+            Self { family, phases, shared_cache: false, field, directory: scratch.join("inputs").join(family), monorepo, edits, write }
         };
-        use Field::{Everybody, EverybodyAndRootless, OnlyBrik};
+        let services = |family, field, phases, generated: Edits, write| {
+            let edits = monorepo.map_or(generated, |(_, edits)| edits.clone());
+            Self { monorepo: monorepo.map(|(directory, _)| directory.to_owned()), edits, ..scenario(family, field, phases, write) }
+        };
+        let noted = Edits { one_file: None, same_output: Some(NOTES.into()) };
+        let shared =
+            |family, field, phases| Self { shared_cache: true, ..services(family, field, phases, noted.clone(), inputs::noted_services) };
+        use Field::{Everybody, EverybodyAndNoCache, EverybodyAndRootless, OnlyBrik, Runners};
+        let has_same_output = monorepo.is_none_or(|(_, edits)| edits.same_output.is_some());
+        let mut on_fresh_runners = vec![
+            phase("8 services, cold, cache filled", Tell::Nothing),
+            fresh("8 services, fresh runner, no-op, new tag", Change::Nothing, "no-op"),
+            fresh("8 services, fresh runner, one file, new tag", Change::OneFile, "one-file"),
+        ];
+        if has_same_output {
+            on_fresh_runners.push(fresh("8 services, fresh runner, same output, new tag", Change::SameOutput, "same-output"));
+        }
         vec![
-            scenario(
+            services(
                 "services",
                 Everybody,
                 vec![
                     phase("8 services, cold, push", Tell::Row),
                     phase("8 services, no-op, push", Tell::Row),
-                    Phase { row: "8 services, one file, push", change: Change::OneFile, tell: Tell::Row },
+                    Phase { change: Change::OneFile, ..phase("8 services, one file, push", Tell::Row) },
                 ],
+                Edits::default(),
                 inputs::services,
             ),
             scenario(
@@ -96,6 +136,16 @@ impl Scenario {
                 ],
                 inputs::wide,
             ),
+            shared("fill", EverybodyAndNoCache, vec![phase("8 services, cold, cache filled", Tell::Row)]),
+            shared("fresh", Everybody, on_fresh_runners),
+            shared(
+                "runners",
+                Runners,
+                vec![
+                    phase("8 services, cold, same commit", Tell::Shelf),
+                    fresh("8 services, fresh runner after these", Change::Nothing, "after"),
+                ],
+            ),
         ]
     }
 
@@ -103,7 +153,9 @@ impl Scenario {
         match builder {
             BRIK => true,
             ROOTLESS => self.field == Field::EverybodyAndRootless,
-            _ => self.field != Field::OnlyBrik,
+            NO_CACHE => self.field == Field::EverybodyAndNoCache,
+            RUNNERS => self.field == Field::Runners,
+            _ => !matches!(self.field, Field::OnlyBrik | Field::Runners),
         }
     }
 
@@ -121,7 +173,7 @@ impl Scenario {
             fs::write(unfinished.join("brik.toml"), inputs::brik_toml()).map_err(failed)?;
             fs::rename(&unfinished, &self.directory).map_err(failed)?;
         }
-        Inputs::of(&self.directory).map_err(failed)
+        Inputs::of(&self.directory, &self.edits).map_err(failed)
     }
 
     /// Removes what [`Self::prepare`] has written.
