@@ -151,7 +151,7 @@ impl<'a> Engine<'a> {
 }
 
 /// Whether archives may be unpacked beside what is copied: what they contain could stand where a borrowed file does.
-fn may_unpack(op: &CopyOp) -> bool {
+pub(super) fn may_unpack(op: &CopyOp) -> bool {
     op.sources.iter().any(|source| match source {
         CopySource::Context { selection, .. } => op.unpack.unwrap_or(op.add) && !selection.is_of_directories(),
         CopySource::Root { .. } => op.unpack.unwrap_or(op.add),

@@ -12,12 +12,13 @@ use super::layers::Layers;
 use super::lookup::Lookup;
 use super::run::RunOptions;
 use super::sandbox::{CancelFlag, Rung};
+use super::skeleton::states_read;
 use super::trails::put_files;
 use super::workspace::{Source, Workspaces, stacked};
 use crate::cache::{Shared, StepRecord, recorded};
 use crate::image::BorrowedFiles;
 use crate::oci::{Layer, Platform};
-use crate::plan::{BaseId, CacheKey, Op, Plan, Root, Step, StepId};
+use crate::plan::{CacheKey, Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
 use crate::store::{RecordKind, TempDir};
 
@@ -36,12 +37,14 @@ pub struct Engine<'a> {
     pub layers: Layers<'a>,
     pub supplies: &'a Supplies,
     /// Cache repositories that may know what this plan's Steps lead to.
-    shared: Option<&'a Shared<'a>>,
+    pub(super) shared: Option<&'a Shared<'a>>,
     /// Why Steps run, in a line.
     reasons: &'a BTreeMap<StepId, String>,
     results: Vec<OnceLock<Done>>,
     /// Steps whose files another Step of this run works on or copies.
     needed: BTreeSet<StepId>,
+    /// States whose files some Step of this run reads.
+    read: BTreeSet<Root>,
     /// Steps whose layers are an image's.
     shipped: BTreeSet<StepId>,
     workspaces: Workspaces,
@@ -66,18 +69,28 @@ impl<'a> Engine<'a> {
             let parent = (!step.independent).then_some(step.parent);
             parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
         };
-        let needed: BTreeSet<StepId> = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
-        let roots = lookup.run.iter().flat_map(|&id| plan.steps[id].sources().into_iter().chain([plan.steps[id].parent]));
-        let bases: BTreeSet<BaseId> = roots.filter_map(|root| plan.chain(root).0).collect();
-        let of_bases = bases.into_iter().flat_map(|base| &plan.bases[base].manifest.layers);
-        let of_steps = needed.iter().filter_map(|id| Some(&lookup.steps.get(id)?.layer));
-        of_bases.chain(of_steps).for_each(|layer| layers.origins.want(&layer.digest));
+        let needed = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
+        let read = states_read(plan, lookup);
+        for root in &read {
+            let (base, step) = match root {
+                Root::Scratch => (None, None),
+                Root::Base(base) => (Some(&plan.bases[*base]), None),
+                Root::Step(step) => (None, lookup.steps.get(step)),
+            };
+            let pulled = base.into_iter().flat_map(|base| &base.manifest.layers).chain(step.map(|step| &step.layer));
+            pulled.for_each(|layer| layers.origins.want(&layer.digest));
+        }
         let shipped = plan.images.iter().flat_map(|image| plan.chain(image.root).1).collect();
-        Self { plan, layers, supplies, shared, reasons: options.reasons, results, needed, shipped, workspaces: Workspaces::default() }
+        Self { plan, layers, supplies, shared, reasons: options.reasons, results, needed, read, shipped, workspaces: Workspaces::default() }
     }
 
     pub(super) fn is_shipped(&self, step: StepId) -> bool {
         self.shipped.contains(&step)
+    }
+
+    /// Whether some Step of this run reads files of this state.
+    pub(super) fn reads(&self, root: Root) -> bool {
+        self.read.contains(&root)
     }
 
     /// Whether owners are lost here.
@@ -177,7 +190,10 @@ impl<'a> Engine<'a> {
     }
 
     fn execute(&self, id: StepId, step: &'a Step, work: &TempDir) -> Result<Layer, Error> {
-        let lowers = if step.independent { Vec::new() } else { self.lowers(step.parent)? };
+        let lowers = match step.independent {
+            true => Vec::new(),
+            false => self.skeleton(step, work).map_or_else(|| self.lowers(step.parent), Ok)?,
+        };
         let mut workspace = self.workspaces.open(self.layers.rung, self.layers.store, lowers, work)?;
         let needed = self.needed.contains(&id);
         let mut borrowed = BorrowedFiles::default();
@@ -199,14 +215,18 @@ impl<'a> Engine<'a> {
 
     /// The snapshots of a state, top first, as overlayfs wants them.
     pub(super) fn lowers(&self, root: Root) -> Result<Vec<PathBuf>, Error> {
+        let lowers = self.layers.snapshots(&self.state_layers(root)?)?;
+        Ok(lowers.into_iter().fold(Vec::new(), |lowers, next| stacked(next, lowers)))
+    }
+
+    /// The layers of a state, lowest first. Its Steps have run.
+    pub(super) fn state_layers(&self, root: Root) -> Result<Vec<Layer>, Error> {
         let (base, steps) = self.plan.chain(root);
-        let base = base.map(|base| &self.plan.bases[base]);
-        let mut layers = base.map(|base| base_layers(base)).unwrap_or_default();
+        let mut layers = base.map(|base| base_layers(&self.plan.bases[base])).unwrap_or_default();
         for step in steps {
             layers.push(self.layer(step).ok_or(Error::Cancelled)?);
         }
-        let lowers = self.layers.snapshots(&layers)?;
-        Ok(lowers.into_iter().fold(Vec::new(), |lowers, next| stacked(next, lowers)))
+        Ok(layers)
     }
 
     /// Opens a state to read from.

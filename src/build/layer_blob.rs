@@ -22,8 +22,11 @@ impl Engine<'_> {
         let options = LayerOptions { mtime, owner_xattr: self.single_uid() };
         let codec = if self.is_shipped(id) { Codec::default() } else { INTERMEDIATE };
         let mut writer = LayerWriter::new(codec, self.layers.store.blob_writer()?);
-        write_layer(upper, borrowed, &options, &mut writer)?;
-        self.commit(codec, writer).map(|(layer, _)| layer)
+        let mut toc = self.layers.toc_writer()?;
+        write_layer(upper, borrowed, &options, &mut writer, &mut toc)?;
+        let (layer, _) = self.commit(codec, writer)?;
+        self.layers.keep_toc(&layer.diff_id, toc)?;
+        Ok(layer)
     }
 
     /// The layer of a Step as an image has it: one that was made when no image had it is compressed again.

@@ -45,6 +45,11 @@ impl Layers<'_> {
         self.store.take_up(&blob.digest, blob.size)
     }
 
+    /// Whether a Step can work on a layer without having it from elsewhere.
+    pub(super) fn has(&self, layer: &Layer) -> bool {
+        self.store.snapshot(self.ids(), &layer.diff_id.0).is_some() || self.is_here(&layer.descriptor)
+    }
+
     /// The same, while `read` reads what arrives; `None` where it was there. On an error nothing that was read is to be trusted.
     fn pull_and<T: Send>(&self, blob: &Descriptor, read: &(dyn Fn(IncomingReader) -> T + Sync)) -> Result<Option<T>, Error> {
         if self.is_here(blob) {
@@ -186,7 +191,9 @@ impl Layers<'_> {
             lowers,
             ..UnpackOptions::default()
         };
-        unpack_layer(blob, &fs, &options)?;
+        let mut toc = self.toc_writer()?;
+        unpack_layer(blob, &fs, &options, &mut toc)?;
+        self.keep_toc(&layer.diff_id, toc)?;
         Ok(self.store.commit_snapshot(self.ids(), id, &fs)?)
     }
 }

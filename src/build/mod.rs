@@ -6,6 +6,8 @@
 //! schedule    tasks on threads, each after what it needs
 //! engine      one Step: a workspace, an operation in it, a layer of the change     (workspace, run_step, copy_step, copy, sandbox)
 //! layer_blob  changes compressed: for images, or only for other Steps
+//! toc         tables of contents of layers
+//! skeleton    what a COPY works on where its parent's layers are not here
 //! origins     where blobs can be had from
 //! layers      blobs pulled, snapshots unpacked
 //! finish      images assembled and recorded
@@ -39,6 +41,8 @@ mod run_step;
 pub mod sandbox;
 mod schedule;
 mod share;
+mod skeleton;
+mod toc;
 mod trails;
 mod workspace;
 

@@ -1,13 +1,17 @@
-//! Where blobs can be had from that are not in the store.
+//! Where blobs can be had from that are not in the store, and what is known of layers without their blobs.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::oci::{Digest, Reference};
+use crate::oci::{Descriptor, DiffId, Digest, Reference};
 use crate::plan::Plan;
 
 #[derive(Default)]
-pub struct Origins(Mutex<HashMap<Digest, Origin>>);
+pub struct Origins {
+    blobs: Mutex<HashMap<Digest, Origin>>,
+    /// Tables of contents that were made or had in this run: their records appear later.
+    tocs: Mutex<HashMap<DiffId, Descriptor>>,
+}
 
 #[derive(Default)]
 struct Origin {
@@ -57,8 +61,16 @@ impl Origins {
         self.lock().get(blob).is_some_and(|origin| !origin.of_base && !origin.places.is_empty())
     }
 
+    pub fn note_toc(&self, layer: DiffId, toc: Descriptor) {
+        self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert(layer, toc);
+    }
+
+    pub fn toc(&self, layer: &DiffId) -> Option<Descriptor> {
+        self.tocs.lock().unwrap_or_else(PoisonError::into_inner).get(layer).cloned()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Origin>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -58,6 +58,11 @@ impl Remembered {
                 let digest: Digest = parse(entry)?;
                 Self { what: format!("name of base image {}", digest.short()), bytes: 0, needs: Vec::new(), layers: Vec::new() }
             }
+            RecordKind::Toc => {
+                let toc: Descriptor = parse(entry)?;
+                let what = format!("table of contents of layer {}", entry.key.short());
+                Self { what, bytes: 0, needs: needs([&toc]), layers: Vec::new() }
+            }
             RecordKind::Trail => {
                 let trail: Trail = parse(entry)?;
                 let what = format!("what an image was made of last, in {} steps", trail.steps.len());

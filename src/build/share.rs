@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use super::engine::Engine;
+use super::engine::{Engine, base_layers};
 use super::error::Error;
 use super::lookup::Lookup;
 use super::push::{Pusher, Target};
 use super::trails::trail_entry;
-use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, empty_blob, recorded};
-use crate::oci::{Descriptor, Layer, Reference};
-use crate::plan::{CacheKey, ImagePlan, Plan, StepId};
+use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, TocEntry, empty_blob, recorded};
+use crate::oci::{Descriptor, DiffId, Layer, Reference};
+use crate::plan::{CacheKey, ImagePlan, Plan, Root, StepId};
 use crate::registry;
 use crate::store::RecordKind;
 
@@ -22,6 +22,8 @@ pub struct Share<'a> {
     pub pushed: bool,
     /// What has been given, or given up.
     done: Mutex<BTreeSet<StepId>>,
+    /// Tables of contents that repositories (by their names) were asked for.
+    tocs: Mutex<BTreeSet<(String, DiffId)>>,
 }
 
 /// What may have to be given: Steps and images (indices in [`Plan::images`]) that no repository has told of.
@@ -38,7 +40,7 @@ pub fn what_is_given(plan: &Plan, lookup: &Lookup) -> Given {
 
 impl<'a> Share<'a> {
     pub fn new(shared: &'a Shared<'a>, pusher: &'a Pusher<'a>, pushed: bool) -> Self {
-        Self { shared, pusher, pushed, done: Mutex::default() }
+        Self { shared, pusher, pushed, done: Mutex::default(), tocs: Mutex::default() }
     }
 
     /// Gives the result of a Step that is finished to the repositories of the services that need it, once.
@@ -130,10 +132,39 @@ impl<'a> Share<'a> {
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(&record.files).collect();
                 let (blobs, places) = self.blobs(target, &wanted, &images)?;
                 let entry = StepEntry { record: record.clone(), places };
-                missing.into_iter().try_for_each(|key| Ok(self.shared.put_step(&repository, &key, &entry, blobs.clone())?))
+                missing.into_iter().try_for_each(|key| self.shared.put_step(&repository, &key, &entry, blobs.clone()))?;
+                self.give_tocs(plan, id, record.diff_id, target)
             };
             self.settle(&repository, given());
         }
+    }
+
+    /// Gives the tables of contents of a Step's layer and of the base that it stands on, as far as they are here. The base's from the bottom
+    /// up: where the uppermost is, nobody asks for the others.
+    fn give_tocs(&self, plan: &Plan, id: StepId, layer: DiffId, target: Target) -> Result<(), Error> {
+        let base = plan.chain(Root::Step(id)).0.map(|base| base_layers(&plan.bases[base])).unwrap_or_default();
+        let mut missing: Vec<DiffId> = Vec::new();
+        if let Some((top, below)) = base.split_last()
+            && self.lacks_toc(target, top.diff_id)?
+        {
+            for layer in below {
+                missing.extend(self.lacks_toc(target, layer.diff_id)?.then_some(layer.diff_id));
+            }
+            missing.push(top.diff_id);
+        }
+        missing.extend(self.lacks_toc(target, layer)?.then_some(layer));
+        for layer in missing {
+            let Some(toc) = self.pusher.layers.toc(&layer) else { continue };
+            let (blobs, places) = self.blobs(target, &[&toc], &[])?;
+            self.shared.put_toc(target.image, &TocEntry { layer, toc, places }, blobs)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a repository lacks a table of contents that nobody in this run is about to give.
+    fn lacks_toc(&self, target: Target, layer: DiffId) -> Result<bool, Error> {
+        let first = self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert((target.image.name(), layer));
+        Ok(first && !self.shared.has_toc(target.image, &layer)?)
     }
 
     fn missing(&self, keys: &[CacheKey], has: impl Fn(&CacheKey) -> Result<bool, registry::Error>) -> Result<Vec<CacheKey>, Error> {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::records::{ImageRecord, StepRecord};
-use crate::oci::{Descriptor, Digest, Reference, media_type};
+use crate::oci::{Descriptor, DiffId, Digest, Reference, media_type};
 use crate::plan::{CacheKey, KeyInputs, Trail};
 
 /// The annotation that holds the record, as JSON.
@@ -31,6 +31,17 @@ pub struct ImageEntry {
     /// The manifest that the record names.
     pub manifest: String,
     /// Where its blobs can be had from besides the entry's own repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Reference>,
+}
+
+/// What stands under `t-<DiffId>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TocEntry {
+    /// The layer whose table of contents it is.
+    pub layer: DiffId,
+    pub toc: Descriptor,
+    /// Where it can be had from besides the entry's own repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Reference>,
 }
@@ -89,6 +100,22 @@ impl Entry for ImageEntry {
 
     fn is_sound(&self) -> bool {
         Digest::of(self.manifest.as_bytes()) == self.record.manifest.digest
+    }
+}
+
+impl Entry for TocEntry {
+    const ARTIFACT_TYPE: &'static str = "application/vnd.brik.toc.v1";
+
+    fn places(&mut self) -> &mut Vec<Reference> {
+        &mut self.places
+    }
+
+    fn blobs(&self) -> Vec<&Descriptor> {
+        vec![&self.toc]
+    }
+
+    fn is_sound(&self) -> bool {
+        true
     }
 }
 

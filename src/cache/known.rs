@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{ImageEntry, StepEntry};
+use super::artifact::{ImageEntry, StepEntry, TocEntry};
 use crate::oci::Digest;
 
 #[derive(Default, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Known {
     /// By key.
     pub(super) steps: Answers<StepEntry>,
     pub(super) images: Answers<ImageEntry>,
+    /// By the DiffId of the layer.
+    #[serde(default)]
+    pub(super) tocs: Answers<TocEntry>,
     /// Repositories that are not asked any more.
     closed: Mutex<BTreeSet<String>>,
     /// Blobs that could not be had, or are not what they should be.

@@ -9,13 +9,18 @@
 //!
 //! # Cache repositories
 //!
-//! A Step's record stands under the tag `s-<key>`, an image's under `i-<key>`; a key is 64 hexadecimal digits. A tag is written once and
+//! A Step's record stands under the tag `s-<key>`, an image's under `i-<key>`, a layer's table of contents under `t-<DiffId>`; each is 64
+//! hexadecimal digits. A tag is written once and
 //! never again: whoever finds it leaves it. So runners that build at the same time do not disturb each other, and a build that changes
 //! nothing writes nothing. An entry is an OCI image manifest (image spec 1.1, "Guidelines for Artifact Usage") whose `layers` are the blobs
 //! that it needs, so that the registry keeps them; the record is its annotation `dev.brik.record`. Blobs that the registry did not take
 //! over from the image's repository stay there, and the record says so.
 //!
 //! Besides, there is `last-<platform>`, which moves: what the image was made of that was given last, for people who ask why a build runs.
+//!
+//! Whoever may write to a cache repository is trusted as whoever may push the images: a record names a result that nobody computes again, and
+//! a table of contents is believed in place of its layer. That a blob is the one that an entry names is verified; that the entry is true
+//! cannot be without making it again. `--no-remote-cache` believes nobody.
 //!
 //! Whatever is wrong with a cache repository, it is as if it were empty: that is said once, and what it would have saved is done.
 
@@ -24,7 +29,7 @@ mod known;
 mod records;
 mod shared;
 
-pub use artifact::{ImageEntry, StepEntry, TrailEntry};
+pub use artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
 pub use known::{Known, Message};
 pub use records::{ImageRecord, StepRecord, recorded};
 pub use shared::{Places, Shared, empty_blob};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::artifact::{self, Entry, ImageEntry, StepEntry, TrailEntry};
+use super::artifact::{self, Entry, ImageEntry, StepEntry, TocEntry, TrailEntry};
 use super::known::{Answers, Known, lock};
-use crate::oci::{Descriptor, Platform, Reference, media_type};
+use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, media_type};
 use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
 
@@ -40,12 +40,17 @@ impl<'a> Shared<'a> {
 
     /// What the repositories of `services` know of a Step.
     pub fn step(&self, key: &CacheKey, services: &[String]) -> Option<StepEntry> {
-        self.find(&self.known.steps, (STEP, key), services)
+        self.find(&self.known.steps, (STEP, &key.0), services)
     }
 
     /// What the repositories of a service know of an image.
     pub fn image(&self, key: &CacheKey, service: &str) -> Option<ImageEntry> {
-        self.find(&self.known.images, (IMAGE, key), &[service.to_owned()])
+        self.find(&self.known.images, (IMAGE, &key.0), &[service.to_owned()])
+    }
+
+    /// The table of contents of a layer, if the repositories of `services` have it.
+    pub fn toc(&self, layer: &DiffId, services: &[String]) -> Option<TocEntry> {
+        self.find(&self.known.tocs, (TOC, &layer.0), services).filter(|entry| entry.layer == *layer)
     }
 
     /// The repositories that take what was made for `services`, each once.
@@ -60,11 +65,15 @@ impl<'a> Shared<'a> {
     }
 
     pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has(repository, &tag(STEP, key))
+        self.has(repository, &tag(STEP, &key.0))
     }
 
     pub fn has_image(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has(repository, &tag(IMAGE, key))
+        self.has(repository, &tag(IMAGE, &key.0))
+    }
+
+    pub fn has_toc(&self, repository: &Reference, layer: &DiffId) -> Result<bool, Error> {
+        self.has(repository, &tag(TOC, &layer.0))
     }
 
     /// What the image of a service that was given last was made of.
@@ -80,11 +89,15 @@ impl<'a> Shared<'a> {
 
     /// Writes an entry; `blobs` are those of its blobs that the repository has, the empty one not counted, which it needs to have.
     pub fn put_step(&self, repository: &Reference, key: &CacheKey, entry: &StepEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
-        self.put(repository, &tag(STEP, key), entry, blobs)
+        self.put(repository, &tag(STEP, &key.0), entry, blobs)
     }
 
     pub fn put_image(&self, repository: &Reference, key: &CacheKey, entry: &ImageEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
-        self.put(repository, &tag(IMAGE, key), entry, blobs)
+        self.put(repository, &tag(IMAGE, &key.0), entry, blobs)
+    }
+
+    pub fn put_toc(&self, repository: &Reference, entry: &TocEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
+        self.put(repository, &tag(TOC, &entry.layer.0), entry, blobs)
     }
 
     pub fn put_trail(&self, repository: &Reference, platform: &Platform, entry: &TrailEntry) -> Result<(), Error> {
@@ -101,11 +114,11 @@ impl<'a> Shared<'a> {
         }
     }
 
-    fn find<E: Entry + Clone>(&self, answers: &Answers<E>, (letter, key): (char, &CacheKey), services: &[String]) -> Option<E> {
-        let answered = lock(answers).get(&key.0).cloned();
+    fn find<E: Entry + Clone>(&self, answers: &Answers<E>, (letter, key): (char, &Digest), services: &[String]) -> Option<E> {
+        let answered = lock(answers).get(key).cloned();
         let entry = answered.unwrap_or_else(|| {
             let entry = self.ask(&tag(letter, key), services);
-            lock(answers).insert(key.0, entry.clone());
+            lock(answers).insert(*key, entry.clone());
             entry
         })?;
         let usable = entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest));
@@ -160,9 +173,10 @@ pub fn empty_blob() -> (Descriptor, &'static [u8]) {
 /// First letters of tags.
 const STEP: char = 's';
 const IMAGE: char = 'i';
+const TOC: char = 't';
 
-fn tag(letter: char, key: &CacheKey) -> String {
-    format!("{letter}-{}", key.0.hex())
+fn tag(letter: char, key: &Digest) -> String {
+    format!("{letter}-{}", key.hex())
 }
 
 fn last(platform: &Platform) -> String {

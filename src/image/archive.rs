@@ -31,7 +31,7 @@ pub fn is_archive(reader: impl Read) -> bool {
 /// and in the archive are resolved with `root` as `/`. Directories are merged, anything else replaces what is there.
 pub fn extract_archive(reader: impl Read + Send, root: &Path, subdir: &[u8], options: &ArchiveOptions) -> Result<Extracted, Error> {
     let policy = Policy { layer: false, single_uid: options.single_uid, owner: options.owner, lowers: Some(&[]) };
-    decode(reader, options.limits, |decoded| Extractor::new(root, subdir, policy)?.run(decoded, &options.limits))
+    decode(reader, options.limits, |decoded| Extractor::new(root, subdir, policy)?.run(decoded, &options.limits, |_, _| Ok(())))
 }
 
 /// The newest modification time of the regular files of an archive, seconds since 1970; `None` where it is none, or holds no such file.

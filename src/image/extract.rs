@@ -1,13 +1,16 @@
 //! Creating the members of an archive below a root: as an overlay lower directory (a layer) or as plain files (`ADD x.tar.gz`).
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, fstat, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, fchmod, fstat, linkat, makedev, mkdirat, mknodat, openat, readlinkat, statat, symlinkat,
+};
 use rustix::io::Errno;
 
 use super::attributes::{Setter, Time, forget_owner, set_mode_and_time};
@@ -74,8 +77,13 @@ impl<'a> Extractor<'a> {
         Ok(extractor)
     }
 
-    /// Extracts a whole archive.
-    pub(super) fn run(mut self, decoded: &mut Decoded<'_>, limits: &Limits) -> Result<Extracted, Error> {
+    /// Extracts a whole archive. `made` hears of every member that was.
+    pub(super) fn run(
+        mut self,
+        decoded: &mut Decoded<'_>,
+        limits: &Limits,
+        mut made: impl FnMut(&Self, &Member) -> Result<(), Error>,
+    ) -> Result<Extracted, Error> {
         let mut tar = TarReader::new(decoded);
         while let Some(member) = tar.next()? {
             self.done.members += 1;
@@ -85,11 +93,12 @@ impl<'a> Extractor<'a> {
             self.done.content = self.done.content.saturating_add(member.size);
             tar.inner().check(self.done.content)?;
             self.add(&member, &mut tar)?;
+            made(&self, &member)?;
         }
         self.finish()
     }
 
-    fn add(&mut self, member: &Member, content: &mut impl Read) -> Result<(), Error> {
+    pub(super) fn add(&mut self, member: &Member, content: &mut impl Read) -> Result<(), Error> {
         let failed = |source| Error::Create { member: lossy(&member.name), source };
         let relative = clean(&member.name).ok_or_else(|| Error::Escapes { member: lossy(&member.name) })?;
         if relative.is_empty() {
@@ -118,6 +127,19 @@ impl<'a> Extractor<'a> {
             MemberKind::Fifo => self.add_node(&place, member, FileType::Fifo, 0).map_err(failed),
             MemberKind::CharDevice | MemberKind::BlockDevice => self.add_device(&place, member).map_err(failed),
         }
+    }
+
+    /// A regular file that was made of a member.
+    pub(super) fn file_at(&self, member: &Member) -> io::Result<File> {
+        let path = clean(&member.name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.root.open_at(&join(&self.base, &path), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?.into())
+    }
+
+    /// Where a member leads that is a symbolic link now, whatever it was in the archive.
+    pub(super) fn link_at(&self, member: &Member) -> Option<Vec<u8>> {
+        let path = join(&self.base, &clean(&member.name)?);
+        let fd = self.root.open_at(&path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+        readlinkat(fd, c"", Vec::new()).ok().map(CString::into_bytes)
     }
 
     fn add_root(&mut self, member: &Member) -> io::Result<()> {
@@ -380,7 +402,8 @@ impl<'a> Extractor<'a> {
         self.root.remove(&place.parent.fd, &place.name)
     }
 
-    fn finish(mut self) -> Result<Extracted, Error> {
+    /// To be called when all members were added.
+    pub(super) fn finish(mut self) -> Result<Extracted, Error> {
         if self.policy.layer {
             // Nothing of the time of unpacking may show: without an entry the root has time 0.
             self.directories.entry(Vec::new()).or_insert((0o755, (0, 0)));

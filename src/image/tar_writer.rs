@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use rustix::fs::FileType;
@@ -10,9 +10,10 @@ use tar::{Builder, EntryType};
 
 use super::changes::{Found, Visited, walk_with};
 use super::tar_header::{Member, encode};
+use super::toc::kept;
 use super::whiteout::{is_opaque, is_whiteout};
 use super::xattr::{self, Xattrs};
-use super::{BorrowedFile, BorrowedFiles, Error, lossy};
+use super::{BorrowedFile, BorrowedFiles, Error, TocWriter, lossy};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mtime {
@@ -38,13 +39,19 @@ pub struct LayerSummary {
     pub content: u64,
 }
 
-/// Writes the tar of an overlay upper directory, with the files that are `borrowed` for it, to `out`: character devices 0:0 become whiteouts, opaque marks become
+/// Writes the tar of an overlay upper directory, with the files that are `borrowed` for it, to `out`, and its table of contents to `toc`: character devices 0:0 become whiteouts, opaque marks become
 /// `.wh..wh..opq`, sockets are left out, and so is the root directory itself.
 ///
 /// # Errors
 /// When the tree cannot be read or changes meanwhile, and when `out` fails.
-pub fn write_layer(upper: &Path, borrowed: &BorrowedFiles<'_>, options: &LayerOptions, out: impl Write) -> Result<LayerSummary, Error> {
-    let mut writer = TarWriter { tar: Builder::new(out), options, links: HashMap::new(), summary: LayerSummary::default() };
+pub fn write_layer(
+    upper: &Path,
+    borrowed: &BorrowedFiles<'_>,
+    options: &LayerOptions,
+    out: impl Write,
+    toc: &mut TocWriter<impl Write>,
+) -> Result<LayerSummary, Error> {
+    let mut writer = TarWriter { tar: Builder::new(out), toc, options, links: HashMap::new(), summary: LayerSummary::default() };
     walk_with(upper, borrowed, |visited| match visited {
         Visited::Found(found) => writer.add(found),
         Visited::Borrowed { path, file } => writer.add_borrowed(path, file),
@@ -54,12 +61,20 @@ pub fn write_layer(upper: &Path, borrowed: &BorrowedFiles<'_>, options: &LayerOp
     Ok(summary)
 }
 
-struct TarWriter<'a, W: Write> {
+struct TarWriter<'a, W: Write, T: Write> {
     tar: Builder<W>,
+    toc: &'a mut TocWriter<T>,
     options: &'a LayerOptions,
     /// The first name of every file that has several.
     links: HashMap<FileId, Vec<u8>>,
     summary: LayerSummary,
+}
+
+/// What another name of a file is in a table of contents.
+enum OfToc {
+    Link(Vec<u8>),
+    /// With what is kept of it.
+    File(Vec<u8>),
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -70,7 +85,7 @@ enum FileId {
     Borrowed(u64),
 }
 
-impl<W: Write> TarWriter<'_, W> {
+impl<W: Write, T: Write> TarWriter<'_, W, T> {
     fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
         let failed = |source| Error::Read { path: lossy(found.path), source };
         let stat = &found.stat;
@@ -98,7 +113,12 @@ impl<W: Write> TarWriter<'_, W> {
         let id = FileId::Found(stat.st_dev, stat.st_ino);
         if let Some(first) = linked.then(|| self.first_name(id, found.path)).flatten() {
             // Owner and attributes are the first name's; readers take them from there.
-            return self.append(&Member { kind: EntryType::Link, link: &first, ..member }, io::empty());
+            let of_toc = match file_type {
+                FileType::Symlink => OfToc::Link(found.link_target().map_err(failed)?),
+                FileType::RegularFile => OfToc::File(kept(found.path, || found.open().map(File::from)).map_err(failed)?),
+                _ => OfToc::File(Vec::new()),
+            };
+            return self.append_link(member, &first, &of_toc);
         }
         match file_type {
             FileType::RegularFile => {
@@ -110,11 +130,11 @@ impl<W: Write> TarWriter<'_, W> {
             FileType::Directory => self.add_directory(found, member),
             FileType::Symlink => {
                 let target = found.link_target().map_err(failed)?;
-                self.append(&Member { kind: EntryType::Symlink, link: &target, ..member }, io::empty())
+                self.append(&Member { kind: EntryType::Symlink, link: &target, ..member })
             }
-            FileType::Fifo => self.append(&Member { kind: EntryType::Fifo, ..member }, io::empty()),
-            FileType::CharacterDevice => self.append(&Member { kind: EntryType::Char, ..member }, io::empty()),
-            FileType::BlockDevice => self.append(&Member { kind: EntryType::Block, ..member }, io::empty()),
+            FileType::Fifo => self.append(&Member { kind: EntryType::Fifo, ..member }),
+            FileType::CharacterDevice => self.append(&Member { kind: EntryType::Char, ..member }),
+            FileType::BlockDevice => self.append(&Member { kind: EntryType::Block, ..member }),
             FileType::Socket | FileType::Unknown => Ok(()),
         }
     }
@@ -134,7 +154,8 @@ impl<W: Write> TarWriter<'_, W> {
             xattrs: Vec::new(),
         };
         if let Some(first) = lent.link.and_then(|link| self.first_name(FileId::Borrowed(link), path)) {
-            return self.append(&Member { kind: EntryType::Link, link: &first, ..member }, io::empty());
+            let content = kept(path, || lent.lender.open(&lent.source)).map_err(failed)?;
+            return self.append_link(member, &first, &OfToc::File(content));
         }
         let file = lent.lender.open(&lent.source).map_err(failed)?;
         if lent.lender.lends_xattrs() {
@@ -167,7 +188,7 @@ impl<W: Write> TarWriter<'_, W> {
         let (mtime, mut name) = (member.mtime, found.path.to_vec());
         if !name.is_empty() {
             name.push(b'/');
-            self.append(&Member { kind: EntryType::Directory, name: &name, ..member }, io::empty())?;
+            self.append(&Member { kind: EntryType::Directory, name: &name, ..member })?;
         }
         if opaque {
             name.extend_from_slice(b".wh..wh..opq");
@@ -201,12 +222,15 @@ impl<W: Write> TarWriter<'_, W> {
             device: 0,
             xattrs: Vec::new(),
         };
-        self.append(&member, io::empty())
+        self.append(&member)
     }
 
-    fn append_file(&mut self, member: &Member<'_>, file: File) -> Result<(), Error> {
+    fn append_file(&mut self, member: &Member<'_>, mut file: File) -> Result<(), Error> {
+        let of_toc = kept(member.name, || file.try_clone());
+        let of_toc = of_toc.and_then(|content| file.rewind().map(|()| content));
+        let of_toc = of_toc.map_err(|source| Error::Read { path: lossy(member.name), source })?;
         let mut content = Exactly { file, left: member.size, shrank: false };
-        let result = self.append(member, &mut content);
+        let result = self.write(member, &mut content);
         let changed = || Error::Changed { path: lossy(member.name) };
         if content.shrank {
             return Err(changed());
@@ -214,10 +238,27 @@ impl<W: Write> TarWriter<'_, W> {
         result?;
         let more = content.file.read(&mut [0]).map_err(|source| Error::Read { path: lossy(member.name), source })?;
         self.summary.content += member.size;
+        self.toc.add(Member { xattrs: member.xattrs.clone(), ..*member }, &of_toc)?;
         if more == 0 { Ok(()) } else { Err(changed()) }
     }
 
-    fn append(&mut self, member: &Member<'_>, content: impl Read) -> Result<(), Error> {
+    /// A member without content.
+    fn append(&mut self, member: &Member<'_>) -> Result<(), Error> {
+        self.write(member, io::empty())?;
+        self.toc.add(Member { xattrs: member.xattrs.clone(), ..*member }, b"")
+    }
+
+    /// Another name of what was written as `first`.
+    fn append_link(&mut self, member: Member<'_>, first: &[u8], of_toc: &OfToc) -> Result<(), Error> {
+        let member = Member { kind: EntryType::Link, link: first, ..member };
+        self.write(&member, io::empty())?;
+        match of_toc {
+            OfToc::Link(target) => self.toc.add(Member { kind: EntryType::Symlink, link: target, ..member }, b""),
+            OfToc::File(content) => self.toc.add(Member { kind: EntryType::Regular, link: b"", ..member }, content),
+        }
+    }
+
+    fn write(&mut self, member: &Member<'_>, content: impl Read) -> Result<(), Error> {
         let (header, records) = encode(member);
         let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
         self.tar.append_pax_extensions(records).map_err(Error::Write)?;
@@ -278,7 +319,7 @@ mod tests {
         fs::create_dir(dir.path().join("d")).unwrap();
         symlink(outside.path(), dir.path().join("d/l")).unwrap();
         let options = LayerOptions { mtime: Mtime::Normalized(1_000), owner_xattr: false };
-        write_layer(dir.path(), &BorrowedFiles::default(), &options, io::sink()).unwrap();
+        write_layer(dir.path(), &BorrowedFiles::default(), &options, io::sink(), &mut TocWriter::new(io::sink()).unwrap()).unwrap();
         for path in ["d", "d/l"] {
             let stat = fs::symlink_metadata(dir.path().join(path)).unwrap();
             assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_000, 0), "{path}");
@@ -293,8 +334,14 @@ mod tests {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), vec![0; size]).unwrap();
             let options = LayerOptions { mtime: Mtime::Preserve, owner_xattr: false };
-            let mut writer =
-                TarWriter { tar: Builder::new(Vec::new()), options: &options, links: HashMap::new(), summary: LayerSummary::default() };
+            let toc = &mut TocWriter::new(io::sink()).unwrap();
+            let mut writer = TarWriter {
+                tar: Builder::new(Vec::new()),
+                toc,
+                options: &options,
+                links: HashMap::new(),
+                summary: LayerSummary::default(),
+            };
             let member = Member {
                 kind: EntryType::Regular,
                 name: b"f",

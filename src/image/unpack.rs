@@ -1,11 +1,13 @@
 //! Layer blob to overlay lower directory.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::extract::{Extractor, Policy};
 use super::stream::{Decoded, decode_hashed};
-use super::{Error, Extracted, Limits};
+use super::tar_reader::{Member, MemberKind};
+use super::toc::kept;
+use super::{Error, Extracted, Limits, TocWriter, lossy};
 use crate::oci::DiffId;
 
 #[derive(Debug, Clone, Default)]
@@ -30,14 +32,29 @@ pub struct Unpacked {
 }
 
 /// Unpacks a layer, in whatever compression its first bytes announce, to the existing directory `dest`. Whiteouts become character
-/// devices 0:0, opaque marks become those of overlayfs. Nothing is created outside of `dest`, whatever the layer says.
+/// devices 0:0, opaque marks become those of overlayfs. Nothing is created outside of `dest`, whatever the layer says. The layer's table of
+/// contents goes to `toc`.
 ///
 /// # Errors
 /// Leaves a part of the layer in `dest`, which is then to be thrown away. [`Error::NeedsLowers`] asks for another try with
 /// `lowers`: the result is then of use over these only. A DiffId other than expected is told where nothing else went wrong before.
-pub fn unpack_layer(blob: impl Read + Send, dest: &Path, options: &UnpackOptions) -> Result<Unpacked, Error> {
+pub fn unpack_layer(
+    blob: impl Read + Send,
+    dest: &Path,
+    options: &UnpackOptions,
+    toc: &mut TocWriter<impl Write>,
+) -> Result<Unpacked, Error> {
     let policy = Policy { layer: true, single_uid: options.single_uid, owner: None, lowers: options.lowers.as_deref() };
-    let extract = |decoded: &mut Decoded<'_>| Extractor::new(dest, b"", policy)?.run(decoded, &options.limits);
+    let note = |extractor: &Extractor<'_>, member: &Member| {
+        let linked = (member.kind == MemberKind::Hardlink).then(|| extractor.link_at(member)).flatten();
+        let content = match member.kind {
+            MemberKind::File | MemberKind::Hardlink => kept(&member.name, || extractor.file_at(member)),
+            _ => Ok(Vec::new()),
+        };
+        let content = content.map_err(|source| Error::Read { path: lossy(&member.name), source })?;
+        toc.add_made(member, linked.as_deref(), &content)
+    };
+    let extract = |decoded: &mut Decoded<'_>| Extractor::new(dest, b"", policy)?.run(decoded, &options.limits, note);
     let (extracted, digest, uncompressed) = decode_hashed(blob, options.limits, extract)?;
     let diff_id = DiffId(digest);
     match options.expected_diff_id {

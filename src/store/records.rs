@@ -22,6 +22,8 @@ pub enum RecordKind {
     Download,
     /// The name and platform of a base image -> the manifest digest that they last led to.
     Name,
+    /// A layer's DiffId -> its table of contents.
+    Toc,
     /// A commit, and what is wanted of it -> its files.
     Checkout,
     /// The name and platform of an image -> what it was built from last.
@@ -29,7 +31,7 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 7] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Checkout, Self::Trail];
+    pub const ALL: [Self; 8] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Toc, Self::Checkout, Self::Trail];
 
     /// As in `records/<kind>`, and on the command line.
     pub fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl RecordKind {
             Self::Base => "base",
             Self::Download => "download",
             Self::Name => "name",
+            Self::Toc => "toc",
             Self::Checkout => "checkout",
             Self::Trail => "trail",
         }

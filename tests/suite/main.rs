@@ -20,6 +20,7 @@ mod ghcr;
 mod git;
 mod handover;
 mod house;
+mod lazy_copy;
 mod lint;
 mod lock;
 mod monorepo;

@@ -220,7 +220,8 @@ fn a_cache_that_is_out_of_reach_is_told_once_and_changes_nothing() {
 fn flags_and_brik_toml_say_which_repositories_are_asked_and_written() {
     let monorepo = Monorepo::new("[services.c]\ncache = false\n[services.b]\ncache = \"shared\"");
     let host = monorepo.registry.host().to_owned();
-    let tags = |repository: &str| monorepo.registry.tags(repository).len();
+    let records = |tag: &&String| !tag.starts_with("t-");
+    let tags = |repository: &str| monorepo.registry.tags(repository).iter().filter(records).count();
     let build = |store: &str, args: &[&str]| {
         let args = ["build", "--progress", "json"].iter().chain(args);
         monorepo.project.brik(args).store(&monorepo.project.beside(store)).succeeds().steps_run().len()

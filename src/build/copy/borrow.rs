@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::build::copy::testing::{Destination, job, matched};
     use crate::build::copy::write_matches;
-    use crate::image::{LayerOptions, Mtime, write_layer};
+    use crate::image::{LayerOptions, Mtime, TocWriter, write_layer};
     use crate::source::tree::{Match, Tree};
 
     impl Lender for &Destination {
@@ -89,7 +89,8 @@ mod tests {
         }
         let mut tar = Vec::new();
         let options = LayerOptions { mtime: Mtime::Normalized(0), owner_xattr: false };
-        write_layer(root.path("").as_path(), &files, &options, &mut tar).map_err(|error| error.to_string())?;
+        write_layer(root.path("").as_path(), &files, &options, &mut tar, &mut TocWriter::new(io::sink()).unwrap())
+            .map_err(|error| error.to_string())?;
         let copied = |name: &str| !borrow || root.list().iter().all(|line| !line.ends_with(&format!("{name} f640")));
         assert!(copied("a") && copied("b"), "a borrowed file was copied: {:?}", root.list());
         Ok(tar)

@@ -38,5 +38,5 @@ pub use error::{CopyError, ImagePath};
 pub use job::{CopyJob, CopyStats, Unpacker, write_matches};
 pub use loose::LooseFiles;
 pub use metadata::OWNER_XATTR;
-pub use owner::{Owner, resolve_owner};
+pub use owner::{Owner, is_number, resolve_owner};
 pub use workdir::make_directory;

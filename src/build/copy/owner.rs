@@ -54,6 +54,11 @@ pub fn resolve_owner(root: BorrowedFd<'_>, spec: &str) -> Result<Owner, CopyErro
     Ok(owner)
 }
 
+/// Whether such a `user[:group]` needs no look at the image.
+pub fn is_number(spec: &str) -> bool {
+    spec.splitn(2, ':').all(|part| number(part).is_some())
+}
+
 fn number(text: &str) -> Option<u32> {
     match text {
         "" | "root" => Some(0),

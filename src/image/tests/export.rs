@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::super::*;
-use super::options;
+use super::{no_toc, options};
 use crate::oci::{Descriptor, Digest, ImageConfig, Index, Layer, Platform};
 
 #[test]
@@ -31,7 +31,7 @@ fn image(store: &Path, name: &str) -> ExportImage {
     let source = tempfile::tempdir().unwrap();
     fs::write(source.path().join("hello"), "hello").unwrap();
     let mut writer = LayerWriter::new(Codec::default(), Vec::new());
-    write_layer(source.path(), &BorrowedFiles::default(), &options(), &mut writer).unwrap();
+    write_layer(source.path(), &BorrowedFiles::default(), &options(), &mut writer, &mut no_toc()).unwrap();
     let (bytes, tar) = writer.finish().unwrap();
     let descriptor = Descriptor::new(Codec::default().media_type(), Digest::of(&bytes), bytes.len() as u64);
     let config = ImageConfig::scratch(&Platform::host());

@@ -10,7 +10,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::super::whiteout::OPAQUE;
 use super::super::*;
-use super::{lenient, privileged};
+use super::{lenient, no_toc, privileged};
 
 /// A member whose name and link may be anything.
 fn member(kind: EntryType, name: &[u8], link: &[u8], size: u64) -> Header {
@@ -136,7 +136,7 @@ fn every_bad_archive_is_refused_for_its_own_reason() {
     let dest = outside.path().join("dest");
     for (what, bytes, expected) in cases {
         fs::create_dir(&dest).unwrap();
-        let result = unpack_layer(&bytes[..], &dest, &lenient());
+        let result = unpack_layer(&bytes[..], &dest, &lenient(), &mut no_toc());
         let found = result.as_ref().err().map_or(String::new(), |error| format!("{error:?}"));
         assert!(found.split([' ', '(']).next() == Some(expected), "{what}: {result:?}");
         fs::remove_dir_all(&dest).unwrap();
@@ -172,7 +172,7 @@ fn bombs_hit_the_limits() {
         (Limits { members: 2, ..Limits::default() }, &many, "TooManyMembers"),
     ] {
         let dest = tempfile::tempdir().unwrap();
-        let error = unpack_layer(&bytes[..], dest.path(), &UnpackOptions { limits, ..lenient() }).unwrap_err();
+        let error = unpack_layer(&bytes[..], dest.path(), &UnpackOptions { limits, ..lenient() }, &mut no_toc()).unwrap_err();
         assert!(format!("{error:?}").starts_with(expected), "{expected}: {error:?}");
     }
 }
@@ -198,7 +198,7 @@ fn a_file_over_a_link_replaces_the_link() {
     let outside = tempfile::NamedTempFile::new().unwrap();
     let target = outside.path().to_str().unwrap();
     let dest = tempfile::tempdir().unwrap();
-    unpack_layer(&tar_of(&[(SYMLINK, "f", target, b""), (FILE, "f", "", b"new")])[..], dest.path(), &lenient()).unwrap();
+    unpack_layer(&tar_of(&[(SYMLINK, "f", target, b""), (FILE, "f", "", b"new")])[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
     assert!(dest.path().join("f").symlink_metadata().unwrap().is_file());
     assert_eq!(outside.path().metadata().unwrap().len(), 0);
 }
@@ -215,7 +215,7 @@ fn the_last_member_of_a_name_wins() {
         (FILE, "c/below", "", b""),
         (FILE, "c", "", b"file"),
     ];
-    unpack_layer(&tar_of(&entries)[..], dest.path(), &lenient()).unwrap();
+    unpack_layer(&tar_of(&entries)[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
     assert_eq!(fs::read(dest.path().join("a")).unwrap(), b"new");
     assert!(dest.path().join("b").is_dir() && dest.path().join("c").is_file());
 }
@@ -223,7 +223,7 @@ fn the_last_member_of_a_name_wins() {
 #[test]
 fn what_a_layer_leaves_unsaid_has_fixed_values() {
     let dest = tempfile::tempdir().unwrap();
-    unpack_layer(&tar_of(&[(FILE, "implied/f", "", b"")])[..], dest.path(), &lenient()).unwrap();
+    unpack_layer(&tar_of(&[(FILE, "implied/f", "", b"")])[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
     let stat = dest.path().join("implied").metadata().unwrap();
     assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o755, 0));
     assert_eq!(dest.path().metadata().unwrap().mtime(), 0);
@@ -235,8 +235,8 @@ fn layers_cannot_set_marks_of_overlayfs_or_brik() {
     let records: [(&str, &[u8]); 3] =
         [("SCHILY.xattr.user.overlay.redirect", b"/etc"), ("SCHILY.xattr.user.brik.owner", b"9:9"), ("SCHILY.xattr.user.fine", b"1")];
     let dest = tempfile::tempdir().unwrap();
-    unpack_layer(&pax(&records, &file, b"")[..], dest.path(), &UnpackOptions::default())
-        .or_else(|_| unpack_layer(&pax(&records, &file, b"")[..], dest.path(), &lenient()))
+    unpack_layer(&pax(&records, &file, b"")[..], dest.path(), &UnpackOptions::default(), &mut no_toc())
+        .or_else(|_| unpack_layer(&pax(&records, &file, b"")[..], dest.path(), &lenient(), &mut no_toc()))
         .unwrap();
     assert_eq!(xattr_of(&dest.path().join("f"), "user.overlay.redirect"), None);
     assert_ne!(xattr_of(&dest.path().join("f"), OWNER).as_deref(), Some(&b"9:9"[..]));
@@ -259,7 +259,7 @@ fn whiteouts_hide_in_the_order_of_the_layer() {
         (DIR, "renewed", "", b""),
         (FILE, "opaque/.wh..wh..opq", "", b""),
     ];
-    unpack_layer(&tar_of(&entries)[..], dest.path(), &lenient()).unwrap();
+    unpack_layer(&tar_of(&entries)[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
     for name in ["gone", "late"] {
         let stat = dest.path().join(name).symlink_metadata().unwrap();
         assert!(stat.file_type().is_char_device() && stat.rdev() == 0, "{name}");
@@ -283,7 +283,7 @@ fn owners_that_cannot_be_set_are_recorded() {
     header.set_gid(44);
     header.set_cksum();
     let dest = tempfile::tempdir().unwrap();
-    unpack_layer(&pax(&[], &header, b"")[..], dest.path(), &lenient()).unwrap();
+    unpack_layer(&pax(&[], &header, b"")[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
     assert_eq!(xattr_of(&dest.path().join("f"), OWNER).as_deref(), Some(&b"33:44"[..]));
 }
 
@@ -300,7 +300,7 @@ fn device_nodes_are_made_where_allowed_but_never_whiteouts() {
     tar.append(&null, &b""[..]).unwrap();
     tar.append(&member(EntryType::Char, b"hidden", b"", 0), &b""[..]).unwrap();
     let dest = tempfile::tempdir().unwrap();
-    let done = unpack_layer(&tar.into_inner().unwrap()[..], dest.path(), &UnpackOptions::default()).unwrap();
+    let done = unpack_layer(&tar.into_inner().unwrap()[..], dest.path(), &UnpackOptions::default(), &mut no_toc()).unwrap();
     assert!(dest.path().join("null").metadata().unwrap().file_type().is_char_device());
     assert_eq!((done.extracted.skipped_devices, dest.path().join("hidden").exists()), (1, false));
 }
@@ -331,7 +331,7 @@ fn pax_sparse_files_of_every_version_have_their_holes() {
     ];
     for (version, tar) in cases {
         let dest = tempfile::tempdir().unwrap();
-        unpack_layer(&tar[..], dest.path(), &lenient()).unwrap();
+        unpack_layer(&tar[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
         let content = fs::read(dest.path().join("f")).unwrap();
         assert_eq!((content.len(), &content[499..504]), (1000, &b"\0abc\0"[..]), "{version}");
         assert_eq!(fs::read_dir(dest.path()).unwrap().count(), 1, "{version}: a made-up name");
@@ -342,7 +342,7 @@ fn pax_sparse_files_of_every_version_have_their_holes() {
 fn zeros_take_no_space_and_count_all_the_same() {
     let content = [&vec![0; 4 << 20][..], b"middle", &vec![0; 4 << 20]].concat();
     let dest = tempfile::tempdir().unwrap();
-    unpack_layer(&tar_of(&[(FILE, "f", "", &content)])[..], dest.path(), &lenient()).unwrap();
+    unpack_layer(&tar_of(&[(FILE, "f", "", &content)])[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
     assert!(fs::read(dest.path().join("f")).unwrap() == content);
     let blocks = std::os::unix::fs::MetadataExt::blocks(&dest.path().join("f").metadata().unwrap());
     assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
@@ -364,7 +364,7 @@ fn an_old_gnu_sparse_file_has_its_holes() {
     header.set_cksum();
     let tar = raw(&[header.as_bytes(), &padded(b"abc"), member(FILE, b"next", b"", 0).as_bytes()]);
     let dest = tempfile::tempdir().unwrap();
-    unpack_layer(&tar[..], dest.path(), &lenient()).unwrap();
+    unpack_layer(&tar[..], dest.path(), &lenient(), &mut no_toc()).unwrap();
     let content = fs::read(dest.path().join("f")).unwrap();
     assert_eq!((content.len(), &content[499..504]), (1000, &b"\0abc\0"[..]));
     assert!(dest.path().join("next").exists());

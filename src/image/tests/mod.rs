@@ -1,9 +1,12 @@
 //! Tests that need several files of the room.
 
+mod contents;
 mod export;
 mod hostile;
 mod over_lowers;
 mod round_trip;
+
+use std::io;
 
 use super::*;
 
@@ -16,6 +19,11 @@ fn options() -> LayerOptions {
 /// What works for every user, for a lowest layer.
 fn lenient() -> UnpackOptions {
     UnpackOptions { single_uid: true, lowers: Some(Vec::new()), ..Default::default() }
+}
+
+/// Where nobody wants a table of contents.
+fn no_toc() -> TocWriter<io::Sink> {
+    TocWriter::new(io::sink()).unwrap()
 }
 
 /// Whether this process may make devices and give files away; says so where not.

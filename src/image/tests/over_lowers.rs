@@ -9,7 +9,7 @@ use rustix::fs::{XattrFlags, setxattr};
 use super::super::whiteout::OPAQUE;
 use super::super::*;
 use super::hostile::{DIR, Entry, FILE, LINK, SYMLINK, tar_of, xattr_of};
-use super::lenient;
+use super::{lenient, no_toc};
 
 /// Three layers, uppermost first, that `make` fills.
 struct Lowers(tempfile::TempDir);
@@ -33,7 +33,7 @@ impl Lowers {
     fn unpack(&self, entries: &[Entry<'_>]) -> Result<tempfile::TempDir, Error> {
         let dest = tempfile::tempdir().unwrap();
         let options = UnpackOptions { lowers: Some(Self::paths(self.0.path())), ..lenient() };
-        unpack_layer(&tar_of(entries)[..], dest.path(), &options)?;
+        unpack_layer(&tar_of(entries)[..], dest.path(), &options, &mut no_toc())?;
         Ok(dest)
     }
 }
@@ -60,6 +60,7 @@ fn whiteout(path: &Path) {
         &tar_of(&[(FILE, &format!(".wh.{}", path.file_name().unwrap().to_str().unwrap()), "", b"")])[..],
         path.parent().unwrap(),
         &lenient(),
+        &mut no_toc(),
     )
     .unwrap();
 }
@@ -77,11 +78,11 @@ fn without_the_layers_below_such_layers_are_refused() {
     let options = UnpackOptions { lowers: None, ..lenient() };
     for (entries, expected) in cases {
         let dest = tempfile::tempdir().unwrap();
-        let error = unpack_layer(&tar_of(entries)[..], dest.path(), &options).unwrap_err();
+        let error = unpack_layer(&tar_of(entries)[..], dest.path(), &options, &mut no_toc()).unwrap_err();
         assert!(matches!(&error, Error::NeedsLowers { path } if path == expected), "{entries:?}: {error:?}");
     }
     let whole = tar_of(&[(FILE, "f", "", b""), (DIR, "a", "", b""), (FILE, "a/g", "", b""), (LINK, "a/l", "f", b"")]);
-    unpack_layer(&whole[..], tempfile::tempdir().unwrap().path(), &options).unwrap();
+    unpack_layer(&whole[..], tempfile::tempdir().unwrap().path(), &options, &mut no_toc()).unwrap();
 }
 
 #[test]

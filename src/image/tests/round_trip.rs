@@ -10,17 +10,17 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 use tempfile::TempDir;
 
 use super::super::*;
-use super::{EPOCH, lenient, options, privileged};
+use super::{EPOCH, lenient, no_toc, options, privileged};
 
 fn layer_of(dir: &Path, options: &LayerOptions) -> Vec<u8> {
     let mut tar = Vec::new();
-    write_layer(dir, &BorrowedFiles::default(), options, &mut tar).unwrap();
+    write_layer(dir, &BorrowedFiles::default(), options, &mut tar, &mut no_toc()).unwrap();
     tar
 }
 
 fn unpacked(blob: &[u8]) -> TempDir {
     let dest = tempfile::tempdir().unwrap();
-    unpack_layer(blob, dest.path(), &lenient()).unwrap();
+    unpack_layer(blob, dest.path(), &lenient(), &mut no_toc()).unwrap();
     dest
 }
 
@@ -116,7 +116,7 @@ fn another_reader_sees_relative_sorted_names() {
 fn no_change_is_a_layer_of_1024_zeros() {
     let dir = tempfile::tempdir().unwrap();
     let mut tar = Vec::new();
-    let summary = write_layer(dir.path(), &BorrowedFiles::default(), &options(), &mut tar).unwrap();
+    let summary = write_layer(dir.path(), &BorrowedFiles::default(), &options(), &mut tar, &mut no_toc()).unwrap();
     assert_eq!((summary.entries, tar), (0, vec![0; 1024]));
 }
 
@@ -137,7 +137,7 @@ fn an_overlay_that_redirects_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("d")).unwrap();
     setxattr(dir.path().join("d"), c"user.overlay.redirect", b"/old", XattrFlags::empty()).unwrap();
-    let result = write_layer(dir.path(), &BorrowedFiles::default(), &options(), io::sink());
+    let result = write_layer(dir.path(), &BorrowedFiles::default(), &options(), io::sink(), &mut no_toc());
     assert!(matches!(result, Err(Error::OverlayFeature { .. })), "{result:?}");
 }
 
@@ -159,7 +159,7 @@ fn whiteouts_devices_capabilities_and_owners_survive() {
     let tar = layer_of(dir.path(), &options());
     assert_eq!(listing(&tar)[..2], ["Regular .wh.gone", "Regular .wh.gone-too"]);
     let copy = tempfile::tempdir().unwrap();
-    let done = unpack_layer(&tar[..], copy.path(), &UnpackOptions::default()).unwrap();
+    let done = unpack_layer(&tar[..], copy.path(), &UnpackOptions::default(), &mut no_toc()).unwrap();
     assert_eq!(done.extracted.skipped_devices, 0);
     assert!(layer_of(copy.path(), &options()) == tar);
 }
@@ -169,15 +169,15 @@ fn a_compressed_layer_unpacks_with_its_diff_id_and_no_other() {
     let source = tree();
     for codec in [Codec::default(), Codec::Zstd { level: 1 }, Codec::None] {
         let mut writer = LayerWriter::new(codec, Vec::new());
-        write_layer(source.path(), &BorrowedFiles::default(), &options(), &mut writer).unwrap();
+        write_layer(source.path(), &BorrowedFiles::default(), &options(), &mut writer, &mut no_toc()).unwrap();
         let (bytes, tar) = writer.finish().unwrap();
         let dest = tempfile::tempdir().unwrap();
         let expect = UnpackOptions { expected_diff_id: Some(tar.diff_id), ..lenient() };
-        let done = unpack_layer(&bytes[..], dest.path(), &expect).unwrap();
+        let done = unpack_layer(&bytes[..], dest.path(), &expect, &mut no_toc()).unwrap();
         assert_eq!((done.diff_id, done.uncompressed), (tar.diff_id, tar.size));
         unseal(&dest);
         let wrong = UnpackOptions { expected_diff_id: Some(crate::oci::DiffId(crate::oci::Digest::of(b""))), ..lenient() };
-        let result = unpack_layer(&bytes[..], tempfile::tempdir().unwrap().path(), &wrong);
+        let result = unpack_layer(&bytes[..], tempfile::tempdir().unwrap().path(), &wrong, &mut no_toc());
         assert!(matches!(result, Err(Error::DiffIdMismatch { .. })), "{codec:?}");
     }
     unseal(&source);
