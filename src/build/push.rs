@@ -118,8 +118,8 @@ impl<'a> Pusher<'a> {
     }
 
     /// Brings a blob to a cache repository without sending it to the registry a second time. Where it is instead, if the registry takes it
-    /// over neither from where this run knows it to be nor from `also`, which may have it: nowhere, if the repository has it now.
-    pub fn give(&self, target: Target, blob: &Descriptor, also: &[&Reference]) -> Result<Vec<Reference>, Error> {
+    /// over neither from where this run knows it to be nor from `also`, which may have it: nowhere, if the repository has it now. `new`: the repository probably lacks it.
+    pub fn give(&self, target: Target, blob: &Descriptor, also: &[&Reference], new: bool) -> Result<Vec<Reference>, Error> {
         let known = self.known(target.image, blob);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.has(target.image) {
@@ -129,7 +129,11 @@ impl<'a> Pusher<'a> {
         let places = known.places.iter().chain(&origins).chain(also.iter().copied()).cloned().collect::<Vec<_>>();
         // Nobody waits long for a cache.
         let client = self.layers.client.hasty();
-        match client.offer_blob(target.image, &blob.digest, &places)? {
+        let offer = match new {
+            true => client.offer_new_blob(target.image, &blob.digest, &places)?,
+            false => client.offer_blob(target.image, &blob.digest, &places)?,
+        };
+        match offer {
             Offer::Has(_) => {}
             Offer::Wants(upload) if known.places.is_empty() && origins.is_empty() => {
                 self.upload(&client, target, blob, upload, &|| false)?

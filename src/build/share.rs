@@ -20,6 +20,8 @@ pub struct Share<'a> {
     pub pusher: &'a Pusher<'a>,
     /// The repositories that images are pushed to have their layers already.
     pub pushed: bool,
+    /// Nobody knew anything of the plan: the repositories probably have nothing of it.
+    pub all_new: bool,
     /// What has been given, or given up.
     done: Mutex<BTreeSet<StepId>>,
     /// Tables of contents that repositories (by their names) were asked for.
@@ -39,8 +41,9 @@ pub fn what_is_given(plan: &Plan, lookup: &Lookup) -> Given {
 }
 
 impl<'a> Share<'a> {
-    pub fn new(shared: &'a Shared<'a>, pusher: &'a Pusher<'a>, pushed: bool) -> Self {
-        Self { shared, pusher, pushed, done: Mutex::default(), tocs: Mutex::default() }
+    pub fn new(shared: &'a Shared<'a>, pusher: &'a Pusher<'a>, pushed: bool, lookup: &Lookup) -> Self {
+        let all_new = lookup.steps.is_empty() && lookup.images.is_empty();
+        Self { shared, pusher, pushed, all_new, done: Mutex::default(), tocs: Mutex::default() }
     }
 
     /// Gives the result of a Step that is finished to the repositories of the services that need it, once.
@@ -122,17 +125,13 @@ impl<'a> Share<'a> {
             let target = Target { service, image: &repository };
             let given = || -> Result<(), Error> {
                 // Who asks for everything anew wants what comes of it to be found.
-                let missing = match step.no_cache {
-                    true => keys.to_vec(),
-                    false => self.missing(keys, |key| self.shared.has_step(&repository, key))?,
-                };
-                if missing.is_empty() {
+                if !step.no_cache && self.shared.has_step(&repository, &step.key)? {
                     return Ok(());
                 }
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(&record.files).collect();
                 let (blobs, places) = self.blobs(target, &wanted, &images)?;
                 let entry = StepEntry { record: record.clone(), places };
-                missing.into_iter().try_for_each(|key| self.shared.put_step(&repository, &key, &entry, blobs.clone()))?;
+                keys.iter().try_for_each(|key| self.shared.put_step(&repository, key, &entry, blobs.clone()))?;
                 self.give_tocs(plan, id, record.diff_id, target)
             };
             self.settle(&repository, given());
@@ -167,24 +166,14 @@ impl<'a> Share<'a> {
         Ok(first && !self.shared.has_toc(target.image, &layer)?)
     }
 
-    fn missing(&self, keys: &[CacheKey], has: impl Fn(&CacheKey) -> Result<bool, registry::Error>) -> Result<Vec<CacheKey>, Error> {
-        let mut missing = Vec::new();
-        for key in keys {
-            if !has(key)? {
-                missing.push(*key);
-            }
-        }
-        Ok(missing)
-    }
-
     /// Brings blobs to a cache repository: those that it has now, and where the others are.
     fn blobs(&self, target: Target, wanted: &[&Descriptor], images: &[&Reference]) -> Result<(Vec<Descriptor>, Vec<Reference>), Error> {
         let (empty, bytes) = empty_blob();
         self.pusher.layers.store.put_blob(bytes)?;
-        self.pusher.give(target, &empty, &[])?;
+        self.pusher.give(target, &empty, &[], self.all_new)?;
         let (mut there, mut places): (Vec<Descriptor>, Vec<Reference>) = Default::default();
         for blob in wanted {
-            let elsewhere = self.pusher.give(target, blob, images)?;
+            let elsewhere = self.pusher.give(target, blob, images, self.all_new)?;
             if elsewhere.is_empty() {
                 there.push((*blob).clone());
             }

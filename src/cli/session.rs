@@ -104,7 +104,7 @@ impl Session<'_> {
         };
         let order: Vec<(&str, &str)> = self.workspace.edges.iter().map(|edge| (edge.dependency.as_str(), edge.service.as_str())).collect();
         let ahead = self.args.push.then_some(Ahead { pusher: self.pusher });
-        let share = Share::new(self.shared, self.pusher, self.args.push);
+        let share = Share::new(self.shared, self.pusher, self.args.push, lookup);
         let reasons = self.reasons.lines();
         let options = RunOptions {
             jobs: self.jobs,

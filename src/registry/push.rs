@@ -53,12 +53,21 @@ impl Client {
     /// Offers a blob to the repository of `target`, which may have it or mount it. `mount_from` are repositories that may have it, best
     /// first; those of other registries are passed over.
     pub fn offer_blob(&self, target: &Reference, digest: &Digest, mount_from: &[Reference]) -> Result<Offer, Error> {
+        self.offer(target, digest, mount_from, true)
+    }
+
+    /// The same for a blob that the repository probably lacks: it is looked for only where a mount was refused.
+    pub fn offer_new_blob(&self, target: &Reference, digest: &Digest, mount_from: &[Reference]) -> Result<Offer, Error> {
+        self.offer(target, digest, mount_from, false)
+    }
+
+    fn offer(&self, target: &Reference, digest: &Digest, mount_from: &[Reference], look_first: bool) -> Result<Offer, Error> {
         let session = self.origin(target)?;
         let sources = mount_from.iter().filter(|source| source.registry == target.registry && source.repository != target.repository);
         let mut sources: Vec<&str> = sources.map(|source| source.repository.as_str()).collect();
         sources.dedup();
         sources.truncate(MAX_MOUNTS);
-        self.block(Push { session: &session, digest: *digest }.offer(&sources))
+        self.block(Push { session: &session, digest: *digest }.offer(&sources, look_first))
     }
 
     /// Uploads what an offer was answered with. `body` is the file that it is in, `progress` hears how many bytes of it this attempt has
@@ -89,8 +98,9 @@ pub(super) struct Push<'a> {
 }
 
 impl Push<'_> {
-    async fn offer(&self, sources: &[&str]) -> Result<Offer, Error> {
-        if exists(self.session, &self.digest, &self.scopes()).await? {
+    async fn offer(&self, sources: &[&str], look_first: bool) -> Result<Offer, Error> {
+        let is_there = async || exists(self.session, &self.digest, &self.scopes()).await;
+        if look_first && is_there().await? {
             return Ok(Offer::Has(Pushed::Existed));
         }
         let mut upload = None;
@@ -103,6 +113,9 @@ impl Push<'_> {
                 Mount::UploadInstead(url) => upload = Some(url),
                 Mount::Refused => {}
             }
+        }
+        if !look_first && !sources.is_empty() && is_there().await? {
+            return Ok(Offer::Has(Pushed::Existed));
         }
         Ok(Offer::Wants(Upload(upload)))
     }

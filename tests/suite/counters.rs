@@ -189,10 +189,10 @@ fn one_changed_file_runs_the_steps_that_follow_in_its_service_and_moves_their_la
             // Nobody knows the image, nor the two Steps.
             ("GET team/b-cache/manifests/i*", 1),
             ("GET team/b-cache/manifests/s*", 2),
-            // What is to be known is known of the others, among them one that all services have; the two have two keys each.
+            // What is to be known is known of the others, among them one that all services have; the two are written under two keys each.
             ("HEAD team/a-cache/manifests/s*", 1),
             ("HEAD team/c-cache/manifests/s*", 1),
-            ("HEAD team/b-cache/manifests/s*", 3 + 2 * 2),
+            ("HEAD team/b-cache/manifests/s*", 3 + 2),
             ("PUT team/b-cache/manifests/s*", 2 * 2),
             // Tables of contents of the two layers, one of which is new, and of the uppermost layer of the base.
             ("HEAD team/b-cache/manifests/t*", 2 + 1),
