@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::error::Error;
 use super::layers::Layers;
 use super::lookup::Lookup;
+use super::mounts::Mounts;
 use super::run::RunOptions;
 use super::sandbox::{CancelFlag, Rung};
 use super::trails::put_files;
@@ -37,6 +38,8 @@ pub struct Engine<'a> {
     pub supplies: &'a Supplies,
     /// Cache repositories that may know what this plan's Steps lead to.
     shared: Option<&'a Shared<'a>>,
+    /// Where cache mounts persist, if they do.
+    pub(super) mounts: Option<&'a Mounts<'a>>,
     /// Why Steps run, in a line.
     reasons: &'a BTreeMap<StepId, String>,
     results: Vec<OnceLock<Done>>,
@@ -73,7 +76,18 @@ impl<'a> Engine<'a> {
         let of_steps = needed.iter().filter_map(|id| Some(&lookup.steps.get(id)?.layer));
         of_bases.chain(of_steps).for_each(|layer| layers.origins.want(&layer.digest));
         let shipped = plan.images.iter().flat_map(|image| plan.chain(image.root).1).collect();
-        Self { plan, layers, supplies, shared, reasons: options.reasons, results, needed, shipped, workspaces: Workspaces::default() }
+        Self {
+            plan,
+            layers,
+            supplies,
+            shared,
+            mounts: options.mounts,
+            reasons: options.reasons,
+            results,
+            needed,
+            shipped,
+            workspaces: Workspaces::default(),
+        }
     }
 
     pub(super) fn is_shipped(&self, step: StepId) -> bool {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::artifact::{self, Entry, ImageEntry, StepEntry, TrailEntry};
 use super::known::{Answers, Known, lock};
-use crate::oci::{Descriptor, Platform, Reference, media_type};
+use super::mount::MountEntry;
+use crate::oci::{Descriptor, Digest, Platform, Reference, media_type};
 use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
 
@@ -59,6 +60,17 @@ impl<'a> Shared<'a> {
         places
     }
 
+    /// The directory of a cache mount as the first repository of `services` has it that has any.
+    pub fn mount(&self, id: &Digest, services: &[String]) -> Option<MountEntry> {
+        self.ask(&mount(id), services)
+    }
+
+    /// The same as one repository has it.
+    pub fn mount_in(&self, repository: &Reference, id: &Digest) -> Result<Option<MountEntry>, Error> {
+        let found = self.client.get_manifest(&repository.with_tag(&mount(id)))?;
+        Ok(found.and_then(|(_, manifest)| artifact::read(&manifest, repository)))
+    }
+
     pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
         self.has(repository, &tag(STEP, key))
     }
@@ -85,6 +97,11 @@ impl<'a> Shared<'a> {
 
     pub fn put_image(&self, repository: &Reference, key: &CacheKey, entry: &ImageEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
         self.put(repository, &tag(IMAGE, key), entry, blobs)
+    }
+
+    /// Puts the entry of a cache mount in the place of what is there; the repository has its chunks and the empty blob.
+    pub fn put_mount(&self, repository: &Reference, id: &Digest, entry: &MountEntry) -> Result<(), Error> {
+        self.put(repository, &mount(id), entry, entry.descriptors())
     }
 
     pub fn put_trail(&self, repository: &Reference, platform: &Platform, entry: &TrailEntry) -> Result<(), Error> {
@@ -163,6 +180,10 @@ const IMAGE: char = 'i';
 
 fn tag(letter: char, key: &CacheKey) -> String {
     format!("{letter}-{}", key.0.hex())
+}
+
+fn mount(id: &Digest) -> String {
+    format!("m-{}", id.hex())
 }
 
 fn last(platform: &Platform) -> String {

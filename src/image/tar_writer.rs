@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::FileType;
 use tar::{Builder, EntryType};
 
-use super::changes::{Found, Visited, walk_with};
+use super::changes::{Found, Visited, walk, walk_with};
 use super::tar_header::{Member, encode};
 use super::whiteout::{is_opaque, is_whiteout};
 use super::xattr::{self, Xattrs};
@@ -44,7 +44,7 @@ pub struct LayerSummary {
 /// # Errors
 /// When the tree cannot be read or changes meanwhile, and when `out` fails.
 pub fn write_layer(upper: &Path, borrowed: &BorrowedFiles<'_>, options: &LayerOptions, out: impl Write) -> Result<LayerSummary, Error> {
-    let mut writer = TarWriter { tar: Builder::new(out), options, links: HashMap::new(), summary: LayerSummary::default() };
+    let mut writer = TarWriter { tar: Builder::new(out), options, is_layer: true, links: HashMap::new(), summary: LayerSummary::default() };
     walk_with(upper, borrowed, |visited| match visited {
         Visited::Found(found) => writer.add(found),
         Visited::Borrowed { path, file } => writer.add_borrowed(path, file),
@@ -54,9 +54,25 @@ pub fn write_layer(upper: &Path, borrowed: &BorrowedFiles<'_>, options: &LayerOp
     Ok(summary)
 }
 
+/// Writes the tar of a directory tree as it is: no name and no device means a removal. Times are kept; sockets and the root directory itself
+/// are left out.
+///
+/// # Errors
+/// See [`write_layer`].
+pub fn write_tree(root: &Path, owner_xattr: bool, out: impl Write) -> Result<(), Error> {
+    let options = &LayerOptions { mtime: Mtime::Preserve, owner_xattr };
+    let mut writer =
+        TarWriter { tar: Builder::new(out), options, is_layer: false, links: HashMap::new(), summary: LayerSummary::default() };
+    walk(root, |found| writer.add(found))?;
+    writer.tar.into_inner().map_err(Error::Write)?;
+    Ok(())
+}
+
 struct TarWriter<'a, W: Write> {
     tar: Builder<W>,
     options: &'a LayerOptions,
+    /// Whether what the overlay has removed is written as such.
+    is_layer: bool,
     /// The first name of every file that has several.
     links: HashMap<FileId, Vec<u8>>,
     summary: LayerSummary,
@@ -89,10 +105,12 @@ impl<W: Write> TarWriter<'_, W> {
             xattrs: Vec::new(),
         };
         let file_type = found.file_type();
-        if is_whiteout(stat) {
-            return self.whiteout(whiteout_name(found.path), member.mtime);
+        if self.is_layer {
+            if is_whiteout(stat) {
+                return self.whiteout(whiteout_name(found.path), member.mtime);
+            }
+            refuse_whiteout_name(found.path)?;
         }
-        refuse_whiteout_name(found.path)?;
         // Directories have no hard links; whiteouts may be links of one another, but are whiteouts first.
         let linked = stat.st_nlink > 1 && !matches!(file_type, FileType::Directory | FileType::Socket);
         let id = FileId::Found(stat.st_dev, stat.st_ino);
@@ -162,7 +180,7 @@ impl<W: Write> TarWriter<'_, W> {
             Some(fd) => xattr::read_all(fd).map_err(|source| Error::Read { path: lossy(found.path), source })?,
             None => Vec::new(),
         };
-        let opaque = is_opaque(&xattrs);
+        let opaque = self.is_layer && is_opaque(&xattrs);
         self.take_xattrs(&mut member, xattrs)?;
         let (mtime, mut name) = (member.mtime, found.path.to_vec());
         if !name.is_empty() {
@@ -178,7 +196,7 @@ impl<W: Write> TarWriter<'_, W> {
 
     /// Keeps what belongs in a layer, and applies the recorded owner.
     fn take_xattrs(&self, member: &mut Member<'_>, xattrs: Xattrs) -> Result<(), Error> {
-        if let Some(name) = xattr::overlay_feature(&xattrs) {
+        if let Some(name) = xattr::overlay_feature(&xattrs).filter(|_| self.is_layer) {
             return Err(Error::OverlayFeature { path: lossy(member.name), xattr: lossy(name) });
         }
         if self.options.owner_xattr {
@@ -293,8 +311,13 @@ mod tests {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), vec![0; size]).unwrap();
             let options = LayerOptions { mtime: Mtime::Preserve, owner_xattr: false };
-            let mut writer =
-                TarWriter { tar: Builder::new(Vec::new()), options: &options, links: HashMap::new(), summary: LayerSummary::default() };
+            let mut writer = TarWriter {
+                tar: Builder::new(Vec::new()),
+                options: &options,
+                is_layer: true,
+                links: HashMap::new(),
+                summary: LayerSummary::default(),
+            };
             let member = Member {
                 kind: EntryType::Regular,
                 name: b"f",
