@@ -61,6 +61,8 @@
 //! 7. `build::ahead` pushes the layers of images while later Steps run. `build::finish` assembles each image as soon as its Steps are done, and
 //!    `build::push` pushes the rest of it: layers, config, manifest, tags. `build::share` gives new results to the cache repositories. Where
 //!    these turn out not to hold what they promised, all goes on from step 5. Each finished image leaves a trail (`build::trails`).
+//!    Where `[cache] mounts` says so, `build::mounts` has brought the directories of cache mounts before a RUN mounted them, and saves them
+//!    when the last such RUN has ended.
 //! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
 //!
 //! # Files on the user's disk

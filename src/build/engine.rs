@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::error::Error;
 use super::layers::Layers;
 use super::lookup::Lookup;
+use super::mounts::Mounts;
 use super::run::RunOptions;
 use super::sandbox::{CancelFlag, Rung};
 use super::skeleton::states_read;
@@ -38,6 +39,8 @@ pub struct Engine<'a> {
     pub supplies: &'a Supplies,
     /// Cache repositories that may know what this plan's Steps lead to.
     pub(super) shared: Option<&'a Shared<'a>>,
+    /// Where cache mounts persist, if they do.
+    pub(super) mounts: Option<&'a Mounts<'a>>,
     /// Why Steps run, in a line.
     reasons: &'a BTreeMap<StepId, String>,
     results: Vec<OnceLock<Done>>,
@@ -81,7 +84,19 @@ impl<'a> Engine<'a> {
             pulled.for_each(|layer| layers.origins.want(&layer.digest));
         }
         let shipped = plan.images.iter().flat_map(|image| plan.chain(image.root).1).collect();
-        Self { plan, layers, supplies, shared, reasons: options.reasons, results, needed, read, shipped, workspaces: Workspaces::default() }
+        Self {
+            plan,
+            layers,
+            supplies,
+            shared,
+            mounts: options.mounts,
+            reasons: options.reasons,
+            results,
+            needed,
+            read,
+            shipped,
+            workspaces: Workspaces::default(),
+        }
     }
 
     pub(super) fn is_shipped(&self, step: StepId) -> bool {

@@ -14,6 +14,7 @@
 //! push        layers, configs, manifests and tags to registries
 //! content_key what a Step works on, by what it holds
 //! share       results given to cache repositories
+//! mounts      cache mounts that persist in cache repositories
 //! ahead       layers that are pushed before their image is finished
 //! remembered  what records say, for who looks at the store
 //! fan_out     the same work for each of some items
@@ -32,6 +33,7 @@ mod finish;
 mod layer_blob;
 mod layers;
 mod lookup;
+mod mounts;
 mod origins;
 mod push;
 mod remembered;
@@ -53,6 +55,7 @@ pub use fan_out::{ask_all, fan_out};
 pub use finish::{Built, document};
 pub use layers::Layers;
 pub use lookup::{Lookup, Sources, look_up};
+pub use mounts::Mounts;
 pub use origins::Origins;
 pub use push::{PushCounts, Pusher};
 pub use remembered::Remembered;

@@ -1,6 +1,6 @@
 //! One plan from lookup to finished images: Steps, images and what is pushed ahead of them as one graph of tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -11,10 +11,12 @@ use super::error::{Error, Failure};
 use super::finish::finish;
 use super::layers::Layers;
 use super::lookup::Lookup;
+use super::mounts::{Mounts, written_by};
 use super::schedule::{self, TaskGraph};
 use super::share::{Given, Share, what_is_given};
 use crate::cache::{ImageRecord, Shared};
 use crate::image::Format;
+use crate::oci::Digest;
 use crate::plan::{Plan, Root, StepId};
 use crate::report::Outcome;
 
@@ -33,6 +35,8 @@ pub struct RunOptions<'a> {
     pub shared: Option<&'a Shared<'a>>,
     /// Where results go that cache repositories do not know, if anywhere.
     pub share: Option<&'a Share<'a>>,
+    /// Cache mounts, where they persist.
+    pub mounts: Option<&'a Mounts<'a>>,
 }
 
 /// An image that is complete in the store.
@@ -56,6 +60,8 @@ enum Task {
     ShareStep(StepId),
     /// By index in [`Plan::images`].
     ShareImage(usize),
+    /// By its id. The last and one at a time: whatever else there is to send does not wait for it.
+    SaveMount(Digest),
 }
 
 /// Runs the Steps that `lookup` says have to, and finishes the images. `then` is called for each image as soon as it is complete,
@@ -72,7 +78,10 @@ pub fn run(
     let engine = Engine::new(plan, layers, supplies, lookup, options);
     let ahead = options.ahead.as_ref().map(|ahead| (ahead, what_goes_ahead(plan, lookup)));
     let given = options.share.map(|_| what_is_given(plan, lookup)).unwrap_or_default();
-    let graph = task_graph(plan, lookup, options.order, ahead.iter().flat_map(|(_, going)| going.keys().copied()), &given);
+    let mut graph = task_graph(plan, lookup, options.order, ahead.iter().flat_map(|(_, going)| going.keys().copied()), &given);
+    if options.mounts.is_some() && options.share.is_some() {
+        add_mounts(&mut graph, plan, lookup);
+    }
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
     let transfers = |task| !matches!(task, Task::Step(_));
@@ -102,6 +111,10 @@ pub fn run(
                     let known = lookup.images.contains_key(&index);
                     share.image(&engine, &plan.images[index], &record, known);
                 });
+                return Ok(());
+            }
+            Task::SaveMount(id) => {
+                options.mounts.iter().zip(options.share).for_each(|(mounts, share)| mounts.save(&engine, share, &id));
                 return Ok(());
             }
             Task::Image(index) => index,
@@ -192,4 +205,16 @@ fn task_graph(
         }
     }
     graph
+}
+
+/// Cache mounts are saved when the last Step that may write to them is done.
+fn add_mounts(graph: &mut TaskGraph<Task>, plan: &Plan, lookup: &Lookup) {
+    let written = lookup.run.iter().flat_map(|&step| written_by(&plan.steps[step]).map(move |id| (id, step)));
+    let mut before = None;
+    for (id, step) in written.collect::<BTreeSet<_>>() {
+        graph.add_edge(Task::Step(step), Task::SaveMount(id), ());
+        if let Some(other) = before.replace(id).filter(|other| *other != id) {
+            graph.add_edge(Task::SaveMount(other), Task::SaveMount(id), ());
+        }
+    }
 }

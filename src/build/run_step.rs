@@ -120,10 +120,16 @@ impl Engine<'_> {
                 };
                 SandboxMount::Bind { source, target, read_only: *read_only }
             }
-            RunMountKind::Cache { id, sharing: _, seed, mode, uid, gid, read_only } => {
+            RunMountKind::Cache { id, sharing, seed, mode, uid, gid, read_only } => {
                 let dir = self.layers.store.cache_mount(self.layers.ids(), id);
                 let access = Access { mode: *mode, uid: *uid, gid: *gid };
+                if let Some(mounts) = self.mounts {
+                    mounts.restore(&self.layers, id, &mount.target, &step.services)?;
+                }
                 self.prepare_cache(id, seed.as_ref(), access, work, n)?;
+                if let Some(mounts) = self.mounts.filter(|_| !read_only) {
+                    mounts.note_used(id, &mount.target, &step.services, *sharing);
+                }
                 if self.layers.rung == Rung::Chroot {
                     self.layers.store.mark_cache(self.layers.ids(), id);
                 }

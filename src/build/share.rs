@@ -168,9 +168,7 @@ impl<'a> Share<'a> {
 
     /// Brings blobs to a cache repository: those that it has now, and where the others are.
     fn blobs(&self, target: Target, wanted: &[&Descriptor], images: &[&Reference]) -> Result<(Vec<Descriptor>, Vec<Reference>), Error> {
-        let (empty, bytes) = empty_blob();
-        self.pusher.layers.store.put_blob(bytes)?;
-        self.pusher.give(target, &empty, &[], self.all_new)?;
+        self.give_empty(target)?;
         let (mut there, mut places): (Vec<Descriptor>, Vec<Reference>) = Default::default();
         for blob in wanted {
             let elsewhere = self.pusher.give(target, blob, images, self.all_new)?;
@@ -186,7 +184,15 @@ impl<'a> Share<'a> {
         Ok((there, places))
     }
 
-    fn settle(&self, repository: &Reference, given: Result<(), Error>) {
+    /// Brings the blob that every entry names.
+    pub(super) fn give_empty(&self, target: Target) -> Result<(), Error> {
+        let (empty, bytes) = empty_blob();
+        self.pusher.layers.store.put_blob(bytes)?;
+        self.pusher.give(target, &empty, &[], self.all_new).map(drop)
+    }
+
+    /// Ends the writing to a repository where it failed, and says so.
+    pub(super) fn settle(&self, repository: &Reference, given: Result<(), Error>) {
         match given {
             Ok(()) | Err(Error::Cancelled) => {}
             Err(Error::Registry(error)) => self.shared.stop_writing(repository, &error.to_string(), refused(&error)),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `records` | what a key led to, and what the store remembers of it |
 //! | `artifact` | a record as an OCI artifact, and back |
+//! | `mount` | the directory of a cache mount, by its chunks |
 //! | `shared` | cache repositories: asked for records, given new ones |
 //! | `known` | what they have said, and which of it was of no use |
 //!
@@ -22,14 +23,20 @@
 //! a table of contents is believed in place of its layer. That a blob is the one that an entry names is verified; that the entry is true
 //! cannot be without making it again. `--no-remote-cache` believes nobody.
 //!
+//! What moves too is the directory of a `RUN --mount=type=cache`, under `m-<id of the mount>` (where `[cache] mounts` asks for it): the last
+//! who writes it wins. That harms nobody, for what a cache mount holds is a hint. Its manifest lists chunks, which are named by what they
+//! hold: what is not new is not sent again.
+//!
 //! Whatever is wrong with a cache repository, it is as if it were empty: that is said once, and what it would have saved is done.
 
 mod artifact;
 mod known;
+mod mount;
 mod records;
 mod shared;
 
 pub use artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
 pub use known::{Known, Message};
+pub use mount::{Chunk, LARGEST_CHUNK, MOST_CHUNKS, MountEntry};
 pub use records::{ImageRecord, StepRecord, recorded};
 pub use shared::{Places, Shared, empty_blob};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::artifact::{self, Entry, ImageEntry, StepEntry, TocEntry, TrailEntry};
 use super::known::{Answers, Known, lock};
+use super::mount::MountEntry;
 use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, media_type};
 use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
@@ -64,6 +65,17 @@ impl<'a> Shared<'a> {
         places
     }
 
+    /// The directory of a cache mount as the first repository of `services` has it that has any.
+    pub fn mount(&self, id: &Digest, services: &[String]) -> Option<MountEntry> {
+        self.ask(&mount(id), services)
+    }
+
+    /// The same as one repository has it.
+    pub fn mount_in(&self, repository: &Reference, id: &Digest) -> Result<Option<MountEntry>, Error> {
+        let found = self.client.get_manifest(&repository.with_tag(&mount(id)))?;
+        Ok(found.and_then(|(_, manifest)| artifact::read(&manifest, repository)))
+    }
+
     pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
         self.has(repository, &tag(STEP, &key.0))
     }
@@ -98,6 +110,11 @@ impl<'a> Shared<'a> {
 
     pub fn put_toc(&self, repository: &Reference, entry: &TocEntry, blobs: Vec<Descriptor>) -> Result<(), Error> {
         self.put(repository, &tag(TOC, &entry.layer.0), entry, blobs)
+    }
+
+    /// Puts the entry of a cache mount in the place of what is there; the repository has its chunks and the empty blob.
+    pub fn put_mount(&self, repository: &Reference, id: &Digest, entry: &MountEntry) -> Result<(), Error> {
+        self.put(repository, &mount(id), entry, entry.descriptors())
     }
 
     pub fn put_trail(&self, repository: &Reference, platform: &Platform, entry: &TrailEntry) -> Result<(), Error> {
@@ -177,6 +194,10 @@ const TOC: char = 't';
 
 fn tag(letter: char, key: &Digest) -> String {
     format!("{letter}-{}", key.hex())
+}
+
+fn mount(id: &Digest) -> String {
+    format!("m-{}", id.hex())
 }
 
 fn last(platform: &Platform) -> String {

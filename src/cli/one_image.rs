@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{ImageArgs, PlanArgs};
 use super::failure::Failure;
 use super::remote_context::{RemoteContext, dockerfile_in};
-use crate::config::{BuildOptions, Config, NamedContext, Policy, Secret, SecretSource, Service, Source, SshAgent};
+use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Policy, Secret, SecretSource, Service, Source, SshAgent};
 use crate::oci::{Platform, Reference};
 use crate::source::GitRef;
 
@@ -82,6 +82,7 @@ pub fn config(
         registries: BTreeMap::new(),
         policy: Policy::default(),
         build: BuildOptions::default(),
+        cache: CacheOptions::default(),
         services: BTreeMap::from([(service.name.clone(), service)]),
         warnings: Vec::new(),
     };

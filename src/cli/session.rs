@@ -16,7 +16,7 @@ use super::print;
 use super::reasons::Reasons;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
-use crate::build::{self, Ahead, Built, Finished, Layers, PushCounts, Pusher, RunOptions, Share, Supplies};
+use crate::build::{self, Ahead, Built, Finished, Layers, Mounts, PushCounts, Pusher, RunOptions, Share, Supplies};
 use crate::cache::Shared;
 use crate::config::{Finding, ImageFormat};
 use crate::oci::{Digest, Platform, Reference};
@@ -106,6 +106,8 @@ impl Session<'_> {
         let ahead = self.args.push.then_some(Ahead { pusher: self.pusher });
         let share = Share::new(self.shared, self.pusher, self.args.push, lookup);
         let reasons = self.reasons.lines();
+        let cache = &self.request.config.cache;
+        let mounts = Mounts::new(self.shared, cache.mounts_size);
         let options = RunOptions {
             jobs: self.jobs,
             format,
@@ -114,6 +116,7 @@ impl Session<'_> {
             ahead,
             shared: Some(self.shared),
             share: self.shared.is_written().then_some(&share),
+            mounts: cache.mounts.then_some(&mounts),
         };
         let single = |index: usize, finished: &Finished| {
             self.reasons.remember(index, self.workspace, self.plan, self.layers.store);

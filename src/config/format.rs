@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::size::parse_bytes;
 use super::template::TagTemplate;
 use crate::oci::{Platform, Reference};
 
@@ -11,6 +12,7 @@ pub(super) enum Format {
     Host,
     Id,
     Image,
+    MountSize,
     NamedContext,
     Path,
     Platform,
@@ -49,6 +51,7 @@ impl Format {
             "host" => Self::Host,
             "id" => Self::Id,
             "image" => Self::Image,
+            "mount-size" => Self::MountSize,
             "named-context" => Self::NamedContext,
             "path" => Self::Path,
             "platform" => Self::Platform,
@@ -75,6 +78,7 @@ impl Format {
             Self::Host => host(text),
             Self::Id => id(text),
             Self::Image => image(text),
+            Self::MountSize => mount_size(text),
             Self::NamedContext => named_context(text),
             Self::Path => path(text),
             Self::Platform => platform(text),
@@ -181,6 +185,18 @@ fn variable(text: &str) -> Result<(), Complaint> {
     good.then_some(()).ok_or_else(|| complaint().help("use A-Z a-z 0-9 _, not beginning with a digit"))
 }
 
+/// What a manifest can list the chunks of.
+const LARGEST_MOUNT: u64 = 16 << 30;
+
+fn mount_size(text: &str) -> Result<(), Complaint> {
+    let complaint = |message: String| Complaint::new("brik::config::invalid-size", message);
+    match parse_bytes(text) {
+        Some(1..=LARGEST_MOUNT) => Ok(()),
+        Some(_) => Err(complaint(format!("{text:?} is not between 1 byte and 16GiB"))),
+        None => Err(complaint(format!("{text:?} is not a size")).help("write a size, as in 500MiB")),
+    }
+}
+
 fn named_context(text: &str) -> Result<(), Complaint> {
     if let Some(image) = text.strip_prefix("docker-image://") {
         return reference(image).map(drop);
@@ -200,11 +216,12 @@ mod tests {
 
     #[test]
     fn each_format_takes_the_good_and_refuses_the_bad() {
-        let table: [(Format, &[&str], &[&str]); 12] = [
+        let table: [(Format, &[&str], &[&str]); 13] = [
             (Format::Glob, &["services/*", "a/**/b", "!x", "{a,b}/*"], &["", "/abs/*", "a[", "!"]),
             (Format::Host, &["ghcr.io", "localhost", "m:5000", "[::1]:5000"], &["ghcr", "ghcr.io/org", "a b.c"]),
             (Format::Id, &["npm_token", "a.b-C"], &["a b", "a,b"]),
             (Format::Image, &["api", "ghcr.io/org/api", "org/api"], &["api:v1", "Api", "a//b", "x@sha256:00"]),
+            (Format::MountSize, &["500MiB", "16GiB", "1"], &["0", "17GiB", "much", "-1"]),
             (
                 Format::NamedContext,
                 &["shared", "docker-image://alpine:3.20", "service:api", "target:api", "oci-layout://out/x:tag", "https://e.org/x.git"],

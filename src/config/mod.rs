@@ -3,7 +3,7 @@
 //! ```text
 //! place      where brik.toml is, what its paths may reach
 //! layer(s)   defaults < brik.toml < brik.<env>.toml < environment < --set, each a `document` that knows its bytes
-//! check      each layer against the `schema`, which is derived from `model`; strings by the rules of `format`
+//! check      each layer against the `schema`, which is derived from `model`; strings by the rules of `format`, sizes as `size` reads them
 //! resolve    the merged model -> `types`: defaults filled in, paths absolute, names looked up
 //! lock       brik.lock, which stands beside brik.toml and is no layer of it
 //! ```
@@ -24,6 +24,7 @@ mod place;
 mod resolve;
 mod schema;
 mod service;
+mod size;
 mod suggest;
 mod template;
 #[cfg(test)]
@@ -38,10 +39,12 @@ use crate::source::Files;
 pub use finding::{Finding, Findings, Location, Severity, Source};
 pub use lock::{Lock, LockedBase};
 pub use schema::schema_json;
+pub use size::parse_bytes;
 pub use suggest::did_you_mean;
 pub use template::{Piece, TagTemplate, TemplateError, Variable};
 pub use types::{
-    BuildOptions, Config, ImageFormat, NamedContext, Policy, Preset, RegistryOptions, Secret, SecretSource, Service, SshAgent, Timestamps,
+    BuildOptions, CacheOptions, Config, ImageFormat, NamedContext, Policy, Preset, RegistryOptions, Secret, SecretSource, Service,
+    SshAgent, Timestamps,
 };
 
 /// What a load depends on, all of it. No `Debug`: the environment holds secrets.

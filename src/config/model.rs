@@ -40,6 +40,8 @@ pub(super) struct File {
     pub services: BTreeMap<String, ServiceTable>,
     /// How images are built.
     pub build: BuildTable,
+    /// What cache repositories hold besides the results of Steps.
+    pub cache: SharedCacheTable,
 }
 
 /// One service. A member directory needs none of it.
@@ -109,6 +111,17 @@ pub(super) struct BuildTable {
     /// Steps to run at once; the number of processors by default.
     #[schemars(range(min = 1, max = 4096))]
     pub jobs: Option<NonZeroUsize>,
+}
+
+/// What cache repositories hold besides the results of Steps.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SharedCacheTable {
+    /// Keep the directories of RUN --mount=type=cache in cache repositories, for other machines. They may hold anything, secrets included.
+    pub mounts: bool,
+    /// The most that one such directory may hold, as in 500MiB; a larger one is not kept. 2GiB by default, 16GiB at most.
+    #[schemars(extend("format" = "mount-size"))]
+    pub mounts_size: Option<String>,
 }
 
 /// A cache: a repository, true or false, or both in a table.

@@ -10,8 +10,9 @@ use super::members::{self, Member};
 use super::model::{self, File};
 use super::place::Place;
 use super::service;
+use super::size::parse_bytes;
 use super::suggest::did_you_mean;
-use super::types::{BuildOptions, Config, NamedContext, RegistryOptions, Service};
+use super::types::{BuildOptions, CacheOptions, Config, NamedContext, RegistryOptions, Service};
 use crate::oci::Platform;
 
 /// What every service is resolved against.
@@ -60,6 +61,10 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
             format: file.build.format,
             exact_labels: file.build.exact_labels,
             jobs: file.build.jobs,
+        },
+        cache: CacheOptions {
+            mounts: file.cache.mounts,
+            mounts_size: file.cache.mounts_size.as_deref().and_then(parse_bytes).unwrap_or(CacheOptions::default().mounts_size),
         },
         services,
         warnings: Vec::new(),

@@ -27,6 +27,7 @@ pub struct Config {
     pub registries: BTreeMap<String, RegistryOptions>,
     pub policy: Policy,
     pub build: BuildOptions,
+    pub cache: CacheOptions,
     /// By name.
     pub services: BTreeMap<String, Service>,
     /// What is odd about the files but stops nothing.
@@ -140,6 +141,21 @@ pub struct BuildOptions {
     pub exact_labels: bool,
     /// Steps at once; the number of processors where None.
     pub jobs: Option<NonZeroUsize>,
+}
+
+/// What cache repositories hold besides the results of Steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheOptions {
+    /// The directories of `RUN --mount=type=cache`.
+    pub mounts: bool,
+    /// Bytes that one such directory may hold.
+    pub mounts_size: u64,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self { mounts: false, mounts_size: 2 << 30 }
+    }
 }
 
 /// Modification times of the files in layers.

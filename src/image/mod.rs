@@ -2,7 +2,7 @@
 //!
 //! Out: `changes` walks an overlay upper directory and the files that are `borrowed` for it, `tar_writer` turns it into a tar (`tar_header`: member by member), `compress` into a blob and its DiffId (`gzip`: block by block).
 //! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them (`attributes`: with what belongs to them) below a `root` that no
-//! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`) are the two doors to that. `recode` only compresses anew.
+//! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`, directory trees) are the two doors to that. `recode` only compresses anew.
 //! `whiteout` is how both say what a layer removes; `toc` is what both note of a layer on the way, and a layer unpacked without its content.
 //! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files, `oci_layout_reader` reads them.
 
@@ -46,7 +46,7 @@ pub use oci_layout::{ExportImage, OpenBlob, export_oci_layout};
 pub use oci_layout_reader::OciLayout;
 pub use recode::recode_layer;
 pub use stream::Limits;
-pub use tar_writer::{LayerOptions, LayerSummary, Mtime, write_layer};
+pub use tar_writer::{LayerOptions, LayerSummary, Mtime, write_layer, write_tree};
 pub use toc::{Toc, TocWriter, unpack_tocs};
 pub use unpack::{UnpackOptions, Unpacked, unpack_layer};
 pub use whiteout::{SOCKET_MODE, is_opaque, is_whiteout, make_whiteout, mark_opaque};

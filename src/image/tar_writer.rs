@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::FileType;
 use tar::{Builder, EntryType};
 
-use super::changes::{Found, Visited, walk_with};
+use super::changes::{Found, Visited, walk, walk_with};
 use super::tar_header::{Member, encode};
 use super::toc::kept;
 use super::whiteout::{is_opaque, is_whiteout};
@@ -51,7 +51,7 @@ pub fn write_layer(
     out: impl Write,
     toc: &mut TocWriter<impl Write>,
 ) -> Result<LayerSummary, Error> {
-    let mut writer = TarWriter { tar: Builder::new(out), toc, options, links: HashMap::new(), summary: LayerSummary::default() };
+    let mut writer = TarWriter { tar: Builder::new(out), toc: Some(toc), options, links: HashMap::new(), summary: LayerSummary::default() };
     walk_with(upper, borrowed, |visited| match visited {
         Visited::Found(found) => writer.add(found),
         Visited::Borrowed { path, file } => writer.add_borrowed(path, file),
@@ -61,9 +61,24 @@ pub fn write_layer(
     Ok(summary)
 }
 
+/// Writes the tar of a directory tree as it is: no name and no device means a removal. Times are kept; sockets and the root directory itself
+/// are left out.
+///
+/// # Errors
+/// See [`write_layer`].
+pub fn write_tree(root: &Path, owner_xattr: bool, out: impl Write) -> Result<(), Error> {
+    let options = &LayerOptions { mtime: Mtime::Preserve, owner_xattr };
+    let toc: Option<&mut TocWriter<io::Sink>> = None;
+    let mut writer = TarWriter { tar: Builder::new(out), toc, options, links: HashMap::new(), summary: LayerSummary::default() };
+    walk(root, |found| writer.add(found))?;
+    writer.tar.into_inner().map_err(Error::Write)?;
+    Ok(())
+}
+
 struct TarWriter<'a, W: Write, T: Write> {
     tar: Builder<W>,
-    toc: &'a mut TocWriter<T>,
+    /// Of a layer: of other trees there is none, and what the overlay has removed is not written as such.
+    toc: Option<&'a mut TocWriter<T>>,
     options: &'a LayerOptions,
     /// The first name of every file that has several.
     links: HashMap<FileId, Vec<u8>>,
@@ -104,10 +119,12 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
             xattrs: Vec::new(),
         };
         let file_type = found.file_type();
-        if is_whiteout(stat) {
-            return self.whiteout(whiteout_name(found.path), member.mtime);
+        if self.toc.is_some() {
+            if is_whiteout(stat) {
+                return self.whiteout(whiteout_name(found.path), member.mtime);
+            }
+            refuse_whiteout_name(found.path)?;
         }
-        refuse_whiteout_name(found.path)?;
         // Directories have no hard links; whiteouts may be links of one another, but are whiteouts first.
         let linked = stat.st_nlink > 1 && !matches!(file_type, FileType::Directory | FileType::Socket);
         let id = FileId::Found(stat.st_dev, stat.st_ino);
@@ -183,7 +200,7 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
             Some(fd) => xattr::read_all(fd).map_err(|source| Error::Read { path: lossy(found.path), source })?,
             None => Vec::new(),
         };
-        let opaque = is_opaque(&xattrs);
+        let opaque = self.toc.is_some() && is_opaque(&xattrs);
         self.take_xattrs(&mut member, xattrs)?;
         let (mtime, mut name) = (member.mtime, found.path.to_vec());
         if !name.is_empty() {
@@ -199,7 +216,7 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
 
     /// Keeps what belongs in a layer, and applies the recorded owner.
     fn take_xattrs(&self, member: &mut Member<'_>, xattrs: Xattrs) -> Result<(), Error> {
-        if let Some(name) = xattr::overlay_feature(&xattrs) {
+        if let Some(name) = xattr::overlay_feature(&xattrs).filter(|_| self.toc.is_some()) {
             return Err(Error::OverlayFeature { path: lossy(member.name), xattr: lossy(name) });
         }
         if self.options.owner_xattr {
@@ -238,14 +255,18 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
         result?;
         let more = content.file.read(&mut [0]).map_err(|source| Error::Read { path: lossy(member.name), source })?;
         self.summary.content += member.size;
-        self.toc.add(Member { xattrs: member.xattrs.clone(), ..*member }, &of_toc)?;
+        self.note(Member { xattrs: member.xattrs.clone(), ..*member }, &of_toc)?;
         if more == 0 { Ok(()) } else { Err(changed()) }
     }
 
     /// A member without content.
     fn append(&mut self, member: &Member<'_>) -> Result<(), Error> {
         self.write(member, io::empty())?;
-        self.toc.add(Member { xattrs: member.xattrs.clone(), ..*member }, b"")
+        self.note(Member { xattrs: member.xattrs.clone(), ..*member }, b"")
+    }
+
+    fn note(&mut self, member: Member<'_>, content: &[u8]) -> Result<(), Error> {
+        self.toc.as_mut().map_or(Ok(()), |toc| toc.add(member, content))
     }
 
     /// Another name of what was written as `first`.
@@ -253,8 +274,8 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
         let member = Member { kind: EntryType::Link, link: first, ..member };
         self.write(&member, io::empty())?;
         match of_toc {
-            OfToc::Link(target) => self.toc.add(Member { kind: EntryType::Symlink, link: target, ..member }, b""),
-            OfToc::File(content) => self.toc.add(Member { kind: EntryType::Regular, link: b"", ..member }, content),
+            OfToc::Link(target) => self.note(Member { kind: EntryType::Symlink, link: target, ..member }, b""),
+            OfToc::File(content) => self.note(Member { kind: EntryType::Regular, link: b"", ..member }, content),
         }
     }
 
@@ -337,7 +358,7 @@ mod tests {
             let toc = &mut TocWriter::new(io::sink()).unwrap();
             let mut writer = TarWriter {
                 tar: Builder::new(Vec::new()),
-                toc,
+                toc: Some(toc),
                 options: &options,
                 links: HashMap::new(),
                 summary: LayerSummary::default(),

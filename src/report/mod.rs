@@ -46,6 +46,7 @@ pub use reporter::{Mode, Reporter};
 pub use summary::{Row, Summary};
 pub use tally::Tally;
 pub use terminal::{Size, Terminal};
+pub use text::bytes as bytes_as_text;
 
 /// What can go wrong before anything is said. While brik talks, nothing fails: a closed stderr is silence.
 #[derive(Debug, thiserror::Error)]

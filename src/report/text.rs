@@ -52,7 +52,7 @@ fn head(text: &str, columns: usize) -> &str {
 }
 
 /// A number of bytes in decimal units, as registries count: `512 B`, `1.2 MB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut size = bytes as f64;
     let mut unit = None;

@@ -4,6 +4,7 @@
 //! found wherever a process that was killed has left it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, XattrFlags, lgetxattr, lsetxattr, renameat_with};
@@ -32,6 +33,26 @@ impl Store {
             Err(Errno::INVAL) => fs::rename(fresh, &home).map_err(at("create", &home)),
             Err(error) => Err(at("create", &home)(error.into())),
         }
+    }
+
+    /// What was noted with [`Store::note_cache`] of the directory behind a cache mount.
+    pub fn cache_note(&self, ids: IdMapping, id: &Digest) -> Option<Vec<u8>> {
+        fs::read(self.cache_note_path(ids, id)).ok()
+    }
+
+    /// Keeps a small document with a cache. Not synced: after a crash it may be empty.
+    pub fn note_cache(&self, ids: IdMapping, id: &Digest, note: &[u8]) -> Result<(), Error> {
+        let target = self.cache_note_path(ids, id);
+        let (path, mut file) = self.temp.file(0o666)?;
+        let written = file.write_all(note).and_then(|()| fs::rename(&path, &target));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&path);
+            at("write", &target)(error)
+        })
+    }
+
+    fn cache_note_path(&self, ids: IdMapping, id: &Digest) -> PathBuf {
+        self.stat_cache(&format!("mount-{}-{}", ids.dir(), id.hex()))
     }
 
     /// Marks the directory of a cache that is going to be moved. Without the mark, which a file system may refuse, it is lost with the

@@ -9,7 +9,7 @@
 //! snapshots/<ids>/<hex>/<boot>/   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single), or
 //!                      that these are no layers but files that were fetched, as from git (fetched); <boot> says since when they are here
 //! mounts/<ids>/<hex>   RUN --mount=type=cache directories
-//! stat/                stat caches of build contexts
+//! stat/                stat caches of build contexts and cache mounts
 //! flight/<hex>         flock: who runs a CacheKey now
 //! tmp/<owner>.<n>/     work in progress; reclaimed once its owner is gone
 //! tmp/<owner>.lease    flock: held by every running brik; its mtime says since when

@@ -6,6 +6,7 @@ mod auth;
 mod base;
 mod build;
 mod cache;
+mod cache_mounts;
 mod check;
 mod chroot;
 mod config;
