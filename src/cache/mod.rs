@@ -5,6 +5,8 @@
 //! | `records` | what a key led to, and what the store remembers of it |
 //! | `artifact` | a record as an OCI artifact, and back |
 //! | `shared` | cache repositories: asked for records, given new ones |
+//! | `stored` | what stands in a cache repository, for who looks at it instead of building |
+//! | `reach` | what of it is of use yet |
 //! | `known` | what they have said, and which of it was of no use |
 //!
 //! # Cache repositories
@@ -21,10 +23,14 @@
 
 mod artifact;
 mod known;
+mod reach;
 mod records;
 mod shared;
+mod stored;
 
 pub use artifact::{ImageEntry, StepEntry, TrailEntry};
 pub use known::{Known, Message};
+pub use reach::Reach;
 pub use records::{ImageRecord, StepRecord, recorded};
 pub use shared::{Places, Shared, empty_blob};
+pub use stored::{Content, Repository, Stored, may_be_entry};

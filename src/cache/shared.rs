@@ -158,15 +158,17 @@ pub fn empty_blob() -> (Descriptor, &'static [u8]) {
 }
 
 /// First letters of tags.
-const STEP: char = 's';
-const IMAGE: char = 'i';
+pub(super) const STEP: char = 's';
+pub(super) const IMAGE: char = 'i';
+/// How tags begin that move.
+pub(super) const LAST: &str = "last-";
 
 fn tag(letter: char, key: &CacheKey) -> String {
     format!("{letter}-{}", key.0.hex())
 }
 
 fn last(platform: &Platform) -> String {
-    format!("last-{}", platform.to_string().replace('/', "-"))
+    format!("{LAST}{}", platform.to_string().replace('/', "-"))
 }
 
 /// Reading and writing are given up on their own.
