@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::records::{ImageRecord, StepRecord};
+use super::stored::Content;
 use crate::oci::{Descriptor, DiffId, Digest, Reference, media_type};
 use crate::plan::{CacheKey, KeyInputs, Trail};
 
@@ -179,6 +180,26 @@ pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
     entry.is_sound().then_some(entry)
 }
 
+/// What a manifest is, and the blobs that it names.
+pub struct Opened {
+    pub content: Content,
+    pub blobs: Vec<Descriptor>,
+}
+
+/// The same for whatever brik may have written; `None` for what it has not.
+pub fn open(manifest: &[u8], place: &Reference) -> Option<Opened> {
+    let artifact: Artifact = serde_json::from_slice(manifest).ok()?;
+    let (kind, _version) = artifact.artifact_type.strip_prefix("application/vnd.brik.")?.rsplit_once(".v")?;
+    let content = match artifact.artifact_type.as_str() {
+        StepEntry::ARTIFACT_TYPE => read(manifest, place).map(Content::Step),
+        ImageEntry::ARTIFACT_TYPE => read(manifest, place).map(Content::Image),
+        TrailEntry::ARTIFACT_TYPE => read(manifest, place).map(|entry| Content::Trail(Box::new(entry))),
+        _ => Some(Content::Other(kind.to_owned())),
+    };
+    let content = content.unwrap_or_else(|| Content::Broken(format!("its record of a {kind} is not sound")));
+    Some(Opened { content, blobs: artifact.layers.into_iter().chain([artifact.config]).collect() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +236,20 @@ mod tests {
         assert_eq!(read::<ImageEntry>(&bytes, &place), None, "another kind");
         assert_eq!(read::<StepEntry>(&bytes[..bytes.len() / 2], &place), None, "cut");
         assert_eq!(read::<StepEntry>(b"{}", &place), None, "something else");
+    }
+
+    #[test]
+    fn what_brik_wrote_is_told_from_what_it_did_not() {
+        let place: Reference = "r.example/app-cache:s-1".parse().unwrap();
+        let bytes = write(&step(), vec![step().record.layer]).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let kind = |text: &str| open(text.as_bytes(), &place).map(|opened| opened.content.kind().to_owned());
+        assert_eq!(kind(&text).as_deref(), Some("step"));
+        assert_eq!(kind(&text.replace("brik.step.v1", "brik.step.v2")).as_deref(), Some("step"), "of a newer brik");
+        assert_eq!(kind(&text.replace("brik.step.v1", "brik.chunk.v1")).as_deref(), Some("chunk"));
+        assert_eq!(kind(&text.replace("diff_id", "nothing")).as_deref(), Some("broken"));
+        assert_eq!(kind(&text.replace("vnd.brik.step", "vnd.other.step")), None);
+        assert_eq!(open(text.as_bytes(), &place).unwrap().blobs, [step().record.layer, empty()]);
     }
 
     #[test]

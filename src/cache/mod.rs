@@ -6,6 +6,8 @@
 //! | `artifact` | a record as an OCI artifact, and back |
 //! | `mount` | the directory of a cache mount, by its chunks |
 //! | `shared` | cache repositories: asked for records, given new ones |
+//! | `stored` | what stands in a cache repository, for who looks at it instead of building |
+//! | `reach` | what of it is of use yet |
 //! | `known` | what they have said, and which of it was of no use |
 //!
 //! # Cache repositories
@@ -32,11 +34,15 @@
 mod artifact;
 mod known;
 mod mount;
+mod reach;
 mod records;
 mod shared;
+mod stored;
 
 pub use artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
 pub use known::{Known, Message};
 pub use mount::{Chunk, LARGEST_CHUNK, MOST_CHUNKS, MountEntry};
+pub use reach::Reach;
 pub use records::{ImageRecord, StepRecord, recorded};
 pub use shared::{Places, Shared, empty_blob};
+pub use stored::{Content, Repository, Stored, may_be_entry};

@@ -188,9 +188,11 @@ pub fn empty_blob() -> (Descriptor, &'static [u8]) {
 }
 
 /// First letters of tags.
-const STEP: char = 's';
-const IMAGE: char = 'i';
-const TOC: char = 't';
+pub(super) const STEP: char = 's';
+pub(super) const IMAGE: char = 'i';
+/// How tags begin that move.
+pub(super) const LAST: &str = "last-";
+pub(super) const TOC: char = 't';
 
 fn tag(letter: char, key: &Digest) -> String {
     format!("{letter}-{}", key.hex())
@@ -201,7 +203,7 @@ fn mount(id: &Digest) -> String {
 }
 
 fn last(platform: &Platform) -> String {
-    format!("last-{}", platform.to_string().replace('/', "-"))
+    format!("{LAST}{}", platform.to_string().replace('/', "-"))
 }
 
 /// Reading and writing are given up on their own.

@@ -93,7 +93,7 @@ pub enum Command {
     Plan(Box<PreviewArgs>),
     /// Say which input changed that makes a service be built again
     Why(Box<WhyArgs>),
-    /// Look at the store and make it smaller
+    /// Look at the store, or with --remote at cache repositories, and make them smaller
     #[command(subcommand)]
     Cache(CacheCommand),
 }
@@ -254,32 +254,61 @@ pub enum CacheCommand {
     /// What the store holds, the last used first
     Ls(LsArgs),
     /// How much the store takes
-    Du {
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
+    Du(DuArgs),
     /// Remove least recently used results; everything that is not in use without a limit
     Prune(PruneArgs),
     /// Read every blob and check it against its name; exit code 3 if something is damaged
     Verify(VerifyArgs),
 }
 
+/// Cache repositories instead of the store.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Cache repositories")]
+pub struct RemoteArgs {
+    /// The cache repositories of the services, instead of the store
+    #[arg(long)]
+    pub remote: bool,
+    /// Services whose cache repositories are meant; all without any
+    #[arg(value_name = "SERVICE", requires = "remote")]
+    pub services: Vec<String>,
+    /// This cache repository instead of those of services; repeatable
+    #[arg(long, value_name = "REPOSITORY", requires = "remote", conflicts_with = "services")]
+    pub repository: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct LsArgs {
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// Only records of this kind: step, image, base, download, name or checkout; repeatable
-    #[arg(long, value_name = "KIND", value_parser = record_kind)]
+    #[arg(long, value_name = "KIND", value_parser = record_kind, conflicts_with = "remote")]
     pub kind: Vec<RecordKind>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
 #[derive(Debug, Args)]
+pub struct DuArgs {
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "With --remote, what stays is what the images that were given last are made of, and what a build of brik.toml would
+ask for now, of all its services. A registry tells no times: nothing goes by age or size.")]
 pub struct PruneArgs {
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// Keep also what a build of REF would ask for, a branch, tag or commit; repeatable
+    #[arg(long, value_name = "REF", requires = "remote")]
+    pub keep: Vec<String>,
     /// Keep the most recently used up to this size, as in 10GiB; cache mounts do not count
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", conflicts_with = "remote")]
     pub keep_storage: Option<String>,
     /// Keep what was used within this time, as in 72h or 14d
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "remote")]
     pub keep_within: Option<String>,
     /// Tell what would go, and remove nothing
     #[arg(long)]
@@ -290,6 +319,11 @@ pub struct PruneArgs {
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// Read and hash the blobs of cache repositories, too, instead of asking for their sizes
+    #[arg(long, requires = "remote")]
+    pub deep: bool,
     /// Tell what is wrong, and remove nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -51,7 +51,8 @@ fn cache_places<'a>(
     Ok(places.collect())
 }
 
-fn repository(flag: &str, text: &str) -> Result<Reference, Failure> {
+/// A repository that a flag names.
+pub fn repository(flag: &str, text: &str) -> Result<Reference, Failure> {
     let reference: Reference = text.parse().map_err(|error| Failure::usage(format!("{flag}={text}: {error}")))?;
     match reference.tag.is_some() || reference.digest.is_some() {
         true => Err(Failure::usage(format!("{flag}={text}: expected a repository; its tags are the keys of what it holds"))),

@@ -73,6 +73,16 @@ pub fn affected(setup: &Setup, args: &PlanArgs, planned: &Planned, since: &str) 
     Ok(Comparison { commit: commit.id(), affected: affected.collect(), compared: names.len() })
 }
 
+/// What a build of all services would ask for where everything is as in `commit`; and the services that cannot be planned, with why.
+pub fn plan_at(setup: &Setup, args: &PlanArgs, planned: &Planned, commit: &Commit) -> Result<(Plan, BTreeMap<String, String>), Failure> {
+    let config = setup.request.config_in(commit, args);
+    let config = config.map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, Some(&setup.redactor)))?;
+    let names: Vec<String> = config.services.keys().cloned().collect();
+    let then = Then::plan(setup, args, commit, &config, &names, (&planned.git, &planned.stat_cache))?;
+    let _ = planned.stat_cache.save();
+    Ok((then.plan, then.refused))
+}
+
 /// The services as they were.
 #[derive(Default)]
 struct Then {

@@ -27,6 +27,10 @@ impl Scopes {
         Self(vec![format!("repository:{repository}:pull,push")])
     }
 
+    pub(super) fn delete(repository: &str) -> Self {
+        Self(vec![format!("repository:{repository}:pull,push,delete")])
+    }
+
     pub(super) fn and_pull(mut self, repository: &str) -> Self {
         self.0.push(format!("repository:{repository}:pull"));
         self

@@ -100,6 +100,15 @@ pub enum Error {
     #[error("{at}: the registry answered with status {status}: {reply}")]
     #[diagnostic(code(brik::registry::status))]
     Status { at: Box<At>, status: u16, reply: Reply },
+    #[error("{at}: the registry allows no deletes (status {status}: {reply})")]
+    #[diagnostic(code(brik::registry::no_delete))]
+    NoDelete {
+        at: Box<At>,
+        status: u16,
+        reply: Reply,
+        #[help]
+        help: String,
+    },
     #[error("{at}: expected {expected}, got {got}")]
     #[diagnostic(code(brik::registry::garbage), help("is this the address of a registry, and is no proxy or login page in between?"))]
     Garbage { at: Box<At>, expected: &'static str, got: String },

@@ -5,7 +5,7 @@
 //! | file | does |
 //! |---|---|
 //! | `client` | [`Client`], its options and its runtime |
-//! | `manifests`, `pull`, `push`, `copy`, `preflight`, `fetch` | the operations, one `impl Client` each |
+//! | `manifests`, `tags`, `pull`, `push`, `copy`, `delete`, `preflight`, `fetch` | the operations, one `impl Client` each |
 //! | `session` | one authorised, retried conversation with an endpoint |
 //! | `endpoint` | registry name → URL, TLS trust, mirrors |
 //! | `auth`, `challenge`, `token` | 401 → token; which scopes; who remembers them |
@@ -22,6 +22,7 @@ mod connector;
 mod copy;
 mod counters;
 mod credentials;
+mod delete;
 mod docker_config;
 mod endpoint;
 mod error;
@@ -38,6 +39,7 @@ mod refusal;
 mod reply;
 mod retry;
 mod session;
+mod tags;
 mod token;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
 use super::auth::Scopes;
@@ -19,6 +19,19 @@ impl Client {
     pub fn blob_exists(&self, reference: &Reference, digest: &Digest) -> Result<bool, Error> {
         let session = self.origin(reference)?;
         self.block(exists(&session, digest, &Scopes::pull(&session.repository)))
+    }
+
+    /// Whether the registry itself has a blob in this repository, of the size that it should have as far as the registry tells.
+    pub fn blob_is_there(&self, reference: &Reference, blob: &Descriptor) -> Result<bool, Error> {
+        let session = self.origin(reference)?;
+        let Some(size) = self.block(look_up(&session, &blob.digest, &Scopes::pull(&session.repository)))? else { return Ok(false) };
+        match size.filter(|size| *size != blob.size) {
+            None => Ok(true),
+            Some(actual) => {
+                let at = session.at(format!("look up blob {}", blob.digest));
+                Err(Error::WrongSize { at: Box::new(at), expected: blob.size, actual })
+            }
+        }
     }
 
     /// Writes a blob to `out`, mirror first. On an error what was written is to be thrown away: digest and size are known only at the end.
@@ -52,14 +65,22 @@ pub(super) fn step(digest: &Digest) -> String {
 }
 
 pub(super) async fn exists(session: &Session<'_>, digest: &Digest, scopes: &Scopes) -> Result<bool, Error> {
+    Ok(look_up(session, digest, scopes).await?.is_some())
+}
+
+/// A blob's size in bytes, if the registry tells it; `None` where there is no blob.
+async fn look_up(session: &Session<'_>, digest: &Digest, scopes: &Scopes) -> Result<Option<Option<u64>>, Error> {
     let call = session.call(Method::HEAD, &format!("blobs/{digest}"), session.at(format!("look up blob {digest}")));
     match session.send(&call, scopes).await {
         // Where a redirect led to a page for people, nothing is known of the blob.
         Ok(response) if is_page(&response) => {
             Err(Error::Garbage { at: Box::new(call.at), expected: "a blob", got: "an HTML page".to_owned() })
         }
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() => Ok(false),
+        Ok(response) => {
+            let size = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+            Ok(Some(size))
+        }
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

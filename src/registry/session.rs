@@ -40,6 +40,11 @@ impl<'a> Session<'a> {
         Call { method, url, headers: HeaderMap::new(), ca: self.endpoint.ca.as_deref(), payload: Payload::Nothing, at }
     }
 
+    /// Whether an address is the endpoint's own, and hears who we are.
+    pub(super) fn owns(&self, url: &Url) -> bool {
+        self.endpoint.owns(url)
+    }
+
     pub(super) fn tries(&self) -> u32 {
         if self.endpoint.is_mirror { MIRROR_TRIES } else { u32::MAX }
     }
@@ -62,7 +67,7 @@ impl<'a> Session<'a> {
 
     /// Sends `call` once; a 401 is answered with a new token, once.
     pub(super) async fn attempt(&self, call: &Call<'_>, scopes: &Scopes) -> Result<Response, Failure> {
-        if !self.endpoint.owns(&call.url) {
+        if !self.owns(&call.url) {
             return self.http.once(call, None).await;
         }
         let purpose = Purpose { endpoint: &self.endpoint, repository: &self.repository, scopes, at: &call.at };

@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use git2::Oid;
+use git2::{Oid, Repository};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -72,28 +72,49 @@ impl CommitError {
     }
 }
 
+/// The repository around `dir`, and its top.
+fn repository_of(dir: &Path) -> Result<(PathBuf, Repository), CommitError> {
+    top_level(dir).zip(open(dir)).ok_or_else(|| CommitError::NoRepository(dir.to_owned()))
+}
+
+fn commit_of(repository: &Repository, name: &str) -> Option<Oid> {
+    repository.revparse_single(name).and_then(|object| object.peel_to_commit()).ok().map(|commit| commit.id())
+}
+
+fn named(repository: &Repository, name: &str) -> Result<Oid, CommitError> {
+    commit_of(repository, name).ok_or_else(|| {
+        let remote = Some(format!("origin/{name}")).filter(|remote| commit_of(repository, remote).is_some());
+        CommitError::Unknown { name: name.to_owned(), shallow: repository.is_shallow(), remote }
+    })
+}
+
 impl Commit {
+    /// What `name` (a branch, tag or commit) leads to. `dir` lies in the repository.
+    pub fn at(dir: &Path, name: &str) -> Result<Self, CommitError> {
+        let (top, repository) = repository_of(dir)?;
+        let id = named(&repository, name)?;
+        Self::read(top, repository, id, name)
+    }
+
     /// Where HEAD left `name` (a branch, tag or commit), as `git diff name...HEAD` understands it: that commit itself if HEAD descends
     /// from it. `dir` lies in the repository.
     pub fn left_at(dir: &Path, name: &str) -> Result<Self, CommitError> {
-        let nowhere = || CommitError::NoRepository(dir.to_owned());
-        let (top, repository) = (top_level(dir).ok_or_else(nowhere)?, open(dir).ok_or_else(nowhere)?);
-        let commit_of = |name: &str| repository.revparse_single(name).and_then(|object| object.peel_to_commit()).ok();
-        let shallow = repository.is_shallow();
-        let Some(named) = commit_of(name) else {
-            let remote = Some(format!("origin/{name}")).filter(|remote| commit_of(remote).is_some());
-            return Err(CommitError::Unknown { name: name.to_owned(), shallow, remote });
-        };
-        let head = commit_of("HEAD").ok_or(CommitError::NoHead)?;
-        let name = || name.to_owned();
-        let base = repository.merge_base(named.id(), head.id()).map_err(|error| match error.code() {
-            _ if shallow => CommitError::Shallow { name: name() },
-            git2::ErrorCode::NotFound => CommitError::Unrelated { name: name() },
-            _ => CommitError::Git { name: name(), reason: error.message().to_owned() },
+        let (top, repository) = repository_of(dir)?;
+        let named = named(&repository, name)?;
+        let head = commit_of(&repository, "HEAD").ok_or(CommitError::NoHead)?;
+        let base = repository.merge_base(named, head).map_err(|error| match error.code() {
+            _ if repository.is_shallow() => CommitError::Shallow { name: name.to_owned() },
+            git2::ErrorCode::NotFound => CommitError::Unrelated { name: name.to_owned() },
+            _ => CommitError::Git { name: name.to_owned(), reason: error.message().to_owned() },
         })?;
-        let base = repository.find_commit(base).map_err(|error| CommitError::Git { name: name(), reason: error.message().to_owned() })?;
-        let (id, tree, time) = (base.id(), base.tree_id(), base.time().seconds());
-        drop((base, named, head));
+        Self::read(top, repository, base, name)
+    }
+
+    fn read(top: PathBuf, repository: Repository, id: Oid, name: &str) -> Result<Self, CommitError> {
+        let failed = |error: git2::Error| CommitError::Git { name: name.to_owned(), reason: error.message().to_owned() };
+        let commit = repository.find_commit(id).map_err(failed)?;
+        let (tree, time) = (commit.tree_id(), commit.time().seconds());
+        drop(commit);
         let checked_out = Arc::new(CheckedOut::read(&repository));
         Ok(Self { top, id, tree, time, objects: Arc::new(Objects::new(repository)), checked_out })
     }

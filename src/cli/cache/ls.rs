@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use super::{Failure, print, size};
+use super::{Failure, one_line, print, size};
 use crate::build::Remembered;
 use crate::cli::args::{Format, LsArgs};
 use crate::oci::Digest;
@@ -59,14 +59,6 @@ fn table(lines: &[Line], now: SystemTime) -> String {
     out
 }
 
-/// The first line of a text, without what would move a cursor, and no longer than a reader wants it.
-fn one_line(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let line = text.split(['\n', '\r']).next().unwrap_or_default();
-    let shown: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-    if shown.len() < text.len() { format!("{shown}…") } else { shown }
-}
-
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let timestamp = jiff::Timestamp::try_from(*time).unwrap_or_default();
     serializer.collect_str(&timestamp.round(jiff::Unit::Second).unwrap_or(timestamp))
@@ -98,11 +90,5 @@ mod tests {
         );
         assert_eq!(table(&lines, now), expected);
         assert_eq!(serde_json::to_value(&lines[0]).unwrap()["used"], "1970-01-12T13:43:20Z");
-    }
-
-    #[test]
-    fn what_a_record_says_moves_no_cursor() {
-        assert_eq!(one_line("RUN \u{1b}[2Jx"), "RUN  [2Jx");
-        assert_eq!(one_line(&"x".repeat(1000)).chars().count(), 101);
     }
 }
