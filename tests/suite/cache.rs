@@ -61,13 +61,23 @@ fn du_counts_what_a_build_has_left_by_kind() {
     assert_eq!((&after["records"]["step"]["count"], &after["records"]["image"]["count"]), (&1.into(), &1.into()), "{after}");
     assert_eq!(
         (count(&after, "blobs"), count(&after, "snapshots"), count(&after, "tmp")),
-        (4, 0, 0),
-        "layer, list of files, config, manifest: {after}"
+        (5, 0, 0),
+        "layer, its table of contents, list of files, config, manifest: {after}"
     );
     let table = project.brik(["cache", "du"]).succeeds().stdout;
     let kinds: Vec<&str> = table.lines().skip(1).map(|line| line[..16].trim()).collect();
-    let expected =
-        ["image records", "step records", "trail records", "blobs", "snapshots", "cache mounts", "stat caches", "in progress", "total"];
+    let expected = [
+        "image records",
+        "step records",
+        "toc records",
+        "trail records",
+        "blobs",
+        "snapshots",
+        "cache mounts",
+        "stat caches",
+        "in progress",
+        "total",
+    ];
     assert_eq!(kinds, expected, "{table}");
 }
 
@@ -140,7 +150,7 @@ fn verify_tells_what_is_damaged_and_the_next_build_makes_it_again() {
     let project = Project::dockerfile("FROM scratch\nCOPY a /a\nCOPY b /b\n").file("a", "a".repeat(1000)).file("b", "b".repeat(1000));
     let _ = project.build::<&str>([]).succeeds();
     let whole = project.brik(["cache", "verify"]).succeeds();
-    assert!(whole.stdout.starts_with("6 blobs read, ") && whole.stdout.ends_with(": all is well\n"), "{}", whole.stdout);
+    assert!(whole.stdout.starts_with("8 blobs read, ") && whole.stdout.ends_with(": all is well\n"), "{}", whole.stdout);
 
     let layers = project.built().manifest["layers"].clone();
     let blob = |layer: usize| project.store().join("blobs").join(layers[layer]["digest"].as_str().unwrap().replace(':', "/"));
