@@ -31,6 +31,7 @@ mod properties;
 mod push;
 mod random;
 mod readers;
+mod remote_cache_commands;
 mod report;
 mod rootless;
 mod roundtrip;
