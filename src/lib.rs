@@ -81,12 +81,13 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | a command | `cli/<name>.rs` and a variant of `cli::args::Command`; of `brik cache`: `cli/cache/<name>.rs` |
+//! | a command | `cli/<name>.rs` and a variant of `cli::args::Command`; of `brik cache`: `cli/cache/<name>.rs`, and with `--remote` `cli/cache/remote/<name>.rs` |
 //! | a key of brik.toml | `config/model.rs` (from which the schema is made), `config/types.rs`, `brik.toml.example` |
 //! | an instruction or flag | `dockerfile/ast.rs`; matches without `_` lead through the rest |
 //! | an input of a CacheKey | where the Step is planned (`plan/run.rs`, `plan/copy.rs`), and the table in `plan/key.rs` |
 //! | a reason for a rebuild | a variant of `plan::MissReason`, found in `plan/explain.rs` |
 //! | a build check | `dockerfile/lint/<rule>.rs` and its page `dockerfile/lint/doc/<Rule>.md`; a row in `dockerfile::lint::RULES` |
+//! | a kind of cache entry | `cache/artifact.rs` (`open` tells it from others), and what makes it worth to keep: `cache/reach.rs` |
 //! | an event | `report/event.rs`, and a line in each renderer |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | an error | the room's own `thiserror` enum; text for people and exit codes are made in `cli` only |

@@ -30,10 +30,6 @@ impl Reach {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.images.is_empty()
-    }
-
     /// Which of the entries are to stay: those that are reached, second keys of Steps that are, all that is no result of a key, and what
     /// shares its manifest with any of them. In the order of `stored`.
     pub fn kept(&self, stored: &[Stored]) -> Vec<bool> {

@@ -33,6 +33,7 @@ mod properties;
 mod push;
 mod random;
 mod readers;
+mod remote_cache_commands;
 mod report;
 mod rootless;
 mod roundtrip;

@@ -247,3 +247,44 @@ fn a_download_is_resumed_only_as_the_same_version() {
         }
     }
 }
+
+#[test]
+fn tags_come_in_pages_of_any_size() {
+    let server = Server::start(|_, request| match request.target.as_str() {
+        "/v2/a/tags/list?n=1000" => {
+            Answer::new(200).header("Link", "</v2/a/tags/list?last=c&n=2>; rel=\"next\"").body(r#"{"name":"a","tags":["c","b"]}"#)
+        }
+        "/v2/a/tags/list?last=c&n=2" => Answer::new(200).header("Link", "<?last=d>; rel=next").body(r#"{"tags":["d","no tag","../x"]}"#),
+        "/v2/a/tags/list?last=d" => Answer::new(200).body(r#"{"tags":["a"]}"#),
+        "/v2/empty/tags/list?n=1000" => Answer::new(200).body(r#"{"tags":null}"#),
+        _ => Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry"),
+    });
+    let tags = |name: &str| client().tags(&reference(&server.host, name)).unwrap().into_iter().collect::<Vec<_>>();
+    assert_eq!(tags("a"), ["a", "b", "c", "d"]);
+    assert_eq!((tags("empty").len(), tags("none").len()), (0, 0));
+}
+
+#[test]
+fn pages_that_lead_nowhere_end_in_an_error() {
+    for next in ["</v2/a/tags/list?last=b>; rel=next", "<http://127.0.0.1:1/v2/a/tags/list>; rel=next"] {
+        let server = Server::start(move |_, _| Answer::new(200).header("Link", next).body(r#"{"tags":["a","b"]}"#));
+        let error = client().tags(&reference(&server.host, "a")).unwrap_err();
+        assert!(matches!(error, Error::Garbage { .. }), "{error}");
+        assert!(server.requests().len() <= 2, "{next}");
+    }
+    let page = Server::start(|_, _| Answer::new(200).body("<!doctype html>"));
+    assert!(matches!(client().tags(&reference(&page.host, "a")), Err(Error::Garbage { .. })));
+}
+
+#[test]
+fn the_size_of_a_blob_is_compared_without_reading_it() {
+    let server = Server::start(|_, request| match request.target.contains(&layer(b"gone").digest.to_string()) {
+        true => Answer::new(404),
+        false => Answer::new(200).body("four"),
+    });
+    let there = |bytes: &[u8]| client().blob_is_there(&reference(&server.host, "a"), &layer(bytes));
+    assert!(there(b"same").unwrap());
+    assert!(!there(b"gone").unwrap());
+    assert!(matches!(there(b"other"), Err(Error::WrongSize { expected: 5, actual: 4, .. })));
+    assert_eq!(server.count("GET"), 0);
+}

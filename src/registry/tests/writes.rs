@@ -245,3 +245,20 @@ fn a_manifest_is_put_under_its_tag_or_its_digest() {
     let other = target.with_digest(Digest::of(b"other"));
     assert!(matches!(client.put_manifest(&other, &bytes, media_type::OCI_MANIFEST), Err(Error::WrongDigest { .. })));
 }
+
+#[test]
+fn a_manifest_is_deleted_by_its_digest_where_the_registry_allows_it() {
+    let digest = layer(b"manifest").digest;
+    let delete = |status: u16, code: &'static str| {
+        let server = Server::start(move |_, _| Answer::error(status, code, "no"));
+        let deleted = client().delete_manifest(&reference(&server.host, "a:tag"), &digest);
+        assert_eq!(server.lines(), [format!("DELETE /v2/a/manifests/{digest}")]);
+        deleted
+    };
+    assert!(delete(202, "").unwrap());
+    assert!(!delete(404, "MANIFEST_UNKNOWN").unwrap());
+    for (status, code) in [(405, "UNSUPPORTED"), (405, ""), (400, "UNSUPPORTED")] {
+        assert!(matches!(delete(status, code), Err(Error::NoDelete { .. })), "{status} {code}");
+    }
+    assert!(matches!(delete(400, "MANIFEST_INVALID"), Err(Error::Status { .. })));
+}

@@ -96,9 +96,12 @@ fn wanted(remote: &Remote, args: &PruneArgs) -> Result<Reach, Failure> {
 fn choose(remote: &Remote, contents: &Contents, wanted: &Reach) -> Result<(Repository, BTreeSet<Digest>), Failure> {
     let mut reach = wanted.clone();
     reach.add_trails(contents.entries.iter());
-    if reach.is_empty() && contents.own().next().is_some() {
+    let services = remote.setup.request.config.services.values();
+    let used = services.filter_map(|service| service.cache.as_ref()).any(|cache| cache.same_repository(&contents.repository.name));
+    let given = contents.entries.iter().any(|entry| matches!(entry.content, Content::Trail(_)));
+    if !used && !given && contents.own().next().is_some() {
         return Err(Failure::failed(format!(
-            "nothing says what of {} is of use: there is neither a service in brik.toml nor an image that was given last",
+            "nothing says what of {} is of use: it is the cache of no service of brik.toml, and no image was given to it",
             contents.name()
         )));
     }
