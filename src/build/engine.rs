@@ -66,8 +66,8 @@ impl<'a> Engine<'a> {
         for (&step, record) in &lookup.steps {
             let _ = results[step].set(Done { record: record.clone(), second_key: None });
         }
-        // Repositories that know nothing of the whole plan need not be asked for each result of it.
-        let shared = options.shared.filter(|_| !lookup.shared.steps.is_empty() || !lookup.shared.images.is_empty());
+        // Repositories that have never heard of these images need not be asked for each result of it.
+        let shared = options.shared.filter(|_| lookup.shared.any);
         let used_by = |step: &Step| {
             let parent = (!step.independent).then_some(step.parent);
             parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)

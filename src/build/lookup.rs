@@ -34,6 +34,8 @@ pub struct Lookup {
 pub struct FromShared {
     pub images: BTreeSet<usize>,
     pub steps: BTreeSet<StepId>,
+    /// They may know more of what the plan leads to: some image of it was given to them before.
+    pub any: bool,
 }
 
 /// Who is asked.
@@ -82,6 +84,7 @@ pub fn look_up(plan: &Plan, sources: &Sources) -> Lookup {
     let unknown: BTreeSet<&str> =
         plan.images.iter().enumerate().filter(|(index, _)| !known(*index)).map(|(_, i)| i.service.as_str()).collect();
     steps(plan, sources, pending, &unknown, &mut lookup);
+    lookup.shared.any = sources.were_given(plan, &lookup);
     lookup
 }
 
@@ -135,6 +138,16 @@ impl Sources<'_> {
         let here = |blob: &Descriptor| self.store.blob_size(&blob.digest) == Some(blob.size);
         let complete = own.chain([&record.manifest, &record.config]).all(here);
         (complete && (!record.single_uid || (self.single_uid)())).then_some(record)
+    }
+
+    /// Whether an image of the plan that is not known was given to cache repositories before, as something else.
+    fn were_given(&self, plan: &Plan, lookup: &Lookup) -> bool {
+        if !lookup.shared.images.is_empty() || !lookup.shared.steps.is_empty() {
+            return true;
+        }
+        let unknown: Vec<usize> = (0..plan.images.len()).filter(|index| !lookup.images.contains_key(index)).collect();
+        let last = |shared: &Shared, index: usize| shared.trail(&plan.images[index].service, &plan.images[index].platform);
+        !lookup.run.is_empty() && !self.elsewhere(&unknown, last).is_empty()
     }
 
     fn images_elsewhere(&self, plan: &Plan, wanted: &[usize]) -> BTreeMap<usize, ImageEntry> {

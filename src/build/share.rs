@@ -11,7 +11,6 @@ use super::trails::trail_entry;
 use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, TocEntry, empty_blob, recorded};
 use crate::oci::{Descriptor, DiffId, Layer, Reference};
 use crate::plan::{CacheKey, ImagePlan, Plan, Root, StepId};
-use crate::registry;
 use crate::store::RecordKind;
 
 /// Who gives, and where to.
@@ -81,7 +80,7 @@ impl<'a> Share<'a> {
                     self.give_steps_of(plan, image, record);
                 }
                 let (blobs, places) = self.blobs(target, &own, &images)?;
-                let entry = ImageEntry { record: record.clone(), manifest: manifest.clone(), places };
+                let entry = ImageEntry { key: image.key, record: record.clone(), manifest: manifest.clone(), places };
                 self.shared.put_image(&repository, &image.key, &entry, blobs)?;
                 let store = self.pusher.layers.store;
                 let known = |id: StepId| engine.record(id).or_else(|| store.record(RecordKind::Step, &plan.steps[id].key.0));
@@ -130,7 +129,7 @@ impl<'a> Share<'a> {
                 }
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(&record.files).collect();
                 let (blobs, places) = self.blobs(target, &wanted, &images)?;
-                let entry = StepEntry { record: record.clone(), places };
+                let entry = StepEntry { keys: keys.to_vec(), record: record.clone(), places };
                 keys.iter().try_for_each(|key| self.shared.put_step(&repository, key, &entry, blobs.clone()))?;
                 self.give_tocs(plan, id, record.diff_id, target)
             };
@@ -195,8 +194,8 @@ impl<'a> Share<'a> {
     pub(super) fn settle(&self, repository: &Reference, given: Result<(), Error>) {
         match given {
             Ok(()) | Err(Error::Cancelled) => {}
-            Err(Error::Registry(error)) => self.shared.stop_writing(repository, &error.to_string(), refused(&error)),
-            Err(error) => self.shared.stop_writing(repository, &error.to_string(), false),
+            Err(Error::Registry(error)) => self.shared.stop_writing(repository, &error),
+            Err(error) => self.shared.give_up_writing(repository, &error.to_string()),
         }
     }
 }
@@ -205,9 +204,4 @@ impl<'a> Share<'a> {
 fn own_layers<'r>(plan: &Plan, image: &ImagePlan, record: &'r ImageRecord) -> impl Iterator<Item = &'r Layer> {
     let base = plan.chain(image.root).0.map_or(0, |base| plan.bases[base].manifest.layers.len());
     record.layers.iter().skip(base)
-}
-
-/// Whether we are not allowed to write, rather than that something went wrong.
-fn refused(error: &registry::Error) -> bool {
-    matches!(error, registry::Error::Unauthorized { .. } | registry::Error::Denied { .. })
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{ImageRecord, StepRecord};
 use super::stored::Content;
-use crate::oci::{Descriptor, DiffId, Digest, Reference, media_type};
+use crate::oci::{Descriptor, DiffId, Digest, Manifest, Reference, media_type};
 use crate::plan::{CacheKey, KeyInputs, Trail};
 
 /// The annotation that holds the record, as JSON.
@@ -19,6 +19,8 @@ const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// What stands under `s-<key>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepEntry {
+    /// Those that it is found under.
+    pub keys: Vec<CacheKey>,
     pub record: StepRecord,
     /// Where the layer can be had from besides the entry's own repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -28,6 +30,7 @@ pub struct StepEntry {
 /// What stands under `i-<key>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageEntry {
+    pub key: CacheKey,
     pub record: ImageRecord,
     /// The manifest that the record names.
     pub manifest: String,
@@ -71,11 +74,19 @@ pub trait Entry: Serialize + DeserializeOwned {
     fn blobs(&self) -> Vec<&Descriptor>;
 
     /// Whether its parts agree.
-    fn is_sound(&self) -> bool;
+    fn is_sound(&self) -> bool {
+        true
+    }
+
+    /// Whether it is what stands under a tag that ends in `hex`.
+    fn is_under(&self, _hex: &str) -> bool {
+        true
+    }
 }
 
 impl Entry for StepEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.step.v1";
+
     fn places(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
@@ -85,12 +96,18 @@ impl Entry for StepEntry {
     }
 
     fn is_sound(&self) -> bool {
-        true
+        let layers = [media_type::OCI_LAYER, media_type::OCI_LAYER_GZIP, media_type::OCI_LAYER_ZSTD];
+        layers.contains(&self.record.layer.media_type.as_str())
+    }
+
+    fn is_under(&self, hex: &str) -> bool {
+        self.keys.iter().any(|key| key.0.hex() == hex)
     }
 }
 
 impl Entry for ImageEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.image.v1";
+
     fn places(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
@@ -100,7 +117,17 @@ impl Entry for ImageEntry {
     }
 
     fn is_sound(&self) -> bool {
-        Digest::of(self.manifest.as_bytes()) == self.record.manifest.digest
+        let ImageRecord { manifest: descriptor, config, layers, .. } = &self.record;
+        let Ok(manifest) = serde_json::from_str::<Manifest>(&self.manifest) else { return false };
+        Digest::of(self.manifest.as_bytes()) == descriptor.digest
+            && manifest.media_type == descriptor.media_type
+            && self.manifest.len() as u64 == descriptor.size
+            && manifest.config == *config
+            && manifest.layers.iter().eq(layers.iter().map(|layer| &layer.descriptor))
+    }
+
+    fn is_under(&self, hex: &str) -> bool {
+        self.key.0.hex() == hex
     }
 }
 
@@ -115,8 +142,8 @@ impl Entry for TocEntry {
         vec![&self.toc]
     }
 
-    fn is_sound(&self) -> bool {
-        true
+    fn is_under(&self, hex: &str) -> bool {
+        self.layer.0.hex() == hex
     }
 }
 
@@ -129,10 +156,6 @@ impl Entry for TrailEntry {
 
     fn blobs(&self) -> Vec<&Descriptor> {
         Vec::new()
-    }
-
-    fn is_sound(&self) -> bool {
-        true
     }
 }
 
@@ -166,13 +189,18 @@ pub fn write<E: Entry>(entry: &E, blobs: Vec<Descriptor>) -> Result<Vec<u8>, ser
 }
 
 /// The entry in a manifest of the repository `place`, which then is the first place where its blobs can be had from if it has them;
-/// `None` for what is no entry of this kind.
+/// `None` for what is no entry of this kind, or not that of the tag of `place`, if it has one.
 pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
     let artifact: Artifact = serde_json::from_slice(manifest).ok()?;
     if artifact.artifact_type != E::ARTIFACT_TYPE {
         return None;
     }
     let mut entry: E = serde_json::from_str(artifact.annotations.get(RECORD)?).ok()?;
+    let hex = place.tag.as_deref().and_then(|tag| Some(tag.split_once('-')?.1));
+    let as_named = |blob: &&Descriptor| artifact.layers.iter().all(|named| named.digest != blob.digest || named == *blob);
+    if hex.is_some_and(|hex| !entry.is_under(hex)) || !entry.blobs().iter().all(as_named) {
+        return None;
+    }
     // The others name no blob.
     if !artifact.layers.is_empty() || entry.blobs().is_empty() {
         entry.places().insert(0, Reference { tag: None, digest: None, ..place.clone() });
@@ -203,7 +231,7 @@ pub fn open(manifest: &[u8], place: &Reference) -> Option<Opened> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::DiffId;
+    use crate::oci::Layer;
 
     fn step() -> StepEntry {
         let record = StepRecord {
@@ -214,12 +242,21 @@ mod tests {
             took: 7,
             single_uid: false,
         };
-        StepEntry { record, places: vec!["r.example/app".parse().unwrap()] }
+        StepEntry { keys: vec![key("1"), key("2")], record, places: vec!["r.example/app".parse().unwrap()] }
+    }
+
+    fn key(name: &str) -> CacheKey {
+        CacheKey(Digest::of(name.as_bytes()))
+    }
+
+    /// The name of an entry under the key `name`.
+    fn under(letter: char, name: &str) -> Reference {
+        format!("r.example/app-cache:{letter}-{}", key(name).0.hex()).parse().unwrap()
     }
 
     #[test]
     fn an_entry_reads_back_with_its_own_repository_first_if_that_has_the_blobs() {
-        let place: Reference = "r.example/app-cache:s-1".parse().unwrap();
+        let place = under('s', "1");
         let names = |entry: StepEntry| entry.places.iter().map(Reference::name).collect::<Vec<_>>();
         let complete = write(&step(), vec![step().record.layer]).unwrap();
         let read_back: StepEntry = read(&complete, &place).unwrap();
@@ -231,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_is_no_entry_is_none() {
-        let place: Reference = "r.example/app-cache:s-1".parse().unwrap();
+        let place = under('s', "1");
         let bytes = write(&step(), Vec::new()).unwrap();
         assert_eq!(read::<ImageEntry>(&bytes, &place), None, "another kind");
         assert_eq!(read::<StepEntry>(&bytes[..bytes.len() / 2], &place), None, "cut");
@@ -240,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_brik_wrote_is_told_from_what_it_did_not() {
-        let place: Reference = "r.example/app-cache:s-1".parse().unwrap();
+        let place = under('s', "1");
         let bytes = write(&step(), vec![step().record.layer]).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         let kind = |text: &str| open(text.as_bytes(), &place).map(|opened| opened.content.kind().to_owned());
@@ -253,12 +290,34 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_under_another_key_or_with_another_layer_than_its_manifest_names_is_none() {
+        let bytes = write(&step(), vec![step().record.layer]).unwrap();
+        assert!(read::<StepEntry>(&bytes, &under('s', "2")).is_some(), "its second key");
+        assert_eq!(read::<StepEntry>(&bytes, &under('s', "3")), None);
+        let mut changed = step();
+        changed.record.layer.size = 5;
+        assert_eq!(read::<StepEntry>(&write(&changed, vec![step().record.layer]).unwrap(), &under('s', "1")), None);
+        changed.record.layer.media_type = "text/html".to_owned();
+        assert_eq!(read::<StepEntry>(&write(&changed, Vec::new()).unwrap(), &under('s', "1")), None);
+    }
+
+    #[test]
     fn an_image_whose_manifest_is_another_one_is_none() {
-        let place: Reference = "r.example/app-cache:i-1".parse().unwrap();
-        let of = |text: &str| Descriptor::new(media_type::OCI_MANIFEST, Digest::of(text.as_bytes()), text.len() as u64);
-        let record = ImageRecord { manifest: of("manifest"), config: of("config"), layers: Vec::new(), single_uid: false };
-        let entry = |manifest: &str| ImageEntry { record: record.clone(), manifest: manifest.to_owned(), places: Vec::new() };
-        assert!(read::<ImageEntry>(&write(&entry("manifest"), Vec::new()).unwrap(), &place).is_some());
-        assert!(read::<ImageEntry>(&write(&entry("another"), Vec::new()).unwrap(), &place).is_none());
+        let place = under('i', "1");
+        let config = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"config"), 6);
+        let layer = Layer { diff_id: DiffId(Digest::of(b"tar")), descriptor: step().record.layer };
+        let text = serde_json::to_string(&Manifest::oci(config.clone(), vec![layer.descriptor.clone()])).unwrap();
+        let manifest = Descriptor::new(media_type::OCI_MANIFEST, Digest::of(text.as_bytes()), text.len() as u64);
+        let record = ImageRecord { manifest, config, layers: vec![layer], single_uid: false };
+        let whole = ImageEntry { key: key("1"), record, manifest: text, places: Vec::new() };
+        let is_read = |entry: &ImageEntry, place: &Reference| read::<ImageEntry>(&write(entry, Vec::new()).unwrap(), place).is_some();
+        assert!(is_read(&whole, &place) && !is_read(&whole, &under('i', "2")));
+        assert!(!is_read(&ImageEntry { manifest: whole.manifest.replace("tar", "rat"), ..whole.clone() }, &place));
+        let mut changed = whole.clone();
+        changed.record.layers.clear();
+        assert!(!is_read(&changed, &place));
+        changed = whole;
+        changed.record.manifest.media_type = "text/html".to_owned();
+        assert!(!is_read(&changed, &place));
     }
 }

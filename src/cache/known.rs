@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{ImageEntry, StepEntry, TocEntry};
-use crate::oci::Digest;
+use super::artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
+use crate::oci::{Digest, Platform};
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Known {
@@ -16,7 +16,10 @@ pub struct Known {
     /// By the DiffId of the layer.
     #[serde(default)]
     pub(super) tocs: Answers<TocEntry>,
-    /// Repositories that are not asked any more.
+    /// By service and platform.
+    #[serde(skip)]
+    pub(super) trails: Mutex<HashMap<(String, Platform), Option<TrailEntry>>>,
+    /// Repositories, and registries, that are not asked any more.
     closed: Mutex<BTreeSet<String>>,
     /// Blobs that could not be had, or are not what they should be.
     lost: Mutex<BTreeSet<Digest>>,

@@ -79,7 +79,7 @@ mod tests {
         let diff_id = DiffId(layer.digest);
         let record = StepRecord { diff_id, layer, inputs: inputs(name), files: None, took: 1, single_uid: false };
         let digest = Some(Digest::of(format!("{record:?}").as_bytes()));
-        let content = Content::Step(StepEntry { record, places: Vec::new() });
+        let content = Content::Step(StepEntry { keys: Vec::new(), record, places: Vec::new() });
         Stored { tag: format!("s-{}", key.0.hex()), digest, size: 1, content, blobs: Vec::new() }
     }
 

@@ -58,7 +58,7 @@ impl<'a> Shared<'a> {
     pub fn written(&self, services: &[String]) -> Vec<Reference> {
         let mut places: Vec<Reference> = Vec::new();
         for place in services.iter().filter_map(|service| self.places.get(service)?.write.as_ref()) {
-            if !places.contains(place) && !self.known.is_closed(&for_writing(place)) {
+            if !places.contains(place) && !self.is_closed(place, &for_writing(place)) {
                 places.push(place.clone());
             }
         }
@@ -90,7 +90,13 @@ impl<'a> Shared<'a> {
 
     /// What the image of a service that was given last was made of.
     pub fn trail(&self, service: &str, platform: &Platform) -> Option<TrailEntry> {
-        self.ask(&last(platform), &[service.to_owned()])
+        let asked = (service.to_owned(), platform.clone());
+        let answered = lock(&self.known.trails).get(&asked).cloned();
+        answered.unwrap_or_else(|| {
+            let trail = self.ask(&last(platform), std::slice::from_ref(&asked.0));
+            lock(&self.known.trails).insert(asked, trail.clone());
+            trail
+        })
     }
 
     /// A small blob that an entry names.
@@ -121,14 +127,34 @@ impl<'a> Shared<'a> {
         self.put(repository, &last(platform), entry, Vec::new())
     }
 
-    /// Gives up writing to a repository, and says why; `refused`: it is not for us to write.
-    pub fn stop_writing(&self, repository: &Reference, reason: &str, refused: bool) {
+    /// Gives up writing to a repository, and says why.
+    pub fn stop_writing(&self, repository: &Reference, error: &Error) {
         let (place, name) = (for_writing(repository), repository.name());
-        self.known.close(&place);
-        match refused {
-            true => self.known.notice(&place, format!("cache {name} is only read: {reason}")),
-            false => self.known.warn(&place, format!("cache {name} is not written any more in this run: {reason}")),
+        match error {
+            Error::Unauthorized { .. } | Error::Denied { .. } => {
+                self.known.close(&place);
+                self.known.notice(&place, format!("cache {name} is only read: {error}"));
+            }
+            error if is_gone(error) => self.lose_host(repository, error),
+            error => self.give_up_writing(repository, &error.to_string()),
         }
+    }
+
+    pub fn give_up_writing(&self, repository: &Reference, reason: &str) {
+        let place = for_writing(repository);
+        self.known.close(&place);
+        self.known.warn(&place, format!("cache {} is not written any more in this run: {reason}", repository.name()));
+    }
+
+    /// Who does not answer for one repository does not for others.
+    fn lose_host(&self, repository: &Reference, error: &Error) {
+        let host = &repository.registry;
+        self.known.close(host);
+        self.known.warn(host, format!("caches of {host} are not read or written any more in this run: {error}"));
+    }
+
+    fn is_closed(&self, repository: &Reference, name: &str) -> bool {
+        self.known.is_closed(name) || self.known.is_closed(&repository.registry)
     }
 
     fn find<E: Entry + Clone>(&self, answers: &Answers<E>, (letter, key): (char, &Digest), services: &[String]) -> Option<E> {
@@ -145,14 +171,14 @@ impl<'a> Shared<'a> {
     fn ask<E: Entry>(&self, tag: &str, services: &[String]) -> Option<E> {
         let mut asked: Vec<&Reference> = Vec::new();
         for place in services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.read) {
-            if asked.contains(&place) || self.known.is_closed(&place.name()) {
+            if asked.contains(&place) || self.is_closed(place, &place.name()) {
                 continue;
             }
             asked.push(place);
             let reference = place.with_tag(tag);
             match self.client.get_manifest(&reference) {
                 Ok(None) => {}
-                Ok(Some((_, manifest))) => match artifact::read(&manifest, place) {
+                Ok(Some((_, manifest))) => match artifact::read(&manifest, &reference) {
                     Some(entry) => return Some(entry),
                     None => self.known.warn(&place.name(), format!("cache entry {reference} cannot be read, it counts as absent")),
                 },
@@ -163,6 +189,9 @@ impl<'a> Shared<'a> {
     }
 
     fn stop_reading(&self, place: &Reference, error: &Error) {
+        if is_gone(error) {
+            return self.lose_host(place, error);
+        }
         let name = place.name();
         self.known.close(&name);
         match error {
@@ -185,6 +214,11 @@ impl<'a> Shared<'a> {
 /// The blob that every entry's manifest names: it has to be in the repository.
 pub fn empty_blob() -> (Descriptor, &'static [u8]) {
     (artifact::empty(), artifact::EMPTY)
+}
+
+/// Whether it is the registry that does not answer, rather than what it answers.
+fn is_gone(error: &Error) -> bool {
+    error.is_unreachable() || matches!(error, Error::Silent { .. } | Error::Slow { .. })
 }
 
 /// First letters of tags.

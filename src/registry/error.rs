@@ -62,6 +62,9 @@ pub enum Error {
     #[error("{at}: no byte moved for {seconds} s")]
     #[diagnostic(code(brik::registry::silent))]
     Silent { at: Box<At>, seconds: u64 },
+    #[error("{at}: no whole answer within {seconds} s")]
+    #[diagnostic(code(brik::registry::slow))]
+    Slow { at: Box<At>, seconds: u64 },
     /// No credentials where some are needed, or the ones given are not accepted.
     #[error("{at}: not authorised with {credentials} (status {status}: {reply})")]
     #[diagnostic(code(brik::registry::unauthorized))]

@@ -115,7 +115,9 @@ impl Client {
     /// A manifest or index with its media type and bytes, verified; `None` where there is none. Asks the registry itself and never a mirror.
     pub fn get_manifest(&self, reference: &Reference) -> Result<Option<(Descriptor, Vec<u8>)>, Error> {
         let session = self.origin(reference)?;
-        let asked = self.block(fetch(&session, reference));
+        let within = self.http().policy.small_answer();
+        let slow = || Error::Slow { at: Box::new(session.at(format!("read manifest {}", selector(reference)))), seconds: within.as_secs() };
+        let asked = self.block(async { tokio::time::timeout(within, fetch(&session, reference)).await }).unwrap_or_else(|_| Err(slow()));
         Ok(found(asked)?.map(|fetched| (fetched.descriptor(), fetched.bytes)))
     }
 

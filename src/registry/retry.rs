@@ -46,6 +46,11 @@ impl RetryPolicy {
         self.silence * 10
     }
 
+    /// The longest time for a small answer, attempts and all, however lively it drips.
+    pub(super) fn small_answer(&self) -> Duration {
+        self.silence * 2
+    }
+
     /// The wait after failure number `failed` (from 1), or `None` when the attempts are used up or another would not help.
     pub(super) fn delay(&self, failed: u32, failure: &Failure) -> Option<Duration> {
         if failed >= self.tries {

@@ -211,3 +211,25 @@ fn credentials_do_not_go_to_a_token_server_without_tls_when_the_registry_has_it(
     let fetched = client.block(crate::registry::token::fetch(client.http(), &bearer, &purpose, credential.as_ref()));
     assert!(matches!(fetched.map(|_| ()), Err(Failure::Broken(Error::InsecureRealm { .. }))));
 }
+
+#[test]
+fn a_manifest_that_drips_is_given_up_though_no_silence_is_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for mut peer in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = peer.read(&mut [0; 4096]);
+                let _ = peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+                while peer.write_all(b"{").is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+            });
+        }
+    });
+    let silence = std::time::Duration::from_millis(200);
+    let client = Client::new(super::options()).unwrap().with_retries(crate::registry::RetryPolicy { silence, ..Default::default() });
+    let error = client.get_manifest(&reference(&host, "a:1")).unwrap_err();
+    assert!(matches!(error, Error::Slow { .. }), "{error}");
+}

@@ -233,7 +233,7 @@ fn tokens_survive_what_passes_and_name_what_does_not() {
 
 #[test]
 fn a_cache_that_cannot_be_read_is_told_and_changes_nothing() {
-    const TOLD: Then = Warns(&["is not read"]);
+    const TOLD: Then = Warns(&["not read"]);
     let entry = || Ask::ReadManifest.of_path("-cache/");
     let rows = vec![
         ("entry", entry().nth(1), HangUp, Same),
