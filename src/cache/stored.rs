@@ -53,7 +53,8 @@ impl Content {
     fn needs(&self) -> Vec<(&Descriptor, &[Reference])> {
         let (blobs, places): (Vec<&Descriptor>, &[Reference]) = match self {
             Self::Step(entry) => (entry.blobs(), &entry.places),
-            Self::Image(entry) => (entry.blobs(), &entry.places),
+            // Of the layers that the manifest does not name, the base's are wherever the base is.
+            Self::Image(entry) => (vec![&entry.record.config], &entry.places),
             Self::Trail(_) | Self::Other(_) | Self::Broken(_) | Self::Foreign => Default::default(),
         };
         blobs.into_iter().map(|blob| (blob, places)).collect()

@@ -16,6 +16,8 @@ struct Monorepo<'r> {
 
 const DOCKERFILE: &str = "FROM BASE AS make\nCOPY packages .\nRUN cp packages /installed\nCOPY src src\nRUN wc -c < src > /made\n\
     FROM BASE\nRUN echo runtime > /runtime\nCOPY --from=make /made /made\n";
+/// Of service b.
+const SOURCE: &str = "the source of b\n";
 /// Steps of one service: six by their definition, and those that work on what another made by their content.
 const STEPS: usize = 6 + 4;
 
@@ -26,10 +28,10 @@ impl<'r> Monorepo<'r> {
         let _ = base.brik(["build", "--push", "--no-remote-cache", "--image", &name, "--tags", "1"]).succeeds();
         let toml = format!("registry = \"{host}/team\"\nmembers = [\"services/*\"]\ntags = [\"v1\"]\n");
         let project = Project::empty().file("brik.toml", toml);
-        for name in ["a", "b"] {
+        for (name, source) in [("a", "a\n"), ("b", SOURCE)] {
             project.write(&format!("services/{name}/Dockerfile"), DOCKERFILE.replace("BASE", &format!("{host}/base:1")));
             project.write(&format!("services/{name}/packages"), format!("packages of {name}\n"));
-            project.write(&format!("services/{name}/src"), format!("the source of {name}\n"));
+            project.write(&format!("services/{name}/src"), source);
         }
         Self { registry, project }
     }
@@ -64,6 +66,11 @@ impl<'r> Monorepo<'r> {
     /// Where the registry has the tags of a service's cache.
     fn tag(&self, name: &str, tag: &str) -> PathBuf {
         self.registry.data().join(format!("docker/registry/v2/repositories/team/{name}-cache/_manifests/tags")).join(tag)
+    }
+
+    /// The tag that moves.
+    fn last(&self, name: &str) -> String {
+        self.tags(name).into_iter().find(|tag| tag.starts_with("last-")).expect("an image was given")
     }
 
     /// Gives what stands under a tag another one.
@@ -111,7 +118,7 @@ fn removed(pruned: &Value, repository: usize) -> usize {
 fn the_entries_of_cache_repositories_are_told_and_measured() {
     let registry = Registry::start();
     let monorepo = Monorepo::pushed(&registry);
-    monorepo.retag("a", "last-linux-amd64", "somebodys");
+    monorepo.retag("a", &monorepo.last("a"), "somebodys");
     let lines = monorepo.json(&["ls", "a"], 0);
     let lines = lines.as_array().unwrap();
     let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
@@ -154,7 +161,7 @@ fn prune_leaves_what_the_last_images_and_the_next_build_are_made_of() {
     // What is given last is not what this checkout would build: both stay.
     monorepo.project.write("services/b/src", "a longer source of b\n");
     let changed = monorepo.push("first").succeeds();
-    monorepo.project.write("services/b/src", "the source of b\n");
+    monorepo.project.write("services/b/src", SOURCE);
     let nothing = monorepo.json(&["prune"], 0);
     assert_eq!((removed(&nothing, 0), removed(&nothing, 1)), (0, 0), "{nothing:#}");
 
@@ -265,8 +272,9 @@ fn on_ghcr_everybody_may_look_and_deletes_are_refused_with_the_reason() {
     let monorepo = Monorepo::new(&registry, proxy.host());
     let _ = monorepo.push("first").succeeds();
     // More than a page of them.
+    let last = monorepo.last("a");
     for number in 0..1100 {
-        monorepo.retag("a", "last-linux-amd64", &format!("people-{number:04}"));
+        monorepo.retag("a", &last, &format!("people-{number:04}"));
     }
     assert_eq!(monorepo.json(&["ls", "a"], 0).as_array().unwrap().len(), STEPS + 2);
     assert_eq!(monorepo.json(&["du"], 0)["total"]["entries"]["image"], 2);
