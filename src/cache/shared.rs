@@ -190,16 +190,17 @@ pub fn empty_blob() -> (Descriptor, &'static [u8]) {
 /// First letters of tags.
 pub(super) const STEP: char = 's';
 pub(super) const IMAGE: char = 'i';
-/// How tags begin that move.
-pub(super) const LAST: &str = "last-";
 pub(super) const TOC: char = 't';
+pub(super) const MOUNT: char = 'm';
+/// How the tags begin that say what was given last.
+pub(super) const LAST: &str = "last-";
 
 fn tag(letter: char, key: &Digest) -> String {
     format!("{letter}-{}", key.hex())
 }
 
 fn mount(id: &Digest) -> String {
-    format!("m-{}", id.hex())
+    format!("{MOUNT}-{}", id.hex())
 }
 
 fn last(platform: &Platform) -> String {

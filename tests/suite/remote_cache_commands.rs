@@ -122,13 +122,16 @@ fn the_entries_of_cache_repositories_are_told_and_measured() {
     let lines = monorepo.json(&["ls", "a"], 0);
     let lines = lines.as_array().unwrap();
     let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
-    assert_eq!((of("step").len(), of("image").len(), of("trail").len(), lines.len()), (STEPS, 1, 1, STEPS + 2), "{lines:#?}");
+    assert_eq!((of("step").len(), of("image").len(), of("trail").len()), (STEPS, 1, 1), "{lines:#?}");
+    // Nothing is left out, but what somebody else has put there.
+    let tags = monorepo.tags("a").len() - 1;
+    assert_eq!(lines.len(), tags);
     let run = lines.iter().find(|line| line["what"] == "RUN cp packages /installed").expect("the Step");
     assert!(text(&run["platform"]).starts_with("linux/") && text(&run["digest"]).starts_with("sha256:"), "{run}");
     assert_eq!(run["bytes"], monorepo.manifest("a", text(&run["tag"]))["layers"][0]["size"]);
     assert_eq!(of("image")[0]["platform"], of("trail")[0]["platform"]);
     let human = monorepo.cache(&["ls"]).succeeds().stdout;
-    assert!(human.contains("/team/a-cache: 12 entries\n") && human.contains("  RUN cp packages /installed\n"), "{human}");
+    assert!(human.contains(&format!("/team/a-cache: {tags} entries\n")) && human.contains("  RUN cp packages /installed\n"), "{human}");
 
     // Every blob and manifest that tags of brik lead to, once.
     let mut blobs = BTreeMap::new();
@@ -144,7 +147,7 @@ fn the_entries_of_cache_repositories_are_told_and_measured() {
     let usage = monorepo.json(&["du"], 0);
     let a = &usage["repositories"][0];
     assert_eq!((&a["blobs"], &a["bytes"]), (&blobs.len().into(), &blobs.values().sum::<u64>().into()), "{usage:#}");
-    assert_eq!(a["entries"], serde_json::json!({ "image": 1, "step": STEPS, "trail": 1 }));
+    assert_eq!((&a["entries"]["image"], &a["entries"]["step"]), (&1.into(), &STEPS.into()), "{usage:#}");
     let sum: u64 = usage["repositories"].as_array().unwrap().iter().map(|share| share["bytes"].as_u64().unwrap()).sum();
     assert!(usage["total"]["bytes"].as_u64().unwrap() < sum, "both have some blobs: {usage:#}");
 }
@@ -271,12 +274,13 @@ fn on_ghcr_everybody_may_look_and_deletes_are_refused_with_the_reason() {
     let proxy = Proxy::ghcr(&registry);
     let monorepo = Monorepo::new(&registry, proxy.host());
     let _ = monorepo.push("first").succeeds();
+    let entries = monorepo.tags("a").len();
     // More than a page of them.
     let last = monorepo.last("a");
     for number in 0..1100 {
         monorepo.retag("a", &last, &format!("people-{number:04}"));
     }
-    assert_eq!(monorepo.json(&["ls", "a"], 0).as_array().unwrap().len(), STEPS + 2);
+    assert_eq!(monorepo.json(&["ls", "a"], 0).as_array().unwrap().len(), entries);
     assert_eq!(monorepo.json(&["du"], 0)["total"]["entries"]["image"], 2);
     let _ = monorepo.cache(&["verify", "--deep"]).succeeds();
 
@@ -303,7 +307,7 @@ fn repositories_can_be_named_and_those_that_nobody_uses_are_not_emptied() {
     let monorepo = Monorepo::pushed(&registry);
     let name = |repository: &str| format!("--repository={}/team/{repository}", registry.host());
     let lines = monorepo.json(&["ls", &name("a-cache"), &name("b-cache"), &name("a-cache")], 0);
-    assert_eq!(lines.as_array().unwrap().len(), 2 * (STEPS + 2));
+    assert_eq!(lines.as_array().unwrap().len(), monorepo.tags("a").len() + monorepo.tags("b").len());
     assert_eq!(monorepo.json(&["ls", &name("nothing")], 0), serde_json::json!([]));
     let _ = monorepo.cache(&["ls", &name("a-cache:tag")]).exits(2);
     let _ = monorepo.cache(&["ls", "nobody"]).exits(2);
@@ -317,5 +321,5 @@ fn repositories_can_be_named_and_those_that_nobody_uses_are_not_emptied() {
     let trail = registry.tags("team/elsewhere").into_iter().find(|tag| tag.starts_with("last-")).unwrap();
     fs::remove_dir_all(copy.join("elsewhere/_manifests/tags").join(trail)).unwrap();
     monorepo.cache(&["prune", &name("elsewhere")]).exits(1).says(&["nothing says what of"]);
-    assert_eq!(registry.tags("team/elsewhere").len(), STEPS + 1);
+    assert_eq!(registry.tags("team/elsewhere").len(), monorepo.tags("a").len() - 1);
 }
