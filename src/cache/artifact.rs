@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::mount::MountEntry;
 use super::records::{ImageRecord, StepRecord};
 use super::stored::Content;
 use crate::oci::{Descriptor, DiffId, Digest, Manifest, Reference, media_type};
@@ -222,6 +223,8 @@ pub fn open(manifest: &[u8], place: &Reference) -> Option<Opened> {
         StepEntry::ARTIFACT_TYPE => read(manifest, place).map(Content::Step),
         ImageEntry::ARTIFACT_TYPE => read(manifest, place).map(Content::Image),
         TrailEntry::ARTIFACT_TYPE => read(manifest, place).map(|entry| Content::Trail(Box::new(entry))),
+        TocEntry::ARTIFACT_TYPE => read(manifest, place).map(Content::Toc),
+        MountEntry::ARTIFACT_TYPE => read(manifest, place).map(Content::Mount),
         _ => Some(Content::Other(kind.to_owned())),
     };
     let content = content.unwrap_or_else(|| Content::Broken(format!("its record of a {kind} is not sound")));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::stored::{Content, Stored};
-use crate::oci::Digest;
+use crate::oci::{DiffId, Digest};
 use crate::plan::{CacheKey, Plan};
 
 /// Keys of results that are wanted.
@@ -11,6 +11,8 @@ use crate::plan::{CacheKey, Plan};
 pub struct Reach {
     steps: BTreeSet<CacheKey>,
     images: BTreeSet<CacheKey>,
+    /// Layers of bases.
+    layers: BTreeSet<DiffId>,
 }
 
 impl Reach {
@@ -18,6 +20,7 @@ impl Reach {
     pub fn add_plan(&mut self, plan: &Plan) {
         self.steps.extend(plan.steps.iter().map(|step| step.key));
         self.images.extend(plan.images.iter().map(|image| image.key));
+        self.layers.extend(plan.bases.iter().flat_map(|base| &base.config.rootfs.diff_ids));
     }
 
     /// What the images were made of that were given last.
@@ -30,8 +33,8 @@ impl Reach {
         }
     }
 
-    /// Which of the entries are to stay: those that are reached, second keys of Steps that are, all that is no result of a key, and what
-    /// shares its manifest with any of them. In the order of `stored`.
+    /// Which of the entries are to stay: those that are reached, second keys of Steps that are, tables of contents of their layers, what is
+    /// no result of a key, and what shares its manifest with any of them. In the order of `stored`.
     pub fn kept(&self, stored: &[Stored]) -> Vec<bool> {
         let reached = |entry: &Stored| match key(&entry.tag) {
             Some(('s', key)) => self.steps.contains(&key),
@@ -41,7 +44,23 @@ impl Reach {
         let layers: BTreeSet<Digest> = stored.iter().filter(|entry| reached(entry)).filter_map(|entry| Some(layer(entry)?.1)).collect();
         // Found by what a Step works on, and not by what made that: the trail does not name it.
         let second = |entry: &Stored| layer(entry).is_some_and(|(by_definition, layer)| !by_definition && layers.contains(&layer));
-        let stays = |entry: &Stored| reached(entry) || second(entry) || matches!(entry.content, Content::Foreign);
+        let made = |entry: &Stored| match &entry.content {
+            Content::Toc(_) => false,
+            Content::Foreign => true,
+            _ => reached(entry) || second(entry),
+        };
+        let mut described = self.layers.clone();
+        for entry in stored.iter().filter(|entry| made(entry)) {
+            match &entry.content {
+                Content::Step(step) => drop(described.insert(step.record.diff_id)),
+                Content::Image(image) => described.extend(image.record.layers.iter().map(|layer| layer.diff_id)),
+                _ => {}
+            }
+        }
+        let stays = |entry: &Stored| match &entry.content {
+            Content::Toc(toc) => described.contains(&toc.layer),
+            _ => made(entry),
+        };
         let shared: BTreeSet<Digest> = stored.iter().filter(|entry| stays(entry)).filter_map(|entry| entry.digest).collect();
         stored.iter().map(|entry| stays(entry) || entry.digest.is_some_and(|digest| shared.contains(&digest))).collect()
     }
@@ -63,8 +82,8 @@ fn key(tag: &str) -> Option<(char, CacheKey)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{StepEntry, StepRecord};
-    use crate::oci::{Descriptor, DiffId, media_type};
+    use crate::cache::{StepEntry, StepRecord, TocEntry};
+    use crate::oci::{Descriptor, media_type};
     use crate::plan::KeyInputs;
 
     fn inputs(name: &str) -> KeyInputs {
@@ -81,6 +100,14 @@ mod tests {
         let digest = Some(Digest::of(format!("{record:?}").as_bytes()));
         let content = Content::Step(StepEntry { keys: Vec::new(), record, places: Vec::new() });
         Stored { tag: format!("s-{}", key.0.hex()), digest, size: 1, content, blobs: Vec::new() }
+    }
+
+    fn toc(layer: &str) -> Stored {
+        let layer = DiffId(Digest::of(layer.as_bytes()));
+        let toc = Descriptor::new("x", Digest::of(format!("toc of {layer}").as_bytes()), 1);
+        let digest = Some(Digest::of(format!("entry of {layer}").as_bytes()));
+        let content = Content::Toc(TocEntry { layer, toc, places: Vec::new() });
+        Stored { tag: format!("t-{}", layer.0.hex()), digest, size: 1, content, blobs: Vec::new() }
     }
 
     fn content_key(text: &str) -> CacheKey {
@@ -100,10 +127,14 @@ mod tests {
             step(content_key("before"), "before", "one"),
             // And one by its definition alone.
             of("long ago", "one"),
+            toc("one"),
+            toc("two"),
+            toc("base"),
             Stored { tag: format!("z-{}", content_key("z").0.hex()), content: Content::Other("z".to_owned()), ..of("z", "z") },
             Stored { content: Content::Foreign, ..of("foreign", "x") },
         ];
-        let reach = Reach { steps: [inputs("now").key()].into(), ..Reach::default() };
-        assert_eq!(reach.kept(&entries), [true, true, false, false, true, true, false, true, true]);
+        let layers = [DiffId(Digest::of(b"base"))].into();
+        let reach = Reach { steps: [inputs("now").key()].into(), layers, ..Reach::default() };
+        assert_eq!(reach.kept(&entries), [true, true, false, false, true, true, false, true, false, true, true, true]);
     }
 }

@@ -224,16 +224,17 @@ fn is_gone(error: &Error) -> bool {
 /// First letters of tags.
 pub(super) const STEP: char = 's';
 pub(super) const IMAGE: char = 'i';
-/// How tags begin that move.
-pub(super) const LAST: &str = "last-";
 pub(super) const TOC: char = 't';
+pub(super) const MOUNT: char = 'm';
+/// How the tags begin that say what was given last.
+pub(super) const LAST: &str = "last-";
 
 fn tag(letter: char, key: &Digest) -> String {
     format!("{letter}-{}", key.hex())
 }
 
 fn mount(id: &Digest) -> String {
-    format!("m-{}", id.hex())
+    format!("{MOUNT}-{}", id.hex())
 }
 
 fn last(platform: &Platform) -> String {

@@ -1,7 +1,8 @@
 //! A cache repository looked at from outside of a build: what stands in it, whether that is whole, and how it is taken out.
 
-use super::artifact::{self, Entry, ImageEntry, Opened, StepEntry, TrailEntry};
-use super::shared::{IMAGE, LAST, STEP};
+use super::artifact::{self, Entry, ImageEntry, Opened, StepEntry, TocEntry, TrailEntry};
+use super::mount::MountEntry;
+use super::shared::{IMAGE, LAST, MOUNT, STEP, TOC};
 use crate::oci::{Descriptor, Digest, Reference};
 use crate::registry::{Client, Error};
 
@@ -28,6 +29,8 @@ pub enum Content {
     Step(StepEntry),
     Image(ImageEntry),
     Trail(Box<TrailEntry>),
+    Toc(TocEntry),
+    Mount(MountEntry),
     /// Of a kind that this brik only knows the name of.
     Other(String),
     /// An entry that cannot be read, and so counts as absent; and why.
@@ -37,12 +40,14 @@ pub enum Content {
 }
 
 impl Content {
-    /// `step`, `image`, `trail`.
+    /// `step`, `image`, `trail`, `toc`, `mount`.
     pub fn kind(&self) -> &str {
         match self {
             Self::Step(_) => "step",
             Self::Image(_) => "image",
             Self::Trail(_) => "trail",
+            Self::Toc(_) => "toc",
+            Self::Mount(_) => "mount",
             Self::Other(kind) => kind,
             Self::Broken(_) => "broken",
             Self::Foreign => "foreign",
@@ -53,8 +58,11 @@ impl Content {
     fn needs(&self) -> Vec<(&Descriptor, &[Reference])> {
         let (blobs, places): (Vec<&Descriptor>, &[Reference]) = match self {
             Self::Step(entry) => (entry.blobs(), &entry.places),
-            Self::Image(entry) => (entry.blobs(), &entry.places),
-            Self::Trail(_) | Self::Other(_) | Self::Broken(_) | Self::Foreign => Default::default(),
+            // Of the layers that the manifest does not name, the base's are wherever the base is.
+            Self::Image(entry) => (vec![&entry.record.config], &entry.places),
+            Self::Toc(entry) => (entry.blobs(), &entry.places),
+            // The manifest names all chunks.
+            Self::Mount(_) | Self::Trail(_) | Self::Other(_) | Self::Broken(_) | Self::Foreign => Default::default(),
         };
         blobs.into_iter().map(|blob| (blob, places)).collect()
     }
@@ -80,7 +88,7 @@ pub fn may_be_entry(tag: &str) -> bool {
 
 /// Whether this brik writes tags of this form.
 fn is_own(tag: &str) -> bool {
-    tag.starts_with(LAST) || tag.starts_with([STEP, IMAGE])
+    tag.starts_with(LAST) || tag.starts_with([STEP, IMAGE, TOC, MOUNT])
 }
 
 impl Repository<'_> {
@@ -108,6 +116,8 @@ impl Repository<'_> {
             Content::Step(_) => tag.starts_with(STEP),
             Content::Image(_) => tag.starts_with(IMAGE),
             Content::Trail(_) => tag.starts_with(LAST),
+            Content::Toc(_) => tag.starts_with(TOC),
+            Content::Mount(_) => tag.starts_with(MOUNT),
             _ => true,
         };
         match fits {

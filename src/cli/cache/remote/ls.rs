@@ -17,7 +17,7 @@ struct Line {
     tag: String,
     kind: String,
     what: String,
-    /// Of the layers.
+    /// Of the layers, or of what else it holds.
     bytes: u64,
     /// Of the manifest.
     digest: Option<Digest>,
@@ -57,7 +57,7 @@ fn bytes(entry: &Stored) -> u64 {
     match &entry.content {
         Content::Step(step) => step.record.layer.size,
         Content::Image(image) => image.record.layers.iter().map(|layer| layer.descriptor.size).sum(),
-        Content::Other(_) => entry.blobs.iter().map(|blob| blob.size).sum(),
+        Content::Toc(_) | Content::Mount(_) | Content::Other(_) => entry.blobs.iter().map(|blob| blob.size).sum(),
         Content::Trail(_) | Content::Broken(_) | Content::Foreign => 0,
     }
 }
@@ -75,7 +75,7 @@ fn platform(entry: &Stored, contents: &Contents) -> Option<String> {
             _ => None,
         }),
         Content::Trail(_) => last(entry),
-        Content::Other(_) | Content::Broken(_) | Content::Foreign => None,
+        Content::Toc(_) | Content::Mount(_) | Content::Other(_) | Content::Broken(_) | Content::Foreign => None,
     }
 }
 

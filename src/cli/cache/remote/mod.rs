@@ -169,6 +169,8 @@ fn what(entry: &Stored) -> String {
             let steps = count(trail.trail.steps.len() as u64, "step");
             format!("what the image was made of that was given last, in {steps}")
         }
+        Content::Toc(toc) => format!("table of contents of layer {}", toc.layer.0.short()),
+        Content::Mount(mount) => format!("cache mount, {} of {}", count(mount.files, "file"), size::bytes(mount.bytes)),
         Content::Other(kind) => format!("a {kind}, of a newer brik"),
         Content::Broken(reason) => format!("cannot be read: {reason}"),
         Content::Foreign => "not brik's".to_owned(),
