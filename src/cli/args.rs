@@ -107,8 +107,6 @@ pub enum Command {
   brik build --image localhost/app --context . --output oci:out
                                       one image without a brik.toml")]
 pub struct BuildArgs {
-    #[command(flatten)]
-    pub what: PlanArgs,
     /// Push what was built
     #[arg(long)]
     pub push: bool,
@@ -127,17 +125,19 @@ pub struct BuildArgs {
     /// What stdout carries: one name@digest a line, or JSON
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub what: PlanArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
-    #[command(flatten)]
-    pub what: PlanArgs,
     /// Also ask registries which tags are there already
     #[arg(long)]
     pub push: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub what: PlanArgs,
 }
 
 #[derive(Debug, Args)]
@@ -145,13 +145,13 @@ pub struct PreviewArgs {
   brik why            what a build would run now, and because of what
   brik why --last api what the last build of api ran, and because of what")]
 pub struct WhyArgs {
-    #[command(flatten)]
-    pub what: PlanArgs,
     /// Of the last build instead of the next one
     #[arg(long)]
     pub last: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub what: PlanArgs,
 }
 
 /// What is to be built, and from what: everything that a plan depends on.

@@ -51,7 +51,7 @@ pub fn hits_and_misses(plan: &Plan, tally: &Tally, service: &str) -> (u64, u64) 
 impl Session<'_> {
     /// Writes every `--report`, and in GitHub Actions the job's summary, which fails nothing.
     pub fn report(&self, results: &Results, lookup: &Lookup, success: bool) -> Result<(), Failure> {
-        if self.args.report.is_empty() {
+        if self.args.report.is_empty() && step_summary(&self.request.env).is_none() {
             return Ok(());
         }
         let dashboard = self.dashboard(&self.summary(results), lookup, success);
@@ -76,7 +76,9 @@ impl Session<'_> {
 
     fn dashboard(&self, summary: &Summary, lookup: &Lookup, success: bool) -> Dashboard {
         let rows: BTreeMap<&str, &Row> = summary.rows.iter().map(|row| (row.service.as_str(), row)).collect();
-        let names: Vec<&str> = self.workspace.services.iter().map(|loaded| loaded.service.name.as_str()).collect();
+        // Without those that --since has found unaffected.
+        let is_planned = |name: &&str| self.plan.images.iter().any(|image| image.service == *name);
+        let names: Vec<&str> = self.workspace.services.iter().map(|loaded| loaded.service.name.as_str()).filter(is_planned).collect();
         let pulled_for = pulled_for(self.plan, &self.workspace.services);
         let mut took: BTreeMap<StepId, f64> = BTreeMap::new();
         let services = names.iter().map(|&name| {

@@ -280,3 +280,21 @@ fn plan_shows_only_what_is_affected_and_because_of_what() {
     assert!(told.contains("  cron: ") && told.contains("  job: ") && !told.contains("api ("), "{told}");
     assert_eq!(told.matches("  push ").count(), 2, "{told}");
 }
+
+#[test]
+fn a_base_that_the_lock_has_moved_affects_its_users() {
+    let project = repository();
+    let name = format!("{}/moved", project.prefix());
+    let push = |version: &str| {
+        let base = Project::dockerfile(&format!("FROM scratch\nCOPY <<E /version\n{version}\nE\n"));
+        let _ = base.brik(["build", "--push", "--no-remote-cache", "--image", &name, "--tags", "1"]).succeeds();
+    };
+    push("one");
+    project.write("services/api/Dockerfile", format!("FROM {name}:1\nCOPY app /app\n"));
+    let _ = project.brik(["lock"]).succeeds();
+    let project = project.commit();
+    push("two");
+    let _ = project.brik(["update"]).succeeds();
+    let told = project.brik(["plan", "--since", "HEAD"]).succeeds().stdout;
+    assert!(told.starts_with("1 of 5 affected since HEAD (") && told.contains("  api: "), "{told}");
+}

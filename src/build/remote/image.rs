@@ -70,6 +70,13 @@ impl RemoteSources<'_> {
         }
     }
 
+    /// A name with what it is pinned to: in a run that compares two locks, it may be pinned to two images.
+    pub(super) fn pinned_name(&self, reference: &Reference, platform: &Platform) -> Reference {
+        let pin = reference.tagged().and_then(|name| self.pins.get(&name));
+        let digest = pin.map(|pin| pin.for_platform(platform)).or(reference.digest);
+        Reference { digest, ..reference.clone() }
+    }
+
     /// `asked` is `reference`, or what it is pinned to. What is named by a digest never changes: nobody is asked for it twice.
     fn ask(&self, reference: &Reference, asked: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, Unresolved> {
         if let Some(digest) = asked.digest {

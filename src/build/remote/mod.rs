@@ -66,7 +66,7 @@ impl<'a> RemoteSources<'a> {
 
 impl Remote for RemoteSources<'_> {
     fn base(&self, reference: &Reference, platform: &Platform) -> Result<Arc<BaseImage>, String> {
-        self.answers.bases.ask((reference.clone(), platform.clone()), || self.resolve(reference, platform))
+        self.answers.bases.ask((self.pinned_name(reference, platform), platform.clone()), || self.resolve(reference, platform))
     }
 
     fn layout(&self, path: &Path, tag_or_digest: Option<&str>, platform: &Platform) -> Result<Arc<BaseImage>, String> {
