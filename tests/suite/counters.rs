@@ -188,7 +188,9 @@ fn one_changed_file_runs_the_steps_that_follow_in_its_service_and_moves_their_la
             ("HEAD team/c/manifests/v1", 1),
             // Nobody knows the image, nor the two Steps.
             ("GET team/b-cache/manifests/i*", 1),
-            ("GET team/b-cache/manifests/s*", 2),
+            ("GET team/b-cache/manifests/s*", 2 + 2),
+            // By each planning: whether it is worth it to ask for the two by their second keys.
+            ("GET team/b-cache/manifests/last-linux-amd64", PLANNINGS),
             // What is to be known is known of the others, among them one that all services have; the two are written under two keys each.
             ("HEAD team/a-cache/manifests/s*", 1),
             ("HEAD team/c-cache/manifests/s*", 1),
