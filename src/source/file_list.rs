@@ -124,7 +124,7 @@ impl FileLists {
         self.0.iter().find(|(hash, _)| hash.to_string() == selection).map(|(_, list)| list)
     }
 
-    /// As a document: zstd over [`FORMAT`] and, for each list, the hash of its selection, its length and its entries.
+    /// As a document: zstd over the name of the format and, for each list, the hash of its selection, its length and its entries.
     ///
     /// # Errors
     /// There is too much of it.
