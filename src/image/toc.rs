@@ -94,8 +94,8 @@ struct Entry {
     path: Vec<u8>,
     member: tar_reader::Member,
     content: Vec<u8>,
-    /// The directory that it lies in has no member before it.
-    implies: bool,
+    /// The length of the path of the uppermost directory that it lies in and that has no member before it.
+    implied: Option<usize>,
 }
 
 impl Toc {
@@ -104,7 +104,7 @@ impl Toc {
     pub fn read(blob: impl Read + Send) -> Result<Self, Error> {
         decode(blob, LIMITS, |decoded| {
             let (mut tar, mut entries) = (TarReader::new(decoded), Vec::new());
-            let mut directories: HashSet<Vec<u8>> = HashSet::from([Vec::new()]);
+            let mut directories: HashSet<Vec<u8>> = HashSet::new();
             while let Some(member) = tar.next()? {
                 if entries.len() as u64 == LIMITS.members {
                     return Err(Error::TooManyMembers { limit: LIMITS.members });
@@ -116,14 +116,21 @@ impl Toc {
                 }
                 let mut content = Vec::new();
                 tar.read_to_end(&mut content).map_err(Error::from_stream)?;
-                let implies = !directories.contains(split(&path).0);
+                let implied = prefixes(split(&path).0).find(|above| !directories.contains(*above)).map(<[u8]>::len);
                 if member.kind == MemberKind::Directory {
                     directories.insert(path.clone());
                 }
-                entries.push(Entry { path: subject(path), member, content, implies });
+                entries.push(Entry { path: subject(path), member, content, implied });
             }
             Ok(Self(entries))
         })
+    }
+}
+
+impl Entry {
+    /// The uppermost path that unpacking it makes or changes.
+    fn made(&self) -> &[u8] {
+        self.implied.map_or(&self.path, |length| &self.path[..length])
     }
 }
 
@@ -154,7 +161,7 @@ pub fn unpack_tocs(tocs: &[Toc], path: &[u8], names: bool, into: &Path, single_u
         std::fs::create_dir(&directory).map_err(|source| Error::Destination { path: directory.to_string_lossy().into_owned(), source })?;
         let policy = Policy { layer: true, single_uid, owner: None, lowers: Some(&made) };
         let mut extractor = Extractor::new(&directory, b"", policy)?;
-        for entry in toc.0.iter().filter(|entry| entry.implies || wanted.includes(&entry.path)) {
+        for entry in toc.0.iter().filter(|entry| wanted.includes(entry.made())) {
             extractor.add(&entry.member, &mut entry.content.as_slice())?;
         }
         extractor.finish()?;
