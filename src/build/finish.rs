@@ -22,7 +22,14 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
     let store = engine.layers.store;
     store.put_blob(&assembled.config)?;
     store.put_blob(&assembled.manifest)?;
-    let record = ImageRecord { manifest: assembled.manifest_descriptor, config: assembled.config_descriptor, layers, single_uid };
+    let behind = engine.plan.behind(image.root).0;
+    let record = ImageRecord {
+        manifest: assembled.manifest_descriptor,
+        config: assembled.config_descriptor,
+        layers,
+        single_uid,
+        took: behind.iter().filter_map(|step| Some((engine.plan.steps[*step].key, engine.record(*step)?.took))).collect(),
+    };
     store.put_record_soon(RecordKind::Image, &image.key.0, &record)?;
     Ok(record)
 }

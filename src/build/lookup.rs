@@ -337,6 +337,7 @@ mod tests {
                 config: self.blob("config"),
                 layers: vec![self.layer(2), self.layer(3)],
                 single_uid: self.single_uid,
+                took: BTreeMap::new(),
             };
             self.store.put_record(RecordKind::Image, &self.plan.images[0].key.0, &record).unwrap();
         }

@@ -1,5 +1,7 @@
 //! What keys led to.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Descriptor, DiffId, Layer};
@@ -31,6 +33,9 @@ pub struct ImageRecord {
     /// Some layer of it was made with a single id.
     #[serde(default)]
     pub single_uid: bool,
+    /// Milliseconds that the Steps behind it took when they ran, as far as that is known.
+    #[serde(default)]
+    pub took: BTreeMap<CacheKey, u64>,
 }
 
 impl StepRecord {

@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
 use super::lint::one_line;
-use super::output::Destination;
+use super::output::{Destination, make_way};
 use super::planning::{Planned, Setup, learn};
 use super::reasons::Reasons;
 use super::secrets::Given;
@@ -40,6 +40,11 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &args.what)?;
     let destinations = args.output.iter().map(|text| Destination::parse(text, &setup.request.cwd)).collect::<Result<Vec<_>, _>>()?;
     let jobs = jobs(args, &setup)?;
+    for (flag, path) in
+        args.report.iter().map(|file| ("--report", file.path())).chain(args.metadata_file.iter().map(|path| ("--metadata-file", &**path)))
+    {
+        make_way(&setup.request.cwd.join(path)).map_err(|error| Failure::failed(format!("{flag}: {error}")))?;
+    }
     let mut planned = setup.plan(&args.what, args.push)?;
     let affected = since::narrow(&setup, &args.what, &mut planned)?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;

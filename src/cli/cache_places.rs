@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::args::CacheArgs;
 use super::failure::Failure;
 use super::planning::Setup;
+use super::print;
 use super::workspace::Workspace;
 use crate::build::{Lookup, Origins, Sources, look_up};
-use crate::cache::{Places, Shared};
+use crate::cache::{Message, Places, Shared};
 use crate::config::Service;
 use crate::oci::Reference;
 use crate::plan::Plan;
@@ -22,6 +23,17 @@ impl Setup {
     /// What the store and cache repositories know of a plan.
     pub fn look_up(&self, plan: &Plan, shared: &Shared, origins: &Origins) -> Lookup {
         look_up(plan, &Sources { store: &self.store, shared: Some(shared), origins, single_uid: &|| self.single_uid() })
+    }
+
+    /// The same for a command that builds nothing: what is wrong with cache repositories is told at once.
+    pub fn look_up_aloud(&self, plan: &Plan, shared: &Shared) -> Lookup {
+        let lookup = self.look_up(plan, shared, &Origins::of(plan));
+        for message in shared.known.take_messages() {
+            if let Message::Warning(text) = message {
+                print::err(&self.redactor.redact(&format!("warning: {text}\n")));
+            }
+        }
+        lookup
     }
 }
 

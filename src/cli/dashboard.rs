@@ -34,6 +34,12 @@ impl ReportFile {
             _ => Err("the extension says the form: FILE.json or FILE.md".to_owned()),
         }
     }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Json(path) | Self::Markdown(path) => path,
+        }
+    }
 }
 
 /// The Steps of a service, of all its stages and platforms.
@@ -63,11 +69,11 @@ impl Session<'_> {
             }
         }
         for file in &self.args.report {
-            let (path, text) = match file {
-                ReportFile::Json(path) => (path, dashboard.json().map_err(|error| Failure::failed(error.to_string()))?),
-                ReportFile::Markdown(path) => (path, markdown.clone()),
+            let text = match file {
+                ReportFile::Json(_) => dashboard.json().map_err(|error| Failure::failed(error.to_string()))?,
+                ReportFile::Markdown(_) => markdown.clone(),
             };
-            let path = self.request.cwd.join(path);
+            let path = self.request.cwd.join(file.path());
             write_whole(&path, |file| file.write_all(text.as_bytes()))
                 .map_err(|error| Failure::failed(format!("--report: cannot write {}: {error}", path.display())))?;
         }
@@ -136,10 +142,12 @@ impl Session<'_> {
         if failed.contains(service) { Outcome::Failed } else { Outcome::Cancelled }
     }
 
-    /// Seconds that a Step took when it last ran; none where that is not known here.
+    /// Seconds that a Step took when it last ran; none where that is not known.
     fn once_took(&self, step: StepId, lookup: &Lookup) -> f64 {
-        let remembered = || self.layers.store.record::<StepRecord>(RecordKind::Step, &self.plan.steps[step].key.0);
-        let took = lookup.steps.get(&step).map(|record| record.took).or_else(|| remembered().map(|record| record.took));
+        let key = &self.plan.steps[step].key;
+        let of_images = || lookup.images.values().find_map(|image| image.took.get(key).copied());
+        let remembered = || Some(self.layers.store.record::<StepRecord>(RecordKind::Step, &key.0)?.took);
+        let took = lookup.steps.get(&step).map(|record| record.took).or_else(of_images).or_else(remembered);
         took.map_or(0.0, |milliseconds| milliseconds as f64 / 1000.0)
     }
 }

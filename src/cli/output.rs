@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -85,10 +86,31 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return write(&mut File::options().write(true).open(path)?);
     }
+    let (target, part) = target_and_part(path);
+    let written = File::create(&part).and_then(|mut file| write(&mut file)).and_then(|()| std::fs::rename(&part, &target));
+    written.inspect_err(|_| drop(std::fs::remove_file(&part)))
+}
+
+/// Makes sure, while there is nothing to lose yet, that [`write_whole`] can write a file, and removes what an earlier run wrote there.
+///
+/// # Errors
+/// What will not let it be written, with its path.
+pub fn make_way(path: &Path) -> Result<(), String> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Ok(());
+    }
+    let (target, part) = target_and_part(path);
+    let removed = File::create(&part).and_then(|_| std::fs::remove_file(&part)).and_then(|()| match std::fs::remove_file(&target) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    });
+    removed.map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// The file behind all links, and where it is written first.
+fn target_and_part(path: &Path) -> (PathBuf, PathBuf) {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut part = target.clone().into_os_string();
     part.push(".brik-part");
-    let part = PathBuf::from(part);
-    let written = File::create(&part).and_then(|mut file| write(&mut file)).and_then(|()| std::fs::rename(&part, &target));
-    written.inspect_err(|_| drop(std::fs::remove_file(&part)))
+    (target, PathBuf::from(part))
 }

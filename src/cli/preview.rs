@@ -12,7 +12,7 @@ use super::planning::{Planned, Setup, learn};
 use super::print;
 use super::reasons::Reasons;
 use super::since;
-use crate::build::{Lookup, Origins, fan_out};
+use crate::build::{Lookup, fan_out};
 use crate::oci::{Digest, Reference};
 use crate::plan::{ImagePlan, MissReason, StepId};
 use crate::registry::Client;
@@ -101,7 +101,7 @@ pub fn run(global: &Global, args: &PreviewArgs) -> Result<ExitCode, Failure> {
     let since = since::narrow(&setup, &args.what, &mut planned)?;
     learn(&setup.redactor, &setup.client)?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
-    let lookup = setup.look_up(&planned.plan, &shared, &Origins::of(&planned.plan));
+    let lookup = setup.look_up_aloud(&planned.plan, &shared);
     let reasons = Reasons::preview(&setup, &planned, &lookup, &shared);
     let mut preview = Preview::of(&planned, &lookup, &reasons, since);
     if args.push {

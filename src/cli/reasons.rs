@@ -72,14 +72,15 @@ impl<'r> Reasons<'r> {
         lines
     }
 
-    /// Remembers what a finished image was made of, unless that is what the last one was. It is worth no failure.
-    pub fn remember(&self, index: usize, workspace: &Workspace, plan: &Plan, store: &Store) {
+    /// Remembers what a finished image was made of and why, unless that is known already. `ran`: which Steps have run. It is worth no
+    /// failure.
+    pub fn remember(&self, index: usize, workspace: &Workspace, plan: &Plan, store: &Store, ran: impl Fn(StepId) -> bool) {
         let image = &plan.images[index];
         let Some(name) = name_of(workspace, image) else { return };
-        let explained = self.of_image(index);
-        let known = || last_trail(store, name, &image.platform).is_some_and(|last| last.image == image.key);
+        let explained = self.of_image(index).map(|explained| explained.clone().of_run(ran));
+        let known = || last_trail(store, name, &image.platform).is_some_and(|last| last.image == image.key && !last.has_reasons());
         if explained.is_some() || !known() {
-            let _ = put_trail(store, name, &image.platform, &Trail::of(plan, image, explained));
+            let _ = put_trail(store, name, &image.platform, &Trail::of(plan, image, explained.as_ref()));
         }
     }
 }

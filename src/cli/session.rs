@@ -119,7 +119,8 @@ impl Session<'_> {
             mounts: cache.mounts.then_some(&mounts),
         };
         let single = |index: usize, finished: &Finished| {
-            self.reasons.remember(index, self.workspace, self.plan, self.layers.store);
+            let ran = |step| self.layers.reporter.tally().step(step as u64) == Some(Outcome::Built);
+            self.reasons.remember(index, self.workspace, self.plan, self.layers.store, ran);
             // A service for several platforms is pushed when all are there.
             let image = &self.plan.images[index];
             let alone = self.plan.images.iter().filter(|other| other.service == image.service).count() == 1;

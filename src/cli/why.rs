@@ -10,7 +10,7 @@ use super::planning::{Planned, Setup, learn};
 use super::print;
 use super::reasons::{Reasons, learn_secrets};
 use super::since;
-use crate::build::{Origins, last_trail};
+use crate::build::last_trail;
 use crate::oci::{Digest, Platform};
 use crate::plan::{Explanation, ImagePlan, MissReason, Trail};
 use crate::report::Redactor;
@@ -60,7 +60,7 @@ fn now(setup: &Setup, args: &WhyArgs) -> Result<Vec<Answer>, Failure> {
     since::narrow(setup, &args.what, &mut planned)?;
     learn(&setup.redactor, &setup.client)?;
     let shared = setup.shared(&args.what.cache, true, &planned.workspace)?;
-    let lookup = setup.look_up(&planned.plan, &shared, &Origins::of(&planned.plan));
+    let lookup = setup.look_up_aloud(&planned.plan, &shared);
     let reasons = Reasons::preview(setup, &planned, &lookup, &shared);
     let Planned { plan, .. } = &planned;
     let asked = |service: &str| args.what.services.is_empty() || args.what.services.iter().any(|name| name == service);

@@ -42,6 +42,12 @@ impl Explained {
         self.steps.binary_search_by_key(&id, |explanation| explanation.step).ok().map(|index| &self.steps[index])
     }
 
+    /// What of it turned out so: `ran` says which Steps have run.
+    pub fn of_run(mut self, ran: impl Fn(StepId) -> bool) -> Self {
+        self.steps.iter_mut().for_each(|step| step.runs &= ran(step.step));
+        self
+    }
+
     /// With every text replaced that could hold something that nobody should read.
     pub fn map_texts(self, map: &dyn Fn(&str) -> String) -> Self {
         let all = |reasons: Vec<MissReason>| reasons.into_iter().map(|reason| reason.map_texts(map)).collect();

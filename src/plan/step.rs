@@ -113,6 +113,33 @@ pub enum MountSource {
     Root { root: Root, path: String },
 }
 
+impl RunMountKind {
+    /// Where its files come from, if they come from somewhere.
+    pub fn source(&self) -> Option<&MountSource> {
+        match self {
+            Self::Bind { from, .. } => Some(from),
+            Self::Cache { seed, .. } => seed.as_ref(),
+            Self::Tmpfs { .. } | Self::Secret { .. } | Self::Ssh { .. } => None,
+        }
+    }
+}
+
+impl MountSource {
+    fn selection(&self) -> Option<(ContextId, &Selection)> {
+        match self {
+            Self::Context { context, selection } => Some((*context, selection)),
+            Self::Root { .. } => None,
+        }
+    }
+
+    fn root(&self) -> Option<Root> {
+        match self {
+            Self::Root { root, .. } => Some(*root),
+            Self::Context { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     Shared,
@@ -167,6 +194,22 @@ pub enum CopySource {
     },
 }
 
+impl CopySource {
+    fn selection(&self) -> Option<(ContextId, &Selection)> {
+        match self {
+            Self::Context { context, selection } => Some((*context, selection)),
+            Self::Root { .. } | Self::Inline { .. } | Self::Url { .. } => None,
+        }
+    }
+
+    fn root(&self) -> Option<Root> {
+        match self {
+            Self::Root { root, .. } => Some(*root),
+            Self::Context { .. } | Self::Inline { .. } | Self::Url { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct WorkdirOp {
     pub path: String,
@@ -183,23 +226,8 @@ impl Step {
     /// What its sources and mounts take from contexts.
     pub fn selections(&self) -> Vec<(ContextId, &Selection)> {
         match &self.op {
-            Op::Run(run) => run
-                .mounts
-                .iter()
-                .filter_map(|mount| match &mount.kind {
-                    RunMountKind::Bind { from: MountSource::Context { context, selection }, .. }
-                    | RunMountKind::Cache { seed: Some(MountSource::Context { context, selection }), .. } => Some((*context, selection)),
-                    _ => None,
-                })
-                .collect(),
-            Op::Copy(copy) => copy
-                .sources
-                .iter()
-                .filter_map(|source| match source {
-                    CopySource::Context { context, selection } => Some((*context, selection)),
-                    _ => None,
-                })
-                .collect(),
+            Op::Run(run) => run.mounts.iter().filter_map(|mount| mount.kind.source()?.selection()).collect(),
+            Op::Copy(copy) => copy.sources.iter().filter_map(CopySource::selection).collect(),
             Op::Workdir(_) => Vec::new(),
         }
     }
@@ -207,23 +235,8 @@ impl Step {
     /// States, other than the parent, that must be there before the Step can run.
     pub fn sources(&self) -> Vec<Root> {
         match &self.op {
-            Op::Run(run) => run
-                .mounts
-                .iter()
-                .filter_map(|mount| match &mount.kind {
-                    RunMountKind::Bind { from: MountSource::Root { root, .. }, .. }
-                    | RunMountKind::Cache { seed: Some(MountSource::Root { root, .. }), .. } => Some(*root),
-                    _ => None,
-                })
-                .collect(),
-            Op::Copy(copy) => copy
-                .sources
-                .iter()
-                .filter_map(|source| match source {
-                    CopySource::Root { root, .. } => Some(*root),
-                    _ => None,
-                })
-                .collect(),
+            Op::Run(run) => run.mounts.iter().filter_map(|mount| mount.kind.source()?.root()).collect(),
+            Op::Copy(copy) => copy.sources.iter().filter_map(CopySource::root).collect(),
             Op::Workdir(_) => Vec::new(),
         }
     }

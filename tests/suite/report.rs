@@ -111,6 +111,28 @@ fn in_actions_the_markdown_is_appended_to_the_summary_of_the_job() {
 fn a_report_of_no_known_form_or_place_is_told() {
     let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
     project.build(["--report", "report.txt"]).exits(2).says(&["FILE.json or FILE.md"]);
-    project.build(["--report", "no/such/report.json"]).exits(1).says(&["--report", "no/such/report.json"]);
-    assert_eq!(project.built().text("/a"), "a", "what was built is there");
+    for flag in ["--report", "--metadata-file"] {
+        let run = project.build([flag, "no/such/report.json"]).exits(1);
+        run.says(&[flag, "no/such/report.json"]);
+        assert!(!run.stderr.contains("step_started"), "it is told before anything is built: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_build_that_cannot_begin_leaves_no_report_of_an_earlier_one() {
+    let project = two_services();
+    let _ = build(&project, &[]);
+    project.write("api/Dockerfile", "FROM nowhere.invalid/base\nRUN :\n");
+    let _ = project.brik(["build", "--report", "out.json"]).exits(1);
+    assert!(!project.path("out.json").exists());
+}
+
+#[test]
+fn what_was_saved_is_known_to_a_runner_that_only_the_cache_tells() {
+    let project = two_services();
+    let _ = build(&project, &["--push"]);
+    let fresh = project.path("fresh");
+    let (_, report) = build(&project, &["--push", "--store", fresh.to_str().unwrap()]);
+    assert_eq!(rows(&report), [row("api", "HIT", 3, 0), row("web", "HIT", 2, 0)]);
+    assert!(report["saved_seconds"].as_f64().unwrap() >= 0.2, "{report}");
 }

@@ -105,6 +105,22 @@ fn every_kind_of_change_is_named_with_old_and_new_before_and_during_the_build_an
 }
 
 #[test]
+fn the_last_build_is_told_as_it_went() {
+    let project = Project::dockerfile(
+        "FROM {busybox} AS make\nCOPY a /a\nRUN wc -c < /a > /out\nFROM {busybox}\nCOPY --from=make /out /\nRUN cat /out\n",
+    );
+    project.write("a", "1");
+    let _ = project.build::<&str>([]).succeeds();
+    project.write("a", "2");
+    let _ = project.build::<&str>([]).succeeds();
+    let last = || project.brik(["why", "--last", "--image", "localhost/app"]).succeeds().stdout;
+    let ran = last();
+    assert!(ran.contains("RUN wc") && !ran.contains("RUN cat"), "what came out the same stopped the rest: {ran}");
+    let _ = project.build::<&str>([]).succeeds();
+    assert!(last().contains("everything was cached"), "{}", last());
+}
+
+#[test]
 fn a_base_that_moved_is_named_with_both_digests() {
     let registry = Registry::start();
     let name = format!("{}/base", registry.host());
@@ -233,4 +249,15 @@ fn plan_shows_what_is_where_what_would_run_and_why_and_runs_nothing() {
     assert_eq!((&json["images"][1]["shares_with"], json["images"][1]["steps"].as_array().unwrap().len()), (&json!(["shared"]), 3));
     assert_eq!(json["run"], 4);
     assert_eq!(plan(&["shared"]).lines().count(), 4, "nothing was built by that");
+}
+
+#[test]
+fn a_cache_that_cannot_be_asked_is_told_of() {
+    let project = Project::dockerfile("FROM scratch\nCOPY a /a\n").file("a", "a");
+    for command in ["why", "plan"] {
+        let run = project
+            .brik([command, "--image", "localhost/app", "--context", ".", "--tags", "x", "--cache-from=127.0.0.1:1/app-cache"])
+            .succeeds();
+        assert!(run.stderr.contains("warning: ") && run.stderr.contains("127.0.0.1:1"), "{command}: {}", run.stderr);
+    }
 }

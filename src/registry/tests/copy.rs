@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::scripted::{Answer, Request, Server};
+use super::scripted::{Answer, Request, Server, with_a_dying_token};
 use super::*;
 use crate::registry::Upload;
 
@@ -155,19 +155,7 @@ fn a_copy_that_nobody_wants_any_more_ends_in_the_midst() {
 #[test]
 fn a_token_that_dies_before_the_last_put_is_replaced() {
     let source = Server::start(|_, _| Answer::new(200).body("hello"));
-    let tokens = AtomicUsize::new(0);
-    let target = Server::start(move |_, request| {
-        if request.target.starts_with("/token") {
-            let n = tokens.fetch_add(1, Ordering::SeqCst);
-            return Answer::new(200).body(format!(r#"{{"token":"t{n}"}}"#));
-        }
-        let wanted = if request.method == "PUT" { "Bearer t1" } else { "Bearer t" };
-        if !request.header("authorization").starts_with(wanted) {
-            let challenge = format!(r#"Bearer realm="http://{}/token""#, request.header("host"));
-            return Answer::new(401).header("WWW-Authenticate", challenge);
-        }
-        empty(request)
-    });
+    let target = Server::start(with_a_dying_token(empty));
     copy(&client(), &source, &target, &layer(b"hello")).unwrap();
     let last = target.requests().last().unwrap().clone();
     assert_eq!((last.header("authorization"), &last.body[..]), ("Bearer t1", &b"hello"[..]));

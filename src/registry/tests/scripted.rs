@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -186,4 +186,21 @@ fn read(stream: &TcpStream, patience: &dyn Fn(&Request) -> usize) -> Option<(Req
     reader.read_exact(&mut request.body).ok()?;
     let whole = request.body.len() == size;
     Some((request, whole))
+}
+
+/// As `answer`, for tokens: the first that is given out is good for everything but a PUT.
+pub fn with_a_dying_token(answer: fn(&Request) -> Answer) -> impl Fn(usize, &Request) -> Answer + Send + Sync {
+    let tokens = AtomicUsize::new(0);
+    move |_, request| {
+        if request.target.starts_with("/token") {
+            let n = tokens.fetch_add(1, Ordering::SeqCst);
+            return Answer::new(200).body(format!(r#"{{"token":"t{n}"}}"#));
+        }
+        let wanted = if request.method == "PUT" { "Bearer t1" } else { "Bearer t" };
+        if !request.header("authorization").starts_with(wanted) {
+            let challenge = format!(r#"Bearer realm="http://{}/token""#, request.header("host"));
+            return Answer::new(401).header("WWW-Authenticate", challenge);
+        }
+        answer(request)
+    }
 }

@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::io::Write;
 
-use super::scripted::{Answer, Request, Server};
+use super::scripted::{Answer, Request, Server, with_a_dying_token};
 use super::*;
 use crate::registry::{Error, Pushed};
 
@@ -145,19 +145,7 @@ fn an_upload_whose_answer_alone_was_lost_is_not_repeated() {
 
 #[test]
 fn a_token_that_dies_in_the_midst_of_a_push_is_replaced() {
-    let tokens = std::sync::atomic::AtomicUsize::new(0);
-    let server = Server::start(move |_, request| {
-        if request.target.starts_with("/token") {
-            let n = tokens.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            return Answer::new(200).body(format!(r#"{{"token":"t{n}"}}"#));
-        }
-        let wanted = if request.method == "PUT" { "Bearer t1" } else { "Bearer t" };
-        if !request.header("authorization").starts_with(wanted) {
-            let challenge = format!(r#"Bearer realm="http://{}/token""#, request.header("host"));
-            return Answer::new(401).header("WWW-Authenticate", challenge);
-        }
-        empty(request)
-    });
+    let server = Server::start(with_a_dying_token(empty));
     assert_eq!(push(&client(), &server, b"x", &[]).unwrap(), Pushed::Uploaded);
     assert_eq!(server.requests().last().unwrap().header("authorization"), "Bearer t1");
 }
