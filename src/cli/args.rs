@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::dashboard::ReportFile;
+use super::doctor::DoctorArgs;
+use super::inspect::InspectArgs;
+use super::login::LoginArgs;
+use super::logout::LogoutArgs;
 use crate::store::RecordKind;
 
 #[derive(Debug, Parser)]
@@ -93,6 +97,14 @@ pub enum Command {
     Plan(Box<PreviewArgs>),
     /// Say which input changed that makes a service be built again
     Why(Box<WhyArgs>),
+    /// Check whether this machine and its registries let brik work, and how to mend it
+    Doctor(DoctorArgs),
+    /// Keep credentials for a registry, after they were tried there
+    Login(LoginArgs),
+    /// Forget credentials for a registry
+    Logout(LogoutArgs),
+    /// Look at an image: its layers, files and configuration, and what has changed since another
+    Inspect(InspectArgs),
     /// Look at the store, or with --remote at cache repositories, and make them smaller
     #[command(subcommand)]
     Cache(CacheCommand),

@@ -8,11 +8,15 @@ mod cache_places;
 mod check;
 mod columns;
 mod dashboard;
+mod doctor;
 mod explain;
 mod failure;
 mod handover;
+mod inspect;
 mod lint;
 mod lock;
+mod login;
+mod logout;
 mod one_image;
 mod outdated;
 mod output;
@@ -27,6 +31,7 @@ mod secrets;
 mod session;
 mod since;
 mod size;
+mod surroundings;
 mod update;
 mod why;
 mod workspace;
@@ -56,6 +61,10 @@ pub fn main() -> ExitCode {
         Command::Update { bases, format } => update::run(&cli.global, &bases, format),
         Command::Outdated { format } => outdated::run(&cli.global, format),
         Command::Cache(command) => cache::run(&cli.global, &command),
+        Command::Doctor(args) => doctor::run(&cli.global, &args),
+        Command::Inspect(args) => inspect::run(&cli.global, &args),
+        Command::Login(args) => login::run(&cli.global, &args),
+        Command::Logout(args) => logout::run(&cli.global, &args),
         Command::Plan(args) => preview::run(&cli.global, &args),
         Command::Why(args) => why::run(&cli.global, &args),
     };

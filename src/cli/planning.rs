@@ -13,7 +13,7 @@ use super::secrets::{self, Shown};
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::RemoteSources;
 use crate::build::sandbox::{self, Rung};
-use crate::config::{Finding, Findings, Severity};
+use crate::config::{Config, Finding, Findings, Severity};
 use crate::oci::{Digest, Pins, Platform, Reference};
 use crate::plan::{self, Options, Plan, Remote, Target};
 use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions};
@@ -174,16 +174,19 @@ fn pushable(request: &Request, args: &PlanArgs, loaded: &Loaded) -> Result<(), F
 }
 
 fn client(request: &Request, redactor: &Redactor, before: Counts) -> Result<Client, Failure> {
-    let host = request.config.registry.as_deref().map(|registry| registry.split('/').next().unwrap_or(registry));
-    let credentials = Credentials::discover(request.env.clone(), host);
-    let registries = request.config.registries.iter().map(|(host, options)| {
-        (host.clone(), RegistryOptions { mirror: options.mirror.clone(), insecure: options.insecure, ca: options.ca.clone() })
-    });
-    let options =
-        ClientOptions { registries: registries.collect(), credentials: Arc::new(credentials), before, ..ClientOptions::default() };
+    let credentials = Credentials::discover(request.env.clone(), request.config.registry.as_deref());
+    let options = ClientOptions { credentials: Arc::new(credentials), before, ..client_options(Some(&request.config)) };
     let client = Client::new(options).map_err(|error| Failure::failed(error.to_string()))?;
     learn(redactor, &client)?;
     Ok(client)
+}
+
+/// How registries are spoken to, as brik.toml has it; as nobody.
+pub fn client_options(config: Option<&Config>) -> ClientOptions {
+    let registries = config.into_iter().flat_map(|config| &config.registries).map(|(host, options)| {
+        (host.clone(), RegistryOptions { mirror: options.mirror.clone(), insecure: options.insecure, ca: options.ca.clone() })
+    });
+    ClientOptions { registries: registries.collect(), ..ClientOptions::default() }
 }
 
 /// Makes the credentials that are known by now unsayable. Helpers answer late, so this is done again before anything is told.

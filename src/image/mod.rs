@@ -2,7 +2,7 @@
 //!
 //! Out: `changes` walks an overlay upper directory and the files that are `borrowed` for it, `tar_writer` turns it into a tar (`tar_header`: member by member), `compress` into a blob and its DiffId (`gzip`: block by block).
 //! In: `decompress` recognises and decodes a stream, `tar_reader` reads its members (`sparse`: with their holes), `extract` creates them (`attributes`: with what belongs to them) below a `root` that no
-//! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`, directory trees) are the two doors to that. `recode` only compresses anew.
+//! link leads out of, `merged` says what a path means over the layers below; `unpack` (layers) and `archive` (`ADD x.tar.gz`, directory trees) are the two doors to that. `recode` only compresses anew, `listing` only looks.
 //! `whiteout` is how both say what a layer removes; `toc` is what both note of a layer on the way, and a layer unpacked without its content.
 //! Around: `assemble` makes config and manifest, `oci_layout` and `docker_archive` write images to files, `oci_layout_reader` reads them.
 
@@ -17,6 +17,7 @@ mod docker_archive;
 mod error;
 mod extract;
 mod gzip;
+mod listing;
 mod member_path;
 mod merged;
 mod oci_layout;
@@ -42,6 +43,7 @@ pub use decompress::{Compression, detect};
 pub use docker_archive::export_docker_archive;
 pub use error::Error;
 pub use extract::Extracted;
+pub use listing::{Listed, ListedKind, Listing, list_layer};
 pub use oci_layout::{ExportImage, OpenBlob, export_oci_layout};
 pub use oci_layout_reader::OciLayout;
 pub use recode::recode_layer;

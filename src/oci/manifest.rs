@@ -86,6 +86,15 @@ impl Index {
     pub fn oci(manifests: Vec<Descriptor>) -> Self {
         Self { schema_version: 2, media_type: media_type::OCI_INDEX.to_owned(), manifests, annotations: BTreeMap::new() }
     }
+
+    /// What it has images for, sorted, each once; attestations (`unknown/unknown`) are none.
+    pub fn platforms(&self) -> Vec<Platform> {
+        let named = self.manifests.iter().filter_map(|entry| entry.platform.as_ref()).filter(|platform| platform.os != "unknown");
+        let mut platforms: Vec<Platform> = named.map(|p| Platform::new(&p.os, &p.architecture, p.variant.as_deref())).collect();
+        platforms.sort();
+        platforms.dedup();
+        platforms
+    }
 }
 
 /// What a registry may answer where a manifest is asked for.

@@ -110,6 +110,11 @@ impl Auth {
         header.ok_or_else(|| Failure::Refused(Box::new(refusal)))
     }
 
+    /// Whether an endpoint has asked who we are so far.
+    pub(super) fn was_asked(&self, endpoint: &Endpoint) -> bool {
+        self.schemes.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&endpoint.registry)
+    }
+
     /// Where the credential for a repository comes from.
     pub(super) fn source(&self, endpoint: &Endpoint, repository: &str) -> Option<String> {
         self.credentials.find(&endpoint.registry, repository).map(|credential| credential.source)

@@ -155,6 +155,12 @@ impl Client {
         Ok(Session::new(&self.http, &self.shared.auth, endpoint, &reference.repository))
     }
 
+    /// A session with the registry's mirror, where there is one.
+    pub(super) fn mirror(&self, reference: &Reference) -> Result<Option<Session<'_>>, Error> {
+        let endpoint = Endpoint::mirror(&reference.registry, &self.shared.registries)?;
+        Ok(endpoint.map(|endpoint| Session::new(&self.http, &self.shared.auth, endpoint, &reference.repository)))
+    }
+
     /// Runs `read` with the registry's mirror, where there is one, and then with the registry itself if need be.
     pub(super) async fn mirrored<T>(
         &self,

@@ -102,6 +102,21 @@ impl Credentials {
         Self { configs, environment, env, asked: Mutex::default(), warnings: Mutex::new(warnings) }
     }
 
+    /// One credential, for one registry.
+    pub fn only(registry: &str, credential: Credential) -> Self {
+        Self { environment: Some((registry.to_owned(), credential)), ..Self::default() }
+    }
+
+    /// Where credentials are known to be, in the order in which they are looked for: a registry (with a path, or `*` for a helper of all) and the source.
+    /// Whether a helper really has any is not asked.
+    pub fn places(&self) -> Vec<(String, String)> {
+        let helper_of_all =
+            |config: &DockerConfig| Some(("*".to_owned(), format!("{} (by {})", helper::program(config.store.as_deref()?), config.source)));
+        let files = self.configs.iter().flat_map(|config| config.places().chain(helper_of_all(config)));
+        let environment = self.environment.iter().map(|(host, credential)| (host.clone(), credential.source.clone()));
+        files.chain(environment).collect()
+    }
+
     /// The credential for a repository. May run a credential helper, for at most 10 s, once a helper and registry.
     pub fn find(&self, registry: &str, repository: &str) -> Option<Credential> {
         let of_file = |config: &DockerConfig| match config.helper(registry) {
@@ -124,15 +139,11 @@ impl Credentials {
             Found::Credential(credential) => Some(credential),
             Found::Nothing => None,
             Found::Missing => {
-                self.warn(Warning::HelperMissing {
-                    source_name: source.to_owned(),
-                    helper: format!("docker-credential-{helper}"),
-                    registry,
-                });
+                self.warn(Warning::HelperMissing { source_name: source.to_owned(), helper: helper::program(&helper), registry });
                 None
             }
             Found::Failed(reason) => {
-                self.warn(Warning::HelperFailed { helper: format!("docker-credential-{helper}"), registry, reason });
+                self.warn(Warning::HelperFailed { helper: helper::program(&helper), registry, reason });
                 None
             }
         };
@@ -173,14 +184,23 @@ impl fmt::Debug for Credentials {
 fn files(env: &BTreeMap<String, String>) -> Vec<(PathBuf, String)> {
     let var = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(Path::new);
     let named = |path: PathBuf| (path.clone(), path.display().to_string());
-    let docker = match (var("DOCKER_CONFIG"), var("HOME")) {
-        (Some(directory), _) => Some(named(directory.join("config.json"))),
-        (None, Some(home)) => Some((home.join(".docker/config.json"), "~/.docker/config.json".to_owned())),
-        (None, None) => None,
-    };
+    let docker = docker_file(env);
     let explicit = var("REGISTRY_AUTH_FILE").map(|path| named(path.to_owned()));
     let podman = var("XDG_RUNTIME_DIR").map(|directory| named(directory.join("containers/auth.json")));
     [explicit, docker, podman].into_iter().flatten().collect()
+}
+
+/// Where docker's configuration is or would be, and its name for messages; `None` without `$DOCKER_CONFIG` and `$HOME`.
+pub(super) fn docker_file(env: &BTreeMap<String, String>) -> Option<(PathBuf, String)> {
+    let var = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(Path::new);
+    match (var("DOCKER_CONFIG"), var("HOME")) {
+        (Some(directory), _) => {
+            let path = directory.join("config.json");
+            Some((path.clone(), path.display().to_string()))
+        }
+        (None, Some(home)) => Some((home.join(".docker/config.json"), "~/.docker/config.json".to_owned())),
+        (None, None) => None,
+    }
 }
 
 fn from_environment(env: &BTreeMap<String, String>, registry: &str) -> Option<Credential> {

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
 use super::credentials::{Credential, Login, Secret};
+use super::helper::program;
 
 const MAX_SIZE: u64 = 1 << 20;
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -43,6 +44,11 @@ struct Entry {
 
 /// Reads a configuration; `None` where there is no such file. The error is the reason, without any content of the file.
 pub(super) fn read(path: &Path, source: &str) -> Result<Option<DockerConfig>, String> {
+    read_text(path)?.map(|text| parse(&text, source)).transpose()
+}
+
+/// The bytes of a configuration; `None` where there is no such file.
+pub(super) fn read_text(path: &Path) -> Result<Option<Vec<u8>>, String> {
     let mut text = Vec::new();
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
@@ -53,13 +59,16 @@ pub(super) fn read(path: &Path, source: &str) -> Result<Option<DockerConfig>, St
     if text.len() as u64 > MAX_SIZE {
         return Err(format!("larger than {MAX_SIZE} bytes"));
     }
-    parse(&text, source).map(Some)
+    Ok(Some(text))
+}
+
+/// What is wrong with a document: serde_json's own words may quote a value, its position may not.
+pub(super) fn place_of(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column())
 }
 
 fn parse(text: &[u8], source: &str) -> Result<DockerConfig, String> {
-    // serde_json's own words may quote a value; its position may not.
-    let document: Document = serde_json::from_slice(text)
-        .map_err(|error| format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column()))?;
+    let document: Document = serde_json::from_slice(text).map_err(|error| place_of(&error))?;
     let logins = document.auths.unwrap_or_default().into_iter().filter_map(|(key, entry)| Some((normal_key(&key), entry.login()?)));
     let helpers = document.cred_helpers.unwrap_or_default().into_iter().map(|(key, helper)| (normal_key(&key), helper));
     Ok(DockerConfig {
@@ -104,6 +113,13 @@ impl DockerConfig {
         Some(Credential { login, source: self.source.clone() })
     }
 
+    /// What it knows of, and from where: `host[/path]`, and the file or a helper.
+    pub(super) fn places(&self) -> impl Iterator<Item = (String, String)> {
+        let named = self.helpers.iter().map(|(host, helper)| (host.clone(), format!("{} (by {})", program(helper), self.source)));
+        let stored = self.logins.keys().filter(|host| !self.helpers.contains_key(*host));
+        named.chain(stored.map(|host| (host.clone(), self.source.clone())))
+    }
+
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.logins.values().map(|login| match login {
             Login::Password { password, .. } => password,
@@ -124,7 +140,7 @@ pub(super) fn server_key(registry: &str) -> &str {
 }
 
 /// `https://ghcr.io/v2/` and `ghcr.io` are one key; Docker Hub has three names.
-fn normal_key(key: &str) -> String {
+pub(super) fn normal_key(key: &str) -> String {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key).trim_end_matches('/');
     let key = key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key);
     let (host, path) = key.split_once('/').map_or((key, None), |(host, path)| (host, Some(path)));

@@ -38,6 +38,13 @@ impl Endpoint {
         url
     }
 
+    /// `/v2/`, where the distribution API begins.
+    pub(super) fn root(&self) -> Url {
+        let mut url = self.base.clone();
+        url.set_path("/v2/");
+        url
+    }
+
     /// Whether an address that the registry handed out is its own, and may hear our credentials.
     pub(super) fn owns(&self, url: &Url) -> bool {
         same_origin(&self.base, url)

@@ -154,6 +154,21 @@ pub enum Error {
     #[error("invalid address {address:?}: {reason}")]
     #[diagnostic(code(brik::registry::address))]
     Address { address: String, reason: String },
+    #[error("there is no place to keep credentials: neither $DOCKER_CONFIG nor $HOME is set")]
+    #[diagnostic(code(brik::registry::login_place), help("set DOCKER_CONFIG to a directory"))]
+    NoLoginFile,
+    #[error("{file} is not readable as a docker configuration, and is left as it is: {reason}")]
+    #[diagnostic(code(brik::registry::login_damaged), help("repair it, or move it away"))]
+    DamagedLoginFile { file: String, reason: String },
+    #[error("cannot write {file}: {source}")]
+    #[diagnostic(
+        code(brik::registry::login_file),
+        help("set DOCKER_CONFIG to a directory that can be written: docker and brik read and write config.json there")
+    )]
+    LoginFile { file: String, source: std::io::Error },
+    #[error("the credential helper {program}, which {file} names, {reason}")]
+    #[diagnostic(code(brik::registry::helper), help("install or repair it, or remove `credsStore` and `credHelpers` from the file"))]
+    Helper { program: String, file: String, reason: String },
     #[error("cannot start the network runtime: {0}")]
     #[diagnostic(code(brik::registry::runtime))]
     Runtime(std::io::Error),

@@ -1,4 +1,4 @@
-//! `docker-credential-NAME get`: the server's key on stdin, JSON on stdout.
+//! `docker-credential-NAME get|store|erase`: a server's key or a document on stdin, for `get` JSON on stdout.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -29,26 +29,87 @@ struct Answer {
     secret: String,
 }
 
-/// Asks the helper, with `env` as its whole environment, and kills it after `timeout`. Its own words are never repeated but for the known "not found".
+/// What a helper has come to.
+enum Ended {
+    /// stdout, of one that succeeded.
+    Said(Vec<u8>),
+    /// By the known words of those that have nothing to give or to erase.
+    Nothing,
+    Missing,
+    Failed(String),
+}
+
+/// Asks the helper for the credential of a server.
 pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>, timeout: Duration) -> Found {
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-        return Found::Failed("its name has characters that no helper has".to_owned());
+    let text = match run(name, "get", format!("{server}\n"), env, timeout) {
+        Ended::Said(text) => text,
+        Ended::Nothing => return Found::Nothing,
+        Ended::Missing => return Found::Missing,
+        Ended::Failed(reason) => return Found::Failed(reason),
+    };
+    let Ok(Answer { username, secret }) = serde_json::from_slice(&text) else {
+        return Found::Failed("its answer is not the JSON that the protocol asks for".to_owned());
+    };
+    if secret.is_empty() {
+        return Found::Nothing;
     }
-    let program = format!("docker-credential-{name}");
-    let mut command = Command::new(&program);
-    command.arg("get").env_clear().envs(env).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let secret = Secret::new(secret);
+    let login = if username == "<token>" { Login::IdentityToken(secret) } else { Login::Password { user: username, password: secret } };
+    Found::Credential(Credential { login, source: program(name) })
+}
+
+/// Gives a password to the helper. The error is what went wrong, to be said after its name.
+pub(super) fn store(name: &str, server: &str, user: &str, password: &Secret, env: &BTreeMap<String, String>) -> Result<(), String> {
+    let document = serde_json::json!({"ServerURL": server, "Username": user, "Secret": password.expose()});
+    match run(name, "store", format!("{document}\n"), env, TIMEOUT) {
+        Ended::Said(_) => Ok(()),
+        Ended::Nothing => Err("does not take it".to_owned()),
+        other => Err(other.complaint()),
+    }
+}
+
+/// Has the helper forget a server; whether it knew it.
+pub(super) fn erase(name: &str, server: &str, env: &BTreeMap<String, String>) -> Result<bool, String> {
+    match run(name, "erase", format!("{server}\n"), env, TIMEOUT) {
+        Ended::Said(_) => Ok(true),
+        Ended::Nothing => Ok(false),
+        other => Err(other.complaint()),
+    }
+}
+
+/// The name of a helper's program.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
+impl Ended {
+    fn complaint(self) -> String {
+        match self {
+            Self::Failed(reason) => format!("failed: {reason}"),
+            _ => "is not installed".to_owned(),
+        }
+    }
+}
+
+/// Runs the helper, with `env` as its whole environment, and kills it after `timeout`. Its own words are never repeated but for the known
+/// "not found".
+fn run(name: &str, verb: &str, input: String, env: &BTreeMap<String, String>, timeout: Duration) -> Ended {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+        return Ended::Failed("its name has characters that no helper has".to_owned());
+    }
+    let mut command = Command::new(program(name));
+    command.arg(verb).env_clear().envs(env).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Found::Missing,
-        Err(error) => return Found::Failed(error.to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ended::Missing,
+        Err(error) => return Ended::Failed(error.to_string()),
     };
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let (sender, receiver) = mpsc::channel();
-    let server = server.to_owned();
     // The pipes live in a thread of their own, so that a helper that neither reads nor writes cannot hold us. It ends with the pipes.
     std::thread::spawn(move || {
         // A helper that does not want to know has closed its stdin: that is its answer's business.
-        let _ = stdin.map(|mut stdin| stdin.write_all(format!("{server}\n").as_bytes()));
+        let _ = stdin.map(|mut stdin| stdin.write_all(input.as_bytes()));
         let mut text = Vec::new();
         let read = stdout.map_or(Ok(0), |stdout| stdout.take(MAX_ANSWER).read_to_end(&mut text));
         let _ = sender.send(read.map(|_| text));
@@ -60,22 +121,14 @@ pub(super) fn get(name: &str, server: &str, env: &BTreeMap<String, String>, time
     let status = child.wait();
     let (text, status) = match (answer, status) {
         (Ok(Ok(text)), Ok(status)) => (text, status),
-        (Ok(Err(error)), _) | (_, Err(error)) => return Found::Failed(error.to_string()),
-        (Err(_), _) => return Found::Failed(format!("no answer within {} s", timeout.as_secs())),
+        (Ok(Err(error)), _) | (_, Err(error)) => return Ended::Failed(error.to_string()),
+        (Err(_), _) => return Ended::Failed(format!("no answer within {} s", timeout.as_secs())),
     };
-    if !status.success() {
-        let said = String::from_utf8_lossy(&text).to_ascii_lowercase();
-        return if said.contains("not found") { Found::Nothing } else { Found::Failed(status.to_string()) };
+    if status.success() {
+        return Ended::Said(text);
     }
-    let Ok(Answer { username, secret }) = serde_json::from_slice(&text) else {
-        return Found::Failed("its answer is not the JSON that the protocol asks for".to_owned());
-    };
-    if secret.is_empty() {
-        return Found::Nothing;
-    }
-    let secret = Secret::new(secret);
-    let login = if username == "<token>" { Login::IdentityToken(secret) } else { Login::Password { user: username, password: secret } };
-    Found::Credential(Credential { login, source: program })
+    let said = String::from_utf8_lossy(&text).to_ascii_lowercase();
+    if said.contains("not found") { Ended::Nothing } else { Ended::Failed(status.to_string()) }
 }
 
 #[cfg(test)]

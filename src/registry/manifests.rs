@@ -9,7 +9,7 @@ use super::http::{Failure, Payload};
 use super::reply::{clean, is_html};
 use super::session::Session;
 use super::{At, Client, Error};
-use crate::oci::{Descriptor, Digest, Document, Manifest, Pin, Platform, Reference, media_type};
+use crate::oci::{Descriptor, Digest, Document, Index, Manifest, Pin, Platform, Reference, media_type};
 
 /// What the distribution spec advises registries to accept at the least, and Docker's own limit.
 const MAX_MANIFEST: usize = 4 << 20;
@@ -20,6 +20,8 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 pub struct Resolved {
     /// The index that the reference names, where it names one.
     pub index: Option<Digest>,
+    /// What the index has images for.
+    pub platforms: Vec<Platform>,
     /// The manifest.
     pub digest: Digest,
     pub manifest: Manifest,
@@ -51,6 +53,7 @@ impl Client {
                 Document::Manifest(manifest) => {
                     return Ok(Resolved {
                         index: None,
+                        platforms: Vec::new(),
                         digest: top.digest,
                         manifest,
                         manifest_bytes: top.bytes,
@@ -60,11 +63,12 @@ impl Client {
                 Document::Index(index) => index,
             };
             let at = session.at(format!("resolve {}", selector(reference)));
-            let entry = choose(&index.manifests, platform, &at)?;
+            let entry = choose(&index, platform, &at)?;
             let found = fetch(session, &reference.with_digest(entry.digest)).await?;
             match found.document {
                 Document::Manifest(manifest) => Ok(Resolved {
                     index: Some(top.digest),
+                    platforms: index.platforms(),
                     digest: found.digest,
                     manifest,
                     manifest_bytes: found.bytes,
@@ -85,7 +89,7 @@ impl Client {
             let at = session.at(format!("resolve {}", selector(reference)));
             let digest = |platform: &Platform| match &top.document {
                 Document::Manifest(_) => Ok(top.digest),
-                Document::Index(index) => choose(&index.manifests, platform, &at).map(|entry| entry.digest),
+                Document::Index(index) => choose(index, platform, &at).map(|entry| entry.digest),
             };
             let found = platforms.iter().map(|platform| Ok((platform.clone(), digest(platform)?)));
             Ok(Pin { digest: top.digest, platforms: found.collect::<Result<_, Error>>()? })
@@ -220,12 +224,10 @@ fn read(bytes: &[u8], at: &At) -> Result<Document, Error> {
 }
 
 /// The first entry for `platform`. Entries without a platform and attestations (`unknown/unknown`) are no images.
-fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform, at: &At) -> Result<&'a Descriptor, Error> {
-    let images = || entries.iter().filter_map(|entry| Some((entry, entry.platform.as_ref().filter(|p| p.os != "unknown")?)));
+fn choose<'a>(index: &'a Index, wanted: &Platform, at: &At) -> Result<&'a Descriptor, Error> {
+    let images = || index.manifests.iter().filter_map(|entry| Some((entry, entry.platform.as_ref().filter(|p| p.os != "unknown")?)));
     images().find(|(_, platform)| wanted.accepts(platform)).map(|(entry, _)| entry).ok_or_else(|| {
-        let mut available: Vec<Platform> = images().map(|(_, p)| Platform::new(&p.os, &p.architecture, p.variant.as_deref())).collect();
-        available.sort();
-        available.dedup();
+        let mut available = index.platforms();
         available.truncate(50);
         Error::NoPlatform { at: Box::new(at.clone()), wanted: wanted.clone(), available }
     })
@@ -282,7 +284,8 @@ mod tests {
         };
         let entries = ["unknown/unknown", "linux/arm64", "linux/amd64", "linux/arm64"].map(entry);
         let at = At { registry: "r".into(), repository: "a".into(), step: "resolve latest".into() };
-        let choose = |wanted: &str| choose(&entries, &wanted.parse().unwrap(), &at).map(|entry| entry.digest);
+        let index = Index::oci(entries.to_vec());
+        let choose = |wanted: &str| choose(&index, &wanted.parse().unwrap(), &at).map(|entry| entry.digest);
         assert_eq!(choose("linux/amd64").unwrap(), entries[2].digest);
         let error = choose("linux/s390x").unwrap_err().to_string();
         assert_eq!(error, "r/a: cannot resolve latest: no image for linux/s390x; there is linux/amd64, linux/arm64");

@@ -5,11 +5,12 @@
 //! | file | does |
 //! |---|---|
 //! | `client` | [`Client`], its options and its runtime |
-//! | `manifests`, `tags`, `pull`, `push`, `copy`, `delete`, `preflight`, `fetch` | the operations, one `impl Client` each |
+//! | `manifests`, `tags`, `pull`, `push`, `copy`, `delete`, `preflight`, `greet`, `fetch` | the operations, one `impl Client` each |
 //! | `session` | one authorised, retried conversation with an endpoint |
 //! | `endpoint` | registry name → URL, TLS trust, mirrors |
 //! | `auth`, `challenge`, `token` | 401 → token; which scopes; who remembers them |
 //! | `credentials`, `docker_config`, `helper` | who we are, and from where we know it |
+//! | `login_file` | docker's configuration, changed by a login |
 //! | `http`, `connector`, `redirect` | one HTTP exchange: connections, redirects, silence, byte counts |
 //! | `retry`, `budget`, `long_wait` | when to ask again, how often at all, and what is told of it |
 //! | `error`, `reply` | what went wrong, in the registry's own words |
@@ -27,8 +28,10 @@ mod docker_config;
 mod endpoint;
 mod error;
 mod fetch;
+mod greet;
 mod helper;
 mod http;
+mod login_file;
 mod long_wait;
 mod manifests;
 mod preflight;
@@ -50,6 +53,8 @@ pub use counters::Counts;
 pub use credentials::{Credential, Credentials, Login, Secret, Warning};
 pub use error::{At, Error};
 pub use fetch::FetchResponse;
+pub use greet::Greeting;
+pub use login_file::{Kept, LoginFile};
 pub use long_wait::LongWait;
 pub use manifests::Resolved;
 pub use push::{Offer, Pushed, Upload};

@@ -48,7 +48,7 @@ fn help(at: &At, reply: &Reply, credentials: Option<&str>) -> String {
     let registry = &at.registry;
     let Some(source) = credentials else {
         return format!(
-            "check the name (many registries answer so where there is nothing), and log in with `docker login {registry}`, or set \
+            "check the name (many registries answer so where there is nothing), and log in with `brik login {registry}`, or set \
              REGISTRY_TOKEN (and REGISTRY_USERNAME) for the configured registry"
         );
     };

@@ -35,6 +35,16 @@ impl<'a> Session<'a> {
         self.call_url(method, self.endpoint.url(&self.repository, tail), at)
     }
 
+    /// A request for `/v2/` itself.
+    pub(super) fn call_root(&self, at: At) -> Call<'_> {
+        self.call_url(Method::GET, self.endpoint.root(), at)
+    }
+
+    /// Whether the registry has asked for credentials so far.
+    pub(super) fn was_asked(&self) -> bool {
+        self.auth.was_asked(&self.endpoint)
+    }
+
     /// A request for an address that the registry has handed out.
     pub(super) fn call_url(&self, method: Method, url: Url, at: At) -> Call<'_> {
         Call { method, url, headers: HeaderMap::new(), ca: self.endpoint.ca.as_deref(), payload: Payload::Nothing, at }

@@ -43,6 +43,7 @@ pub use event::{CacheUse, Event, Outcome, PushOutcome, Stream, Transfer, VERSION
 pub use metadata::{ImageMetadata, metadata_by_service, metadata_flat};
 pub use redact::{RedactingStream, Redactor};
 pub use reporter::{Mode, Reporter};
+pub use sanitise::sanitise;
 pub use summary::{Row, Summary};
 pub use tally::Tally;
 pub use terminal::{Size, Terminal};

@@ -2,7 +2,7 @@
 
 /// One line of output as it would end up on a terminal: what a carriage return overwrote is gone, tabs stop at 8 columns,
 /// invalid UTF-8 is replaced. The result holds no control characters.
-pub(super) fn sanitise(line: &[u8]) -> String {
+pub fn sanitise(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
         return text.into_owned();

@@ -8,10 +8,11 @@
 //! - `content_hash`, `hash_files`: what is in the files of a context; `stat_cache` (`stamp`s and `stat_records`): remembered across runs.
 //! - `beneath`, `inode`, `xattrs`: how files are opened and described.
 //! - `files`: where a project is read: the disk, or a `commit` (`commit_tree` of git `objects`, and what is `checked_out` of them).
-//! - `git`: commit, branch, tags and remote of a checkout; `git_ref`, `remote_url`: names of what lies elsewhere.
+//! - `git`: commit, branch, tags and remote of a checkout; `checkout`: the state that it is in; `git_ref`, `remote_url`: names of what lies elsewhere.
 
 mod beneath;
 mod checked_out;
+mod checkout;
 mod commit;
 mod commit_tree;
 mod content_hash;
@@ -44,6 +45,7 @@ pub mod tree;
 mod walk;
 mod xattrs;
 
+pub use checkout::{Checkout, Head};
 pub use commit::{Commit, CommitError};
 pub use content_hash::ContentHash;
 pub use context::Context;

@@ -32,6 +32,15 @@ pub(super) fn write_maps(child: Pid) -> io::Result<Rung> {
     Ok(Rung::SingleUid)
 }
 
+/// How many subordinate ids /etc/subuid and /etc/subgid give to a user.
+pub fn subordinate_ids(uid: u32, user: &str) -> (u64, u64) {
+    let count = |file: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        parse_ranges(&text, &Some(user.to_owned()), uid).iter().map(|range| u64::from(range.count)).sum()
+    };
+    (count("/etc/subuid"), count("/etc/subgid"))
+}
+
 /// The rung of a process that is root already, maybe in somebody else's user namespace, which may have a single id, too.
 pub(super) fn rung_of_root() -> Rung {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
@@ -60,6 +69,12 @@ fn run_helper(helper: &str, child: Pid, own: u32, ranges: &[Range]) -> bool {
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Login name and number of the user that this process belongs to.
+pub fn own_user() -> (Option<String>, u32) {
+    let uid = getuid().as_raw();
+    (user_name(uid), uid)
 }
 
 /// The login name that subuid(5) lines go by; users that live outside /etc/passwd (LDAP) are found by `$USER`.

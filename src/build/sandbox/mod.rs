@@ -49,9 +49,10 @@ mod tests;
 
 pub use cancel::CancelFlag;
 pub use error::SandboxError;
+pub use idmap::{own_user, subordinate_ids};
 pub use overlay::Overlay;
-pub use refusal::Refusal;
-pub use respawn::{Entry, enter, handed_over, inside, probe};
+pub use refusal::{APPARMOR_FILE, Refusal, apparmor_profile};
+pub use respawn::{Entry, ask_inside, enter, handed_over, inside, probe, probe_ladder};
 pub use run::run;
 pub use rung::Rung;
 pub use spec::{Access, Network, Outcome, RunSpec, SandboxMount, Stream};

@@ -47,36 +47,62 @@ fn diagnose_with(errno: Errno, program: PathBuf, read: impl Fn(&Path) -> Option<
     }
 }
 
+impl Refusal {
+    /// What is missing.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::AppArmor { .. } => "AppArmor keeps unprivileged programs from using user namespaces (Ubuntu's default)".to_owned(),
+            Self::NamespaceLimit => "the limit of user namespaces is reached (user.max_user_namespaces)".to_owned(),
+            Self::UnprivilegedClone => "the kernel allows user namespaces to root only".to_owned(),
+            Self::Container => "the container that brik runs in filters unshare and mount".to_owned(),
+            Self::Capabilities(missing) => format!(
+                "the container that brik runs in refuses them, and to do without, root needs the capabilities {}",
+                missing.join(", ")
+            ),
+            Self::Unknown(errno) => format!("{errno} (no known setting explains it)"),
+        }
+    }
+
+    /// What grants it: a command, where brik's own machine can.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::AppArmor { program } => {
+                let profile = apparmor_profile(program).replace('\n', "\\n");
+                let file = APPARMOR_FILE;
+                format!("printf '{profile}' | sudo tee {file} && sudo apparmor_parser -r {file}")
+            }
+            Self::NamespaceLimit => "sudo sysctl -w user.max_user_namespaces=15000".to_owned(),
+            Self::UnprivilegedClone => "sudo sysctl -w kernel.unprivileged_userns_clone=1".to_owned(),
+            Self::Container => "start it with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined` (Kubernetes: \
+                                `seccompProfile: {type: Unconfined}`), or run brik outside of it"
+                .to_owned(),
+            Self::Capabilities(missing) => {
+                let flags: Vec<String> = missing.iter().map(|name| format!("`--cap-add={name}`")).collect();
+                format!("start the container with {}", flags.join(" "))
+            }
+            Self::Unknown(_) => "does `unshare --user --mount true` work for this user?".to_owned(),
+        }
+    }
+}
+
+/// Where the profile of brik belongs.
+pub const APPARMOR_FILE: &str = "/etc/apparmor.d/brik";
+
+/// A profile that allows user namespaces to one program, and else restricts nothing.
+pub fn apparmor_profile(program: &Path) -> String {
+    let program = program.display();
+    format!("abi <abi/4.0>,\ninclude <tunables/global>\nprofile brik {program} flags=(unconfined) {{\n  userns,\n}}\n")
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (reason, fix) = (self.reason(), self.fix());
         match self {
-            Self::AppArmor { program } => write!(
+            Self::AppArmor { .. } => write!(
                 f,
-                "AppArmor keeps unprivileged programs from using user namespaces (Ubuntu's default). Either allow brik alone:\n  \
-                 printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile brik {} flags=(unconfined) {{\\n  userns,\\n}}\\n' | \
-                 sudo tee /etc/apparmor.d/brik && sudo apparmor_parser -r /etc/apparmor.d/brik\nor everybody:\n  \
-                 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-                program.display()
+                "{reason}. Either allow brik alone:\n  {fix}\nor everybody:\n  sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
             ),
-            Self::NamespaceLimit => f.write_str(
-                "the limit of user namespaces is reached (user.max_user_namespaces): sudo sysctl -w user.max_user_namespaces=15000",
-            ),
-            Self::UnprivilegedClone => {
-                f.write_str("the kernel allows user namespaces to root only: sudo sysctl -w kernel.unprivileged_userns_clone=1")
-            }
-            Self::Container => f.write_str(
-                "the container that brik runs in filters unshare and mount: start it with `--security-opt seccomp=unconfined \
-                 --security-opt apparmor=unconfined` (Kubernetes: `seccompProfile: {type: Unconfined}`), or run brik outside of it",
-            ),
-            Self::Capabilities(missing) => write!(
-                f,
-                "the container that brik runs in refuses them, and to do without, root needs the capabilities {}: start the container with {}",
-                missing.join(", "),
-                missing.iter().map(|name| format!("`--cap-add={name}`")).collect::<Vec<_>>().join(" ")
-            ),
-            Self::Unknown(errno) => {
-                write!(f, "{errno} (no known setting explains it; does `unshare --user --mount true` work for this user?)")
-            }
+            _ => write!(f, "{reason}: {fix}"),
         }
     }
 }

@@ -95,11 +95,30 @@ pub fn enter(hand_over: &[u8]) -> Result<Entry, SandboxError> {
 
 /// The rung that [`enter`] would reach, or [`SandboxError::Refused`] with the fix. Makes the namespaces once and throws them away.
 pub fn probe() -> Result<Rung, SandboxError> {
+    probe_ladder().map(|(rung, _)| rung)
+}
+
+/// The same, and why there are no namespaces on rung 3.
+pub fn probe_ladder() -> Result<(Rung, Option<Refusal>), SandboxError> {
     match fork_inside(|_| Ok(()), || sys::exit(0)) {
-        Ok((child, rung)) => wait(&child).map(|_| rung),
-        Err(SandboxError::Refused(reason)) => chroot_instead(reason).map(|()| Rung::Chroot),
+        Ok((child, rung)) => wait(&child).map(|_| (rung, None)),
+        Err(SandboxError::Refused(reason)) => chroot_instead(reason.clone()).map(|()| (Rung::Chroot, Some(reason))),
         Err(error) => Err(error),
     }
+}
+
+/// Runs this program inside, with the same arguments, only to hear what it says: its exit code and its output, of which 64 KiB are read.
+/// [`handed_over`] is `hand_over` there.
+pub fn ask_inside(hand_over: &[u8]) -> Result<(i32, String), SandboxError> {
+    const MOST: u64 = 64 << 10;
+    let failed = |action| move |source: io::Error| SandboxError::Respawn { action, source };
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed("pipe")(errno.into()))?;
+    let child = start(std::env::args_os().collect(), Some(write), hand_over)?;
+    let mut said = Vec::new();
+    let read = File::from(read).take(MOST).read_to_end(&mut said);
+    let code = wait(&child)?;
+    read.map_err(failed("read"))?;
+    Ok((code, String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// Whether root can do without namespaces; else what it lacks, or for others the `reason` why there are none.
