@@ -1,5 +1,6 @@
 //! Commands, one file each; arguments, diagnostics and exit codes. Nobody uses this room.
 
+mod annotation;
 mod args;
 mod bases;
 mod build;
@@ -11,6 +12,7 @@ mod dashboard;
 mod explain;
 mod failure;
 mod handover;
+mod help;
 mod lint;
 mod lock;
 mod one_image;
@@ -35,14 +37,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Command, Global};
+use args::{Command, Global};
 use failure::Failure;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -58,6 +58,9 @@ pub fn main() -> ExitCode {
         Command::Cache(command) => cache::run(&cli.global, &command),
         Command::Plan(args) => preview::run(&cli.global, &args),
         Command::Why(args) => why::run(&cli.global, &args),
+        Command::Completions { shell } => help::completions(shell),
+        Command::Man { to } => help::man(&cli.global, &to),
+        Command::Help { words } => help::run(&words),
     };
     ended.unwrap_or_else(|failure| failure.tell())
 }
