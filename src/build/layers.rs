@@ -2,7 +2,7 @@
 //! over threads and processes.
 
 use std::cmp::Reverse;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use super::error::Error;
@@ -72,11 +72,20 @@ impl Layers<'_> {
     }
 
     fn pull_from<T: Send>(&self, place: &Reference, blob: &Descriptor, read: &(dyn Fn(IncomingReader) -> T + Sync)) -> Result<T, Error> {
-        let mut incoming = self.store.incoming_blob()?;
+        let incoming = self.store.incoming_blob()?;
         let reader = incoming.reader()?;
+        let name = place.to_string();
+        let arrived = |bytes| {
+            let (service, transfer) = (name.clone(), Transfer::Pull);
+            self.reporter.emit(Event::LayerProgress { service, transfer, digest: blob.digest, bytes, total: Some(blob.size) });
+        };
+        arrived(0);
         let read = std::thread::scope(|scope| {
             let reading = scope.spawn(|| read(reader));
-            let pulled = match self.client.pull_blob(place, blob, &mut incoming) {
+            let mut counted = Counted { to: incoming, written: 0, said: 0, say: &arrived };
+            let pulled = self.client.pull_blob(place, blob, &mut counted);
+            let incoming = counted.to;
+            let pulled = match pulled {
                 Ok(()) => incoming.publish(&blob.digest).map_err(Error::from),
                 Err(error) => {
                     drop(incoming);
@@ -86,13 +95,7 @@ impl Layers<'_> {
             let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             pulled.map(|()| read)
         })?;
-        self.reporter.emit(Event::LayerProgress {
-            service: place.to_string(),
-            transfer: Transfer::Pull,
-            digest: blob.digest,
-            bytes: blob.size,
-            total: Some(blob.size),
-        });
+        arrived(blob.size);
         Ok(read)
     }
 
@@ -195,6 +198,33 @@ impl Layers<'_> {
         unpack_layer(blob, &fs, &options, &mut toc)?;
         self.keep_toc(&layer.diff_id, toc)?;
         Ok(self.store.commit_snapshot(self.ids(), id, &fs)?)
+    }
+}
+
+/// Says now and then how much has been written. The end is the caller's to say.
+struct Counted<'a, W> {
+    to: W,
+    written: u64,
+    said: u64,
+    say: &'a dyn Fn(u64),
+}
+
+/// Bytes between two times that progress is said.
+const OFTEN: u64 = 1024 * 1024;
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        self.written += n as u64;
+        if self.written - self.said >= OFTEN {
+            self.said = self.written;
+            (self.say)(self.written);
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 

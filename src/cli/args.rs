@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::dashboard::ReportFile;
 use super::doctor::DoctorArgs;
@@ -17,8 +18,7 @@ use crate::store::RecordKind;
     version,
     about = "Build the container images of a monorepo: daemonless, rootless, in parallel, from one shared cache",
     disable_help_subcommand = true,
-    arg_required_else_help = true,
-    after_help = "Exit codes: 0 ok, 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted."
+    arg_required_else_help = true
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub struct Global {
     /// Where blobs, records and snapshots are kept [default: $XDG_CACHE_HOME/brik]
     #[arg(long, value_name = "DIR", env = "BRIK_STORE", global = true)]
     pub store: Option<PathBuf>,
-    /// How progress is told on stderr
+    /// How progress is told on stderr; auto: a live view on a terminal, logs that fold in GitHub Actions and GitLab CI, else plain
     #[arg(long, value_enum, default_value_t, value_name = "MODE", global = true)]
     pub progress: Progress,
     /// Tell more: every layer that is pulled or pushed
@@ -76,11 +76,16 @@ pub enum Command {
     /// Check brik.toml and every Dockerfile without building anything
     Check(CheckArgs),
     /// Pin the tags of base images in brik.lock: those that are not pinned yet
+    #[command(after_help = "Examples:
+  brik lock                           pin new bases; pins that are there stay")]
     Lock {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     /// Pin base images in brik.lock to what their tags lead to now
+    #[command(after_help = "Examples:
+  brik update                         all bases
+  brik update alpine golang:1.25      all tags of alpine, and one of golang")]
     Update {
         /// Bases to update, as in alpine:3.20, or alpine for all its tags; all without any
         #[arg(value_name = "BASE")]
@@ -89,6 +94,9 @@ pub enum Command {
         format: Format,
     },
     /// List base images whose tags lead elsewhere than brik.lock says (exit code 3 if there are any)
+    #[command(after_help = "Examples:
+  brik outdated                       for people
+  brik outdated --format json         for a scheduled job")]
     Outdated {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -108,6 +116,28 @@ pub enum Command {
     /// Look at the store, or with --remote at cache repositories, and make them smaller
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Write the completions of a shell to stdout
+    #[command(after_help = "Examples:
+  brik completions bash > ~/.local/share/bash-completion/completions/brik
+  brik completions zsh > ~/.zfunc/_brik
+  brik completions fish > ~/.config/fish/completions/brik.fish")]
+    Completions { shell: Shell },
+    /// Write the man pages into a directory that `man` knows
+    #[command(after_help = "Examples:
+  brik man ~/.local/share/man         then: man brik-build, man 7 brik-tags")]
+    Man {
+        #[arg(value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Tell about a command or a topic
+    #[command(after_help = "Examples:
+  brik help                           all commands and topics
+  brik help cache ls                  the same as brik cache ls --help
+  brik help tags                      a topic")]
+    Help {
+        #[arg(value_name = "COMMAND|TOPIC")]
+        words: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +172,9 @@ pub struct BuildArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  brik plan                           what brik build would run, and why
+  brik plan api --push                also which tags it would write")]
 pub struct PreviewArgs {
     /// Also ask registries which tags are there already
     #[arg(long)]
@@ -154,8 +187,8 @@ pub struct PreviewArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  brik why            what a build would run now, and because of what
-  brik why --last api what the last build of api ran, and because of what")]
+  brik why                            what a build would run now, and because of what
+  brik why --last api                 what the last build of api ran, and because of what")]
 pub struct WhyArgs {
     /// Of the last build instead of the next one
     #[arg(long)]
@@ -247,6 +280,10 @@ pub struct ImageArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  brik check                          brik.toml and all Dockerfiles, offline: for a pre-commit hook
+  brik check --locked --format json   for a script: also that all bases are pinned
+  brik check --explain UndefinedVar   what a rule is about")]
 pub struct CheckArgs {
     /// Services to check; all without any
     #[arg(value_name = "SERVICE")]
@@ -289,6 +326,9 @@ pub struct RemoteArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  brik cache ls --kind step           results of Steps in the store
+  brik cache ls --remote api          what the cache repository of a service holds")]
 pub struct LsArgs {
     #[command(flatten)]
     pub remote: RemoteArgs,
@@ -300,6 +340,9 @@ pub struct LsArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  brik cache du                       the store
+  brik cache du --remote              all cache repositories")]
 pub struct DuArgs {
     #[command(flatten)]
     pub remote: RemoteArgs,
@@ -308,7 +351,13 @@ pub struct DuArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "With --remote, what stays is what the images that were given last are made of, and what a build of brik.toml would
+#[command(after_help = "Examples:
+  brik cache prune --keep-storage 20GiB --keep-within 14d
+                                      at the end of a job, on a disk that stays
+  brik cache prune --remote --keep origin/main --dry-run
+                                      what neither main nor this checkout asks for
+
+With --remote, what stays is what the images that were given last are made of, and what a build of brik.toml would
 ask for now, of all its services. A registry tells no times: nothing goes by age or size.")]
 pub struct PruneArgs {
     #[command(flatten)]
@@ -330,6 +379,9 @@ pub struct PruneArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  brik cache verify                   the store
+  brik cache verify --remote --deep   every byte of the cache repositories")]
 pub struct VerifyArgs {
     #[command(flatten)]
     pub remote: RemoteArgs,

@@ -17,7 +17,8 @@ use super::since;
 use crate::build::sandbox::{self, CancelFlag, Rung};
 use crate::build::{Layers, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
-use crate::report::{Event, Mode, Redactor, Reporter, Terminal};
+use crate::config::Finding;
+use crate::report::{Event, Forge, Mode, Redactor, Reporter, Terminal};
 
 /// Runs brik again inside its namespaces, unless it is where it can work already.
 pub fn enter_sandbox(hand_over: &[u8]) -> Result<Entered, Failure> {
@@ -91,9 +92,9 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let waits = reporter.clone();
     client.on_long_wait(move |wait| waits.warning(wait.to_string()));
     for finding in findings.iter().chain(&request.config.warnings) {
-        reporter.warning(finding.one_line());
+        reporter.emit(warning(finding, finding.one_line()));
     }
-    lints.iter().for_each(|finding| reporter.warning(one_line(finding)));
+    lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding))));
     handover.warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
     affected.iter().for_each(|line| reporter.notice(line.clone()));
     if !lookup.run.is_empty() {
@@ -107,7 +108,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let built = targets.iter().filter(|target| plan.images.iter().any(|image| image.service == target.service));
     reporter
         .emit(Event::Planned { services: built.map(|target| target.service.clone()).collect(), steps: plan.needed_steps().len() as u64 });
-    let cancel = cancel_on_signals()?;
+    let cancel = cancel_on_signals(&reporter)?;
     let layers = Layers { store, client, reporter: &reporter, rung, origins: &origins };
     let mirrors = request.config.registries.iter().filter_map(|(host, options)| Some((host.clone(), options.mirror.clone()?)));
     let repositories = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), &loaded.service.image));
@@ -152,6 +153,12 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     }
 }
 
+fn warning(finding: &Finding, message: String) -> Event {
+    let place = finding.location.as_ref();
+    let file = place.map(|place| place.source.name.to_string());
+    Event::Warning { message, file, line: place.map(|place| place.source.position(place.span.start).0) }
+}
+
 /// What cache repositories have to say, each once.
 fn tell_of_cache(shared: &Shared, reporter: &Reporter) {
     for message in shared.known.take_messages() {
@@ -175,7 +182,7 @@ fn jobs(args: &BuildArgs, setup: &Setup) -> Result<usize, Failure> {
 
 fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
     let mode = match global.progress {
-        Progress::Auto => Mode::Auto,
+        Progress::Auto => Forge::here().map_or(Mode::Auto, Mode::Grouped),
         Progress::Tty => Mode::Tty,
         Progress::Plain => Mode::Plain,
         Progress::Json => Mode::Json,
@@ -189,11 +196,11 @@ fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
 const GRACE: std::time::Duration = std::time::Duration::from_millis(1500);
 
 /// A SIGINT, SIGTERM or SIGHUP ends every RUN and keeps what is finished.
-fn cancel_on_signals() -> Result<CancelFlag, Failure> {
+fn cancel_on_signals(reporter: &Reporter) -> Result<CancelFlag, Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("signals cannot be handled: {error}"));
     let cancel = CancelFlag::new().map_err(failed)?;
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
-    let flag = cancel.clone();
+    let (flag, reporter) = (cancel.clone(), reporter.clone());
     std::thread::spawn(move || {
         if signals.forever().next().is_none() {
             return;
@@ -202,6 +209,7 @@ fn cancel_on_signals() -> Result<CancelFlag, Failure> {
         // RUNs end at once and the main thread says how it ended. Who waits for a network or a lock is not waited for: the store and the
         // registry hold nothing half-done, and the RUNs die with this process.
         std::thread::sleep(GRACE);
+        reporter.finish();
         Failure::interrupted().tell();
         std::process::exit(Code::Interrupted as i32);
     });

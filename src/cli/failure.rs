@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
+use super::annotation;
 use super::print;
 use crate::config::{Config, Finding, did_you_mean};
-use crate::report::Redactor;
+use crate::report::{Forge, Redactor, color_on_stderr};
 
 /// 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,14 +23,17 @@ pub enum Code {
 pub struct Failure {
     code: Code,
     text: String,
+    /// For GitHub Actions, which shows them beside the lines that they are about.
+    annotations: String,
 }
 
 impl Failure {
     pub fn findings(code: Code, findings: &[Finding], redactor: Option<&Redactor>) -> Self {
         let mut text = String::new();
         findings.iter().for_each(|finding| render(&mut text, finding));
-        let text = redactor.map_or(text.clone(), |redactor| redactor.redact(&text).into_owned());
-        Self { code, text }
+        let annotations = findings.iter().map(annotation::error).collect();
+        let redacted = |text: String| redactor.map_or(text.clone(), |redactor| redactor.redact(&text).into_owned());
+        Self { code, text: redacted(text), annotations: redacted(annotations) }
     }
 
     /// A failure with a code of its own and no place in a file.
@@ -38,28 +42,33 @@ impl Failure {
     }
 
     pub fn interrupted() -> Self {
-        Self { code: Code::Interrupted, text: "interrupted: what was finished is kept\n".to_owned() }
+        Self::plain(Code::Interrupted, "interrupted: what was finished is kept\n".to_owned())
     }
 
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: Code::Usage, text: format!("error: {}\n", message.into()) }
+        Self::plain(Code::Usage, format!("error: {}\n", message.into()))
     }
 
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { code: Code::Failed, text: format!("error: {}\n", message.into()) }
+        Self::plain(Code::Failed, format!("error: {}\n", message.into()))
+    }
+
+    fn plain(code: Code, text: String) -> Self {
+        Self { code, text, annotations: String::new() }
     }
 
     pub fn tell(self) -> ExitCode {
-        print::err(&self.text);
+        match Forge::here() {
+            Some(forge @ Forge::GitHub) => print::err(&(forge.verbatim(&self.text) + &self.annotations)),
+            Some(Forge::GitLab) | None => print::err(&self.text),
+        }
         ExitCode::from(self.code as u8)
     }
 }
 
 /// One diagnostic as text: code, message, the bytes it is about, help.
 pub fn render(out: &mut String, diagnostic: &dyn Diagnostic) {
-    use std::io::IsTerminal;
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let theme = if color_on_stderr() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let width = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map_or(100, |size| usize::from(size.ws_col)).clamp(40, 140);
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
     if handler.render_report(out, diagnostic).is_err() {

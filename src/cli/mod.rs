@@ -1,5 +1,6 @@
 //! Commands, one file each; arguments, diagnostics and exit codes. Nobody uses this room.
 
+mod annotation;
 mod args;
 mod bases;
 mod build;
@@ -13,6 +14,7 @@ mod explain;
 mod failure;
 mod handover;
 mod inspect;
+mod help;
 mod lint;
 mod lock;
 mod login;
@@ -40,14 +42,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Command, Global};
+use args::{Command, Global};
 use failure::Failure;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -67,6 +67,9 @@ pub fn main() -> ExitCode {
         Command::Logout(args) => logout::run(&cli.global, &args),
         Command::Plan(args) => preview::run(&cli.global, &args),
         Command::Why(args) => why::run(&cli.global, &args),
+        Command::Completions { shell } => help::completions(shell),
+        Command::Man { to } => help::man(&cli.global, &to),
+        Command::Help { words } => help::run(&words),
     };
     ended.unwrap_or_else(|failure| failure.tell())
 }

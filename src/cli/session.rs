@@ -88,9 +88,18 @@ impl Session<'_> {
             here.map_err(|error| self.stop(&[build::Failure::of_service(&self.plan.images[*index].service, error)]))?;
         }
         // Nothing is exported where nothing is affected.
-        let mut exports = self.destinations.iter().filter(|_| !self.plan.images.is_empty());
-        exports.try_for_each(|to| export(&self.layers, to, self.workspace, self.plan, finished).map_err(Failure::failed))?;
+        let mut exports = self.destinations.iter().zip(&self.args.output).filter(|_| !self.plan.images.is_empty());
+        exports.try_for_each(|(to, name)| self.export_to(to, name, finished))?;
         Ok(())
+    }
+
+    fn export_to(&self, to: &Destination, name: &str, finished: &BTreeMap<usize, Finished>) -> Result<(), Failure> {
+        let (begun, destination, reporter) = (Instant::now(), name.to_owned(), self.layers.reporter);
+        reporter.emit(Event::ExportStarted { destination: destination.clone() });
+        let exported = export(&self.layers, to, self.workspace, self.plan, finished);
+        let (success, seconds) = (exported.is_ok(), begun.elapsed().as_secs_f64());
+        reporter.emit(Event::ExportFinished { destination, success, seconds });
+        exported.map_err(Failure::failed)
     }
 
     fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<BTreeMap<usize, Finished>, Stop> {

@@ -1,6 +1,7 @@
 //! What a run says. The names are the JSON contract of `--progress json`: adding a variant or a field keeps [`VERSION`],
 //! renaming or removing one raises it.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::oci::{Digest, Reference};
@@ -9,7 +10,7 @@ use crate::oci::{Digest, Reference};
 pub const VERSION: u32 = 1;
 
 /// One thing that happened. Emitted unredacted; hence no `Debug` outside tests.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize, JsonSchema)]
 #[cfg_attr(test, derive(Debug))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
@@ -18,11 +19,19 @@ pub enum Event {
         services: Vec<String>,
         steps: u64,
     },
+    /// Something that is good to know.
     Notice {
         message: String,
     },
+    /// Something that may be wrong.
     Warning {
         message: String,
+        /// The file that it is about, as the user names it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        /// The line in that file, from 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<usize>,
     },
     /// Which rung of the sandbox ladder is used; once a run.
     Sandbox {
@@ -39,13 +48,16 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Bytes that a RUN wrote, cut anywhere.
+    /// What a RUN wrote: bytes cut anywhere where it is emitted, a line where it is rendered.
     StepOutput {
         id: u64,
         stream: Stream,
+        /// One line, without its line feed; what is no UTF-8 is replaced.
         #[serde(rename = "text", serialize_with = "lossy")]
+        #[schemars(with = "String")]
         bytes: Vec<u8>,
     },
+    /// A Step has ended.
     StepFinished {
         id: u64,
         outcome: Outcome,
@@ -53,15 +65,19 @@ pub enum Event {
     },
     /// `bytes` of the Layer (or config) have been moved so far, of `total` where that is known.
     LayerProgress {
+        /// The Service that pushes, or the repository that is pulled from.
         service: String,
         transfer: Transfer,
+        #[schemars(with = "String")]
         digest: Digest,
         bytes: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
     },
+    /// A tag of a Service is where it should be, or cannot be.
     PushFinished {
         service: String,
+        #[schemars(with = "String")]
         reference: Reference,
         outcome: PushOutcome,
     },
@@ -70,12 +86,22 @@ pub enum Event {
         service: String,
         outcome: Outcome,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "String")]
         digest: Option<Digest>,
         seconds: f64,
         /// Steps, of all its stages, that did not run.
         hits: u64,
         /// Steps that ran.
         misses: u64,
+    },
+    /// All images are being written to a place of `--output`.
+    ExportStarted {
+        destination: String,
+    },
+    ExportFinished {
+        destination: String,
+        success: bool,
+        seconds: f64,
     },
     /// The last event of a run.
     Finished {
@@ -84,7 +110,7 @@ pub enum Event {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
     Stdout,
@@ -92,7 +118,7 @@ pub enum Stream {
 }
 
 /// How a Step or a Service ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Cached,
@@ -102,7 +128,7 @@ pub enum Outcome {
     Cancelled,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PushOutcome {
     Pushed,
@@ -111,7 +137,7 @@ pub enum PushOutcome {
     Failed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transfer {
     Pull,
@@ -173,7 +199,7 @@ impl Event {
     /// The free text, in which a secret could stand. Names, references and digests are checked where they are read.
     pub(super) fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
-            Self::Notice { message } | Self::Warning { message } => vec![message],
+            Self::Notice { message } | Self::Warning { message, .. } => vec![message],
             Self::Sandbox { description } => vec![description],
             Self::StepStarted { name, reason, .. } => std::iter::once(name).chain(reason).collect(),
             Self::Planned { .. }
@@ -182,6 +208,8 @@ impl Event {
             | Self::LayerProgress { .. }
             | Self::PushFinished { .. }
             | Self::ServiceFinished { .. }
+            | Self::ExportStarted { .. }
+            | Self::ExportFinished { .. }
             | Self::Finished { .. } => Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! How brik talks while it works: [`Event`]s in; text for people, plain lines or JSON out, on stderr.
 //!
 //! ```text
-//! any thread ── Reporter::emit ─→ queue ─→ filter ─────────────→ plain | tty | json | quiet ─→ writer
+//! any thread ── Reporter::emit ─→ queue ─→ filter ─────────────→ plain | tty | grouped | json | quiet ─→ writer
 //!                                (bounded) (redact, cut in lines) (one rendering thread)
 //! ```
 //!
@@ -13,7 +13,10 @@
 //! | `redact`, `forms` | secrets, and the spellings in which they leak |
 //! | `filter` | redaction, sanitising and line cutting of every event, before any renderer sees it |
 //! | `sanitise` | output of a RUN without what would move the cursor |
-//! | `plain`, `json`, `quiet`, `tty` | the renderers; `live` is the state and the frame of `tty`, `tail` the end of a Step's output |
+//! | `plain`, `grouped`, `json`, `quiet`, `tty` | the renderers |
+//! | `live`, `frame` | the state of `tty`, and the lines that it draws of it |
+//! | `forge` | CI services: how their logs fold, and what is a command to them |
+//! | `label`, `tail`, `transfers` | a Step's name in parts, the end of its output, blobs on their way as one pull or push |
 //! | `terminal`, `text` | what the terminal can do; widths, sizes and times as text |
 //! | `tally` | what the events of a run add up to |
 //! | `summary`, `metadata`, `dashboard` | results, which `cli` prints on stdout and writes to files |
@@ -21,8 +24,12 @@
 mod dashboard;
 mod event;
 mod filter;
+mod forge;
 mod forms;
+mod frame;
+mod grouped;
 mod json;
+mod label;
 mod live;
 mod metadata;
 mod plain;
@@ -36,17 +43,20 @@ mod tail;
 mod tally;
 mod terminal;
 mod text;
+mod transfers;
 mod tty;
 
 pub use dashboard::{Dashboard, ServiceReport};
 pub use event::{CacheUse, Event, Outcome, PushOutcome, Stream, Transfer, VERSION};
+pub use forge::{Forge, command};
+pub use json::progress_schema;
 pub use metadata::{ImageMetadata, metadata_by_service, metadata_flat};
 pub use redact::{RedactingStream, Redactor};
 pub use reporter::{Mode, Reporter};
 pub use sanitise::sanitise;
 pub use summary::{Row, Summary};
 pub use tally::Tally;
-pub use terminal::{Size, Terminal};
+pub use terminal::{Size, Terminal, color_on_stderr};
 pub use text::bytes as bytes_as_text;
 
 /// What can go wrong before anything is said. While brik talks, nothing fails: a closed stderr is silence.

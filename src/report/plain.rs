@@ -6,11 +6,14 @@ use std::time::Duration;
 use super::event::{CacheUse, Event, Outcome, Transfer};
 use super::reporter::Render;
 use super::text;
+use super::transfers::{Group, Transfers};
+use crate::oci::Digest;
 
 #[derive(Default)]
 pub(super) struct Plain {
     verbosity: u8,
     running: HashMap<u64, Running>,
+    transfers: Transfers,
 }
 
 struct Running {
@@ -27,7 +30,7 @@ const GRACE: Duration = Duration::from_millis(100);
 
 impl Plain {
     pub fn new(verbosity: u8) -> Self {
-        Self { verbosity, running: HashMap::new() }
+        Self { verbosity, ..Self::default() }
     }
 
     fn line(&self, event: &Event) -> Option<String> {
@@ -36,7 +39,7 @@ impl Plain {
                 format!("{}, {}", text::count(services.len() as u64, "service"), text::count(*steps, "step"))
             }
             Event::Notice { message } => message.clone(),
-            Event::Warning { message } => format!("warning: {message}"),
+            Event::Warning { message, .. } => format!("warning: {message}"),
             Event::Sandbox { description } => format!("sandbox: {description}"),
             Event::LayerProgress { service, transfer, digest, bytes, total } if self.verbosity > 0 && *total == Some(*bytes) => {
                 let done = match transfer {
@@ -47,19 +50,20 @@ impl Plain {
             }
             Event::PushFinished { service, reference, outcome } => format!("{service}: {} {reference}", outcome.as_str()),
             Event::ServiceFinished { service, outcome, digest, seconds, hits, misses } => {
-                let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
-                let cache = CacheUse::of(*hits, *misses).as_str();
-                let steps = text::count(hits + misses, "step");
-                format!(
-                    "{service}: {} in {}{digest}\n[CACHE] {cache} {service} ({hits} of {steps} cached)",
-                    outcome.as_str(),
-                    text::seconds(*seconds)
-                )
+                format!("{}\n{}", service_line(service, *outcome, *digest, *seconds), cache_line(service, *hits, *misses))
             }
             Event::Finished { success, seconds } => {
                 format!("{} in {}", if *success { "finished" } else { "failed" }, text::seconds(*seconds))
             }
-            Event::LayerProgress { .. } | Event::StepStarted { .. } | Event::StepOutput { .. } | Event::StepFinished { .. } => return None,
+            Event::ExportFinished { destination, success: true, seconds } => {
+                format!("exported {destination} in {}", text::seconds(*seconds))
+            }
+            Event::LayerProgress { .. }
+            | Event::StepStarted { .. }
+            | Event::StepOutput { .. }
+            | Event::StepFinished { .. }
+            | Event::ExportStarted { .. }
+            | Event::ExportFinished { .. } => return None,
         })
     }
 }
@@ -90,11 +94,21 @@ impl Render for Plain {
                     push_line(out, &format!("{} {} in {}", step.label, outcome.as_str(), text::seconds(*seconds)));
                 }
             }
-            other => self.line(other).iter().for_each(|line| push_line(out, line)),
+            other => {
+                match other {
+                    Event::LayerProgress { service, transfer, digest, bytes, total } => {
+                        self.transfers.note(service, *transfer, *digest, (*bytes, *total), now);
+                    }
+                    Event::PushFinished { service, .. } => say_moved(&self.transfers.pushed(service), out),
+                    _ => {}
+                }
+                self.line(other).iter().for_each(|line| push_line(out, line));
+            }
         }
     }
 
     fn tick(&mut self, now: Duration, out: &mut Vec<u8>) {
+        say_moved(&self.transfers.ended(now), out);
         let mut due: Vec<_> = self.running.iter_mut().filter(|(_, step)| now.saturating_sub(step.since) >= GRACE).collect();
         due.sort_unstable_by_key(|(id, _)| **id);
         due.into_iter().for_each(|(_, step)| step.say(out));
@@ -111,14 +125,7 @@ impl Running {
             Some((label, instruction)) if label.starts_with('[') => (format!("{label}]"), instruction.to_owned()),
             _ => (format!("[{}]", services.join(", ")), name.to_owned()),
         };
-        let mut line = format!("{label} {instruction}");
-        // The label names the first Service; the others share the Step.
-        if let [_, others @ ..] = services
-            && !others.is_empty()
-        {
-            line.push_str(&format!(" (also {})", others.join(", ")));
-        }
-        reason.iter().for_each(|reason| line.push_str(&format!(" ({reason})")));
+        let line = beginning(&format!("{label} {instruction}"), services, reason);
         Self { label, instruction, unsaid: Some(line), since }
     }
 
@@ -127,7 +134,35 @@ impl Running {
     }
 }
 
-fn push_line(out: &mut Vec<u8>, line: &str) {
+/// What is said of a Step that begins: its name, who needs it besides the Service of its name, and why it runs.
+pub(super) fn beginning(name: &str, services: &[String], reason: Option<&str>) -> String {
+    let mut line = name.to_owned();
+    if let [_, others @ ..] = services
+        && !others.is_empty()
+    {
+        line.push_str(&format!(" (also {})", others.join(", ")));
+    }
+    reason.iter().for_each(|reason| line.push_str(&format!(" ({reason})")));
+    line
+}
+
+/// `api: built in 12.3s sha256:…`.
+pub(super) fn service_line(service: &str, outcome: Outcome, digest: Option<Digest>, seconds: f64) -> String {
+    let digest = digest.map(|digest| format!(" {digest}")).unwrap_or_default();
+    format!("{service}: {} in {}{digest}", outcome.as_str(), text::seconds(seconds))
+}
+
+/// `[CACHE] PARTIAL api (5 of 7 steps cached)`.
+pub(super) fn cache_line(service: &str, hits: u64, misses: u64) -> String {
+    let cache = CacheUse::of(hits, misses).as_str();
+    format!("[CACHE] {cache} {service} ({hits} of {} cached)", text::count(hits + misses, "step"))
+}
+
+fn say_moved(groups: &[Group], out: &mut Vec<u8>) {
+    groups.iter().for_each(|group| push_line(out, &group.summary()));
+}
+
+pub(super) fn push_line(out: &mut Vec<u8>, line: &str) {
     out.extend_from_slice(line.as_bytes());
     out.push(b'\n');
 }
@@ -136,7 +171,6 @@ fn push_line(out: &mut Vec<u8>, line: &str) {
 mod tests {
     use super::super::event::{PushOutcome, Stream};
     use super::*;
-    use crate::oci::Digest;
 
     fn started(id: u64, services: &[&str], name: &str, reason: Option<&str>) -> Event {
         let services = services.iter().map(|&service| service.to_owned()).collect();
@@ -166,7 +200,7 @@ mod tests {
         let events = [
             Event::Planned { services: vec!["api".into(), "web".into()], steps: 1 },
             Event::Sandbox { description: "user namespaces, overlayfs".into() },
-            Event::Warning { message: "the cache is unreachable".into() },
+            Event::Warning { message: "the cache is unreachable".into(), file: None, line: None },
             started(1, &["api", "web"], "[api build 1/3] RUN npm ci", Some("package.json changed")),
             started(2, &["web"], "[web 2/3] COPY . .", None),
             finished(2, Outcome::Cached),
@@ -202,6 +236,7 @@ mod tests {
              [api build 1/3] built in 1.2s\n\
              [web 3/3] RUN false\n\
              [web 3/3] failed in 1.2s\n\
+             api: uploaded 1 blob, 1.5 MB in 0.0s\n\
              api: unchanged ghcr.io/o/api:sha-1\n\
              api: built in 1m02s {digest}\n\
              [CACHE] PARTIAL api (5 of 7 steps cached)\n\
@@ -221,5 +256,20 @@ mod tests {
         plain.tick(GRACE, &mut out);
         plain.tick(2 * GRACE, &mut out);
         assert_eq!(out, b"[api 1/1] RUN sleep 9\n");
+    }
+
+    #[test]
+    fn a_pull_is_told_when_nothing_follows() {
+        let mut plain = Plain::new(0);
+        let mut out = Vec::new();
+        let name = "docker.io/library/node";
+        for (blob, second) in [("a", 1), ("b", 2)] {
+            let digest = Digest::of(blob.as_bytes());
+            let event = Event::LayerProgress { service: name.into(), transfer: Transfer::Pull, digest, bytes: 9, total: Some(9) };
+            plain.event(&event, Duration::from_secs(second), &mut out);
+        }
+        assert!(out.is_empty());
+        plain.tick(Duration::from_secs(3), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("pulled {name}: 2 blobs, 18 B in 1.0s\n"));
     }
 }

@@ -69,7 +69,7 @@ impl Queue {
         let dropped = std::mem::take(&mut state.dropped);
         if dropped > 0 {
             let message = format!("{dropped} bytes of output were dropped because they were not read fast enough");
-            state.events.push_back(Event::Warning { message });
+            state.events.push_back(Event::Warning { message, file: None, line: None });
         }
         let mut events = Vec::new();
         let mut taken = 0;
@@ -118,7 +118,7 @@ mod tests {
         let events = queue.pop(Instant::now()).unwrap();
         assert_eq!(events.len(), 2);
         assert_eq!(events[0], Event::Notice { message: "kept".to_owned() });
-        assert!(matches!(&events[1], Event::Warning { message } if message.starts_with("700 bytes")));
+        assert!(matches!(&events[1], Event::Warning { message, .. } if message.starts_with("700 bytes")));
 
         queue.push(output(b"read again".to_vec()));
         assert_eq!(queue.pop(Instant::now()).unwrap(), [output(b"read again".to_vec())]);

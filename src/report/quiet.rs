@@ -40,6 +40,8 @@ impl Render for Quiet {
             | Event::LayerProgress { .. }
             | Event::PushFinished { .. }
             | Event::ServiceFinished { .. }
+            | Event::ExportStarted { .. }
+            | Event::ExportFinished { .. }
             | Event::Finished { .. } => {}
         }
     }

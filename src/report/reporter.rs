@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::event::Event;
 use super::filter::Filter;
+use super::forge::Forge;
+use super::grouped::Grouped;
 use super::json::Json;
 use super::plain::Plain;
 use super::queue::Queue;
@@ -26,6 +28,8 @@ pub enum Mode {
     Tty,
     /// One line an event.
     Plain,
+    /// What a Step said in one piece that folds in the log of a CI service. On a terminal, [`Mode::Tty`].
+    Grouped(Forge),
     /// One JSON object a line.
     Json,
     /// Failures only.
@@ -70,7 +74,8 @@ impl Reporter {
     ) -> Result<Self, Error> {
         let mut sanitise = true;
         let render: Box<dyn Render> = match (mode, terminal) {
-            (Mode::Auto | Mode::Tty, Some(terminal)) => Box::new(Tty::new(terminal)),
+            (Mode::Auto | Mode::Tty | Mode::Grouped(_), Some(terminal)) => Box::new(Tty::new(terminal)),
+            (Mode::Grouped(forge), None) => Box::new(Grouped::new(forge, verbosity)),
             (Mode::Auto | Mode::Tty, None) | (Mode::Plain, _) => Box::new(Plain::new(verbosity)),
             (Mode::Json, _) => {
                 sanitise = false;
@@ -111,7 +116,7 @@ impl Reporter {
     }
 
     pub fn warning(&self, message: impl Into<String>) {
-        self.emit(Event::Warning { message: message.into() });
+        self.emit(Event::Warning { message: message.into(), file: None, line: None });
     }
 
     /// Waits until everything is written and the live view is gone. Events of other clones are ignored from now on.
@@ -262,9 +267,10 @@ mod tests {
 
     #[test]
     fn no_mode_shows_a_secret() {
-        for mode in [Mode::Auto, Mode::Tty, Mode::Plain, Mode::Json, Mode::Quiet] {
-            let text = run(mode, terminal());
-            assert!(text.contains("***") && !text.contains("hunter2") && !text.contains("aHVudGVy"), "{mode:?}: {text}");
+        let grouped = [Mode::Grouped(Forge::GitHub), Mode::Grouped(Forge::GitLab)].map(|mode| run(mode, None));
+        let modes = [Mode::Auto, Mode::Tty, Mode::Plain, Mode::Json, Mode::Quiet].map(|mode| run(mode, terminal()));
+        for text in grouped.iter().chain(&modes) {
+            assert!(text.contains("***") && !text.contains("hunter2") && !text.contains("aHVudGVy"), "{text}");
         }
     }
 
@@ -291,5 +297,14 @@ mod tests {
         });
         drop(reporter);
         assert_eq!(writer.text().lines().count(), 400);
+    }
+
+    #[test]
+    fn what_failed_stands_open_in_a_log_that_folds() {
+        let text = run(Mode::Grouped(Forge::GitHub), None);
+        let token = text.lines().find_map(|line| line.strip_prefix("::stop-commands::")).unwrap();
+        let expected = "::warning::*** is weak\n[api 1/1] RUN login *** failed in 0.5s\n::stop-commands::T\n| token ***\n\
+                        | \u{fffd}\"***\"\n| rest\n::T::\n";
+        assert_eq!(text.replace(token, "T"), expected);
     }
 }

@@ -30,16 +30,22 @@ impl Tail {
 
     /// The kept lines under a header that names the Step.
     pub fn render(&self, name: &str, bar: &str, out: &mut Vec<u8>) {
-        let mut text = match (self.lines.is_empty(), self.dropped) {
-            (true, _) => format!("{name} wrote no output\n"),
-            (false, 0) => format!("output of {name}\n"),
-            (false, dropped) => format!("output of {name} ({dropped} earlier lines are not kept)\n"),
-        };
+        let header = if self.lines.is_empty() { format!("{name} wrote no output\n") } else { format!("output of {name}\n") };
+        out.extend_from_slice(header.as_bytes());
+        out.extend_from_slice(self.lines(bar).as_bytes());
+    }
+
+    /// The kept lines, each behind a bar. Nothing where there was no output.
+    pub fn lines(&self, bar: &str) -> String {
+        let mut text = String::new();
+        if self.dropped > 0 {
+            text.push_str(&format!("({} earlier lines are not kept)\n", self.dropped));
+        }
         for line in &self.lines {
             text.push_str(format!("{bar} {line}").trim_end());
             text.push('\n');
         }
-        out.extend_from_slice(text.as_bytes());
+        text
     }
 }
 
@@ -55,7 +61,7 @@ mod tests {
         tail.render("[api 1/2] RUN x", "|", &mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.len() < 2 * LIMIT);
-        assert!(text.starts_with("output of [api 1/2] RUN x (") && text.contains("earlier lines are not kept"));
+        assert!(text.starts_with("output of [api 1/2] RUN x\n(") && text.contains(" earlier lines are not kept)\n|"));
         assert!(text.ends_with("| line 199999\n"));
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Style {
 }
 
 impl Terminal {
-    /// The terminal on stderr, if stderr is one. Honours `TERM`, `NO_COLOR` (<https://no-color.org>) and the locale.
+    /// The terminal on stderr, if stderr is one. Honours `TERM`, `NO_COLOR` and its kin, and the locale.
     pub fn stderr() -> Option<Self> {
         let style = Style::from_env(|name| env::var_os(name))?;
         let size = || {
@@ -50,6 +50,24 @@ impl Terminal {
     }
 }
 
+/// Whether what is written to stderr may be coloured.
+pub fn color_on_stderr() -> bool {
+    color(&|name| env::var_os(name), isatty(std::io::stderr()))
+}
+
+/// `NO_COLOR` (<https://no-color.org>) before `CLICOLOR_FORCE` before `CLICOLOR` (<https://bixense.com/clicolors>) before what the terminal
+/// says.
+fn color(var: &impl Fn(&str) -> Option<OsString>, terminal: bool) -> bool {
+    let set = |name| var(name).filter(|value| !value.is_empty());
+    let on = |name| set(name).map(|value| value != "0");
+    match (set("NO_COLOR"), on("CLICOLOR_FORCE"), on("CLICOLOR")) {
+        (Some(_), _, _) => false,
+        (None, Some(true), _) => true,
+        (None, _, Some(false)) => false,
+        (None, _, _) => terminal && set("TERM").is_none_or(|term| term != "dumb"),
+    }
+}
+
 impl Style {
     /// `None` for a terminal that cannot move its cursor.
     fn from_env(var: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
@@ -60,7 +78,7 @@ impl Style {
             let locale = locale.to_string_lossy().to_ascii_lowercase();
             locale.contains("utf-8") || locale.contains("utf8")
         });
-        (term != "dumb").then(|| Self { color: set("NO_COLOR").is_none(), unicode: utf8 && term != "linux" })
+        (term != "dumb").then(|| Self { color: color(&var, true), unicode: utf8 && term != "linux" })
     }
 
     /// `text` between the SGR parameters `sgr` and a reset.
@@ -87,7 +105,17 @@ mod tests {
         assert_eq!(style(&[("TERM", "xterm"), ("LC_ALL", "C"), ("LANG", "C.UTF-8")]), expected(true, false));
         assert_eq!(style(&[("TERM", "xterm"), ("NO_COLOR", "1")]), expected(false, false));
         assert_eq!(style(&[("TERM", "xterm"), ("NO_COLOR", "")]), expected(true, false));
+        assert_eq!(style(&[("TERM", "xterm"), ("CLICOLOR", "0")]), expected(false, false));
         assert_eq!(style(&[("TERM", "dumb")]), None);
         assert_eq!(style(&[]), None);
+    }
+
+    #[test]
+    fn without_a_terminal_there_is_colour_only_by_force() {
+        let forced = |vars: &'static [(&str, &str)]| {
+            color(&|name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)), false)
+        };
+        assert!(forced(&[("CLICOLOR_FORCE", "1")]) && forced(&[("CLICOLOR_FORCE", "1"), ("CLICOLOR", "0"), ("TERM", "dumb")]));
+        assert!(!forced(&[]) && !forced(&[("CLICOLOR_FORCE", "0")]) && !forced(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
     }
 }

@@ -1,11 +1,12 @@
-//! The live view: what is done scrolls away above a header and one line a running Step, redrawn in place.
+//! The live view: what is done scrolls away above a header and one line a Service that something is done for, redrawn in place.
 
 use std::time::Duration;
 
-use super::event::{Event, Outcome, PushOutcome};
-use super::live::{Line, Live, Running};
+use super::event::{Event, Outcome, PushOutcome, Transfer};
+use super::frame::{Line, frame};
+use super::live::{Live, Running};
 use super::reporter::Render;
-use super::terminal::Terminal;
+use super::terminal::{Size, Terminal};
 use super::text::{self, truncate, width};
 
 pub(super) struct Tty {
@@ -13,17 +14,22 @@ pub(super) struct Tty {
     live: Live,
     /// Lines that go above the frame when it is drawn next.
     above: Vec<u8>,
-    /// Widths of the drawn lines: after a resize, they tell how many rows the terminal made of them.
-    drawn: Vec<usize>,
+    /// What the terminal shows of the frame, and how large it was then.
+    drawn: Vec<Line>,
+    size: Option<Size>,
 }
 
-/// Synchronized update (DEC private mode 2026); terminals that do not know it ignore it.
-const BEGIN: &[u8] = b"\x1b[?2026h";
-const END: &[u8] = b"\x1b[?2026l";
+/// Synchronized update (DEC private mode 2026; terminals that do not know it ignore it), and no cursor that runs about. It is there again
+/// after every frame: whatever ends brik, it leaves a cursor.
+const BEGIN: &[u8] = b"\x1b[?2026h\x1b[?25l";
+const END: &[u8] = b"\x1b[?25h\x1b[?2026l";
+
+/// From how many columns on it is said why a Step was built.
+const REASON_FROM: usize = 60;
 
 impl Tty {
     pub fn new(terminal: Terminal) -> Self {
-        Self { terminal, live: Live::default(), above: Vec::new(), drawn: Vec::new() }
+        Self { terminal, live: Live::default(), above: Vec::new(), drawn: Vec::new(), size: None }
     }
 
     fn say(&mut self, line: &str) {
@@ -40,41 +46,56 @@ impl Tty {
             Outcome::Failed => style.paint("31", style.choose("✗", "!")),
             Outcome::Cancelled => style.paint("33", "-"),
         };
-        let mut end = match outcome {
+        let end = match outcome {
             Outcome::Cached => "cached".to_owned(),
             Outcome::Built => text::seconds(seconds),
             Outcome::Failed | Outcome::Cancelled => format!("{} in {}", outcome.as_str(), text::seconds(seconds)),
         };
-        if let (Outcome::Built, Some(reason)) = (outcome, &step.reason) {
-            end = truncate(&format!("{end} ({reason})"), columns / 2, style.choose("…", ".."));
-        }
-        let name = truncate(&step.name, columns.saturating_sub(width(&end) + 3), style.choose("…", ".."));
-        self.say(&format!("{glyph} {name} {}", style.paint("2", &end)));
+        let ellipsis = style.choose("…", "..");
+        let room = columns.saturating_sub(width(&end) + 3);
+        // The name goes before the reason, which may be long and says little when it is cut short.
+        let reason = step.reason.as_ref().filter(|_| outcome == Outcome::Built).map(|reason| format!(" ({reason})"));
+        let least = room.saturating_sub(width(&step.name)).max(columns / 3);
+        let reason = reason.map(|reason| truncate(&reason, least, ellipsis)).filter(|_| columns >= REASON_FROM).unwrap_or_default();
+        let name = truncate(&step.name, room.saturating_sub(width(&reason)), ellipsis);
+        self.say(&format!("{glyph} {name} {}", style.paint("2", &format!("{end}{reason}"))));
         if outcome == Outcome::Failed {
             step.output.render(&step.name, style.choose("│", "|"), &mut self.above);
         }
     }
 
-    /// Moves to the first row of the drawn frame and clears from there.
-    fn erase(&mut self, out: &mut Vec<u8>) {
-        let columns = self.terminal.size().columns;
-        let rows: usize = self.drawn.drain(..).map(|width| width.div_ceil(columns).max(1)).sum();
+    /// Uploads are told by the tags that they were for.
+    fn say_pulls(&mut self, now: Duration) {
+        let ended = self.live.transfers.ended(now);
+        ended.iter().filter(|group| group.transfer == Transfer::Pull).for_each(|group| self.say(&group.summary()));
+    }
+
+    /// Writes what goes above, and `next` over the frame that is there. Where nothing else changes, lines are overwritten, not erased before:
+    /// nothing flickers on terminals without synchronized updates.
+    fn draw(&mut self, next: Vec<Line>, out: &mut Vec<u8>) {
+        let size = self.terminal.size();
+        let resized = self.size.replace(size).is_some_and(|before| before != size);
+        if !resized && self.above.is_empty() && self.drawn == next {
+            return;
+        }
+        out.extend_from_slice(BEGIN);
+        // A terminal that became narrower has made several rows of a line.
+        let rows: usize = self.drawn.iter().map(|line| line.width.div_ceil(size.columns).max(1)).sum();
         if rows > 0 {
             out.extend_from_slice(format!("\r\x1b[{rows}A").as_bytes());
         }
-        out.extend_from_slice(b"\x1b[J");
-    }
-
-    fn draw(&mut self, frame: &[Line], out: &mut Vec<u8>) {
-        out.extend_from_slice(BEGIN);
-        self.erase(out);
-        out.append(&mut self.above);
-        for line in frame {
-            out.extend_from_slice(line.text.as_bytes());
-            out.push(b'\n');
+        if resized || !self.above.is_empty() {
+            out.extend_from_slice(b"\x1b[J");
+            out.append(&mut self.above);
         }
-        self.drawn = frame.iter().map(|line| line.width).collect();
+        for line in &next {
+            out.extend_from_slice(line.text.as_bytes());
+            out.extend_from_slice(b"\x1b[K\n");
+        }
+        // Lines that there were more of, and what was typed.
+        out.extend_from_slice(b"\x1b[J");
         out.extend_from_slice(END);
+        self.drawn = next;
     }
 }
 
@@ -84,7 +105,7 @@ impl Render for Tty {
         let ended = self.live.update(event, now);
         match event {
             Event::Notice { message } => self.say(message),
-            Event::Warning { message } => self.say(&format!("{} {message}", style.paint("33", "warning:"))),
+            Event::Warning { message, .. } => self.say(&format!("{} {message}", style.paint("33", "warning:"))),
             Event::Sandbox { description } => self.say(&style.paint("2", &format!("sandbox: {description}"))),
             Event::StepFinished { outcome, seconds, .. } => {
                 if let Some(step) = ended {
@@ -98,22 +119,30 @@ impl Render for Tty {
                 };
                 self.say(&format!("{service}: {what} {reference}"));
             }
+            Event::ExportFinished { destination, success: true, seconds } => {
+                self.say(&format!("exported {destination} in {}", text::seconds(*seconds)));
+            }
             Event::Planned { .. }
             | Event::StepStarted { .. }
             | Event::StepOutput { .. }
             | Event::LayerProgress { .. }
             | Event::ServiceFinished { .. }
+            | Event::ExportStarted { .. }
+            | Event::ExportFinished { .. }
             | Event::Finished { .. } => {}
         }
     }
 
     fn tick(&mut self, now: Duration, out: &mut Vec<u8>) {
-        let frame = self.live.frame(self.terminal.size(), self.terminal.style, now);
-        self.draw(&frame, out);
+        self.say_pulls(now);
+        self.live.tidy(now);
+        let next = frame(&self.live, self.terminal.size(), self.terminal.style, now);
+        self.draw(next, out);
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
-        self.draw(&[], out);
+        self.say_pulls(Duration::MAX);
+        self.draw(Vec::new(), out);
     }
 }
 
@@ -126,21 +155,31 @@ mod tests {
     use super::super::terminal::Size;
     use super::*;
 
-    /// What a terminal of `columns` shows after `bytes`: the few sequences that [`Tty`] writes, without wrapping.
+    /// What a terminal shows after `bytes`: the few sequences that [`Tty`] writes, without wrapping. The suite has a real terminal.
     fn screen(bytes: &[u8]) -> String {
-        let mut lines: Vec<String> = vec![String::new()];
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        for part in text.replace("\x1b[?2026h", "").replace("\x1b[?2026l", "").split_inclusive(['\n', 'A', 'J']) {
-            if let Some((before, up)) = part.strip_suffix('A').and_then(|part| part.split_once("\r\x1b[")) {
-                assert_eq!(before, "");
-                lines.truncate(lines.len() - 1 - up.parse::<usize>().unwrap());
-                lines.push(String::new());
-            } else if part != "\x1b[J" {
-                assert!(!part.contains('\x1b'), "{part:?}");
-                lines.last_mut().unwrap().push_str(part.trim_end_matches('\n'));
-                if part.ends_with('\n') {
-                    lines.push(String::new());
-                }
+        let mut rest = text.as_str();
+        let (mut lines, mut row) = (vec![String::new()], 0);
+        while !rest.is_empty() {
+            let of = |known: &str| rest.strip_prefix(known);
+            if let Some(next) = [BEGIN, END, b"\x1b[K"].iter().find_map(|known| of(std::str::from_utf8(known).unwrap())) {
+                rest = next;
+            } else if let Some(next) = of("\x1b[J") {
+                lines.truncate(row + 1);
+                lines[row].clear();
+                rest = next;
+            } else if let Some((up, next)) = of("\r\x1b[").and_then(|rest| rest.split_once('A')) {
+                row -= up.parse::<usize>().unwrap();
+                rest = next;
+            } else if let Some(next) = of("\n") {
+                row += 1;
+                lines.resize(lines.len().max(row + 1), String::new());
+                rest = next;
+            } else {
+                let end = rest.find(['\n', '\x1b']).unwrap_or(rest.len());
+                lines[row] = rest[..end].to_owned();
+                rest = &rest[end..];
+                assert!(end > 0, "{rest:?}");
             }
         }
         lines.join("\n")
@@ -173,19 +212,15 @@ mod tests {
             feed(&mut tty, 0, &[planned, started(1, "[web 1/3] COPY . .", Some("main.go changed")), started(2, "[web 2/3] RUN b", None)]);
         assert_eq!(
             first,
-            format!(
-                "0/1 services, 0 cached + 0 built of 3 steps, ↓ 0 B ↑ 0 B, 0.0s\n▸ [web 1/3] COPY . .{} 0.0s\n▸ [web 2/3] RUN b{} 0.0s\n",
-                " ".repeat(54),
-                " ".repeat(57)
-            )
+            format!("0/1 services, 0 cached + 0 built of 3 steps, ↓ 0 B ↑ 0 B, 0.0s\n▸ web 1/3 COPY . .{} +1 0.0s\n", " ".repeat(53))
         );
         let built = Event::StepFinished { id: 1, outcome: Outcome::Built, seconds: 2.0 };
-        let second = feed(&mut tty, 2, &[built, Event::Warning { message: "w".into() }]);
+        let second = feed(&mut tty, 2, &[built, Event::Warning { message: "w".into(), file: None, line: None }]);
         assert!(
             second.starts_with("✓ [web 1/3] COPY . . 2.0s (main.go changed)\nwarning: w\n0/1 services, 0 cached + 1 built"),
             "{second}"
         );
-        assert_eq!(second.lines().count(), 4);
+        assert_eq!(second.lines().count(), 4, "{second}");
         tty.finish(&mut out);
         assert_eq!(screen(&out), "✓ [web 1/3] COPY . . 2.0s (main.go changed)\nwarning: w\n");
     }
@@ -219,5 +254,18 @@ mod tests {
         tty.tick(Duration::ZERO, &mut out);
         // The header had 62 columns and stays one row; the Step's line had 199 and became three.
         assert!(String::from_utf8(out).unwrap().contains("\r\x1b[4A\x1b[J"));
+    }
+
+    #[test]
+    fn a_frame_that_says_the_same_is_not_written_again() {
+        let mut tty = tty(80);
+        let mut ticks = |milliseconds| {
+            let mut out = Vec::new();
+            tty.tick(Duration::from_millis(milliseconds), &mut out);
+            out.len()
+        };
+        assert!(ticks(100) > 0);
+        assert_eq!(ticks(104), 0);
+        assert!(ticks(200) > 0);
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::{container, trace};
+use super::{Screen, container, trace};
 
 /// A run of brik that has not started: with an empty environment but for a home, a store and a PATH.
 #[must_use]
@@ -65,6 +65,11 @@ impl Brik {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command }
+    }
+
+    /// In a terminal of this size, with whatever else it is given in its environment.
+    pub fn in_terminal(self, columns: u16, rows: u16) -> Screen {
+        Screen::start(&self.command, columns, rows)
     }
 
     pub fn start(mut self) -> Child {

@@ -1,5 +1,5 @@
 //! What the tests are written in: a [`Project`] in a temporary directory, [`Brik`] runs of it, a real [`Registry`] on loopback,
-//! a [`Proxy`] before it that has faults, the built [`Image`] as an independent reader sees it, a [`trace`] of what brik asked the kernel for, and other people's [`tools`].
+//! a [`Proxy`] before it that has faults, the built [`Image`] as an independent reader sees it, a [`trace`] of what brik asked the kernel for, the [`Screen`] that a person would see, and other people's [`tools`].
 
 mod brik;
 mod container;
@@ -8,6 +8,7 @@ mod image;
 mod project;
 pub mod proxy;
 mod registry;
+mod screen;
 #[path = "../../../src/registry/tests/scripted.rs"]
 #[allow(dead_code, reason = "the unit tests of the registry room use the rest")]
 pub mod scripted;
@@ -22,6 +23,7 @@ pub use image::{Entry, Image, Kind};
 pub use project::Project;
 pub use proxy::{Ask, Fault, Proxy};
 pub use registry::{PASSWORD, Registry, USER, busybox, shared_registry};
+pub use screen::Screen;
 
 /// The repository of brik: what `tests/run` copied for a user who may not read the real one, else the real one.
 pub fn repository() -> PathBuf {
