@@ -10,7 +10,7 @@
 //!                |                |                 |
 //!  READ       config            source          dockerfile
 //!                \________________|_________________/
-//!  THINK                         plan                 services -> Steps -> CacheKeys
+//!  THINK                         plan                 services -> Steps -> CacheKeys       policy   rules -> Verdict
 //!                                 |
 //!  ACT              cache <---- build                 Steps -> layers -> images -> pushes
 //!                     |    /      |      \
@@ -27,6 +27,7 @@
 //! | [`source`] | git facts, the files of the disk or of a commit, ignore files, contexts walked once and hashed lazily | oci |
 //! | [`dockerfile`] | text -> instructions -> stages; word expansion; build checks; never opens a file | oci |
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
+//! | [`policy`] | `[policy]` of brik.toml held against services and their Dockerfiles; the verdict as evidence | oci config dockerfile plan |
 //! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |
 //! | [`registry`] | the distribution-spec client; the only asynchronous room, with blocking doors | oci store report |
 //! | [`cache`] | records of Steps and images, shared through cache repositories | oci plan store registry report |
@@ -49,7 +50,7 @@
 //! 3. `build::remote` asks registries for the digests and configs of the base images; tags that brik.lock pins are not asked for. No layer is pulled yet. What `ADD` and named
 //!    contexts take from git or a URL is fetched into the store in step 4, where planning asks for it.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
-//!    `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
+//!    `cli::policy` refuses what `[policy]` forbids to push. `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
 //! 5. `build::lookup` asks the store and the cache repositories (`cache::shared`) for finished images, then for Steps: what is left has to
 //!    run. If nothing is left, 6 is skipped. `cli::reasons` compares what is left with the trail of the last build (`plan::explain`);
 //!    `brik why` and `brik plan` end here.
@@ -73,6 +74,7 @@
 //! | `brik.lock` | `brik lock` and `brik update` write; `config::lock` documents it | what the tags of base images are held to |
 //! | `$XDG_CACHE_HOME/brik` or `--store` | [`store`], which documents it; nothing else writes there | everything that brik remembers |
 //! | `oci:DIR`, `docker:FILE`, `--metadata-file`, `--report` and with it `$GITHUB_STEP_SUMMARY` | [`image`], [`report`] | what the user asked for |
+//! | `.audit/PIPE-CONTAINER-BUILD/policy/` beside brik.toml | [`cli`], where there is a `[policy]`; [`policy`] makes the content | the verdict of `brik check` and of a push |
 //! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads | credentials |
 //!
 //! brik writes nowhere else: contexts are only read, and mounts live in namespaces that end with the process (rung 3 has none).
@@ -87,6 +89,8 @@
 //! | an input of a CacheKey | where the Step is planned (`plan/run.rs`, `plan/copy.rs`), and the table in `plan/key.rs` |
 //! | a reason for a rebuild | a variant of `plan::MissReason`, found in `plan/explain.rs` |
 //! | a build check | `dockerfile/lint/<rule>.rs` and its page `dockerfile/lint/doc/<Rule>.md`; a row in `dockerfile::lint::RULES` |
+//! | a rule of the policy | `policy/<what it looks at>.rs`, a row in `policy::RULES`, a variant of `config::PolicyRule`, a page in `cli/explain/policy.md` |
+//! | the code of a diagnostic | where it is raised, and a page in `cli/explain/<room>.md` |
 //! | a kind of cache entry | `cache/artifact.rs` (`open` tells it from others), and what makes it worth to keep: `cache/reach.rs` |
 //! | an event | `report/event.rs`, and a line in each renderer |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
@@ -100,6 +104,7 @@ pub mod dockerfile;
 pub mod image;
 pub mod oci;
 pub mod plan;
+pub mod policy;
 pub mod registry;
 pub mod report;
 pub mod source;

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::dashboard::ReportFile;
 use super::doctor::DoctorArgs;
+use super::explain::ExplainArgs;
 use super::inspect::InspectArgs;
 use super::login::LoginArgs;
 use super::logout::LogoutArgs;
@@ -75,6 +76,8 @@ pub enum Command {
     Build(Box<BuildArgs>),
     /// Check brik.toml and every Dockerfile without building anything
     Check(CheckArgs),
+    /// Say what the code of a diagnostic, a build check or a rule of the policy is about
+    Explain(ExplainArgs),
     /// Pin the tags of base images in brik.lock: those that are not pinned yet
     #[command(after_help = "Examples:
   brik lock                           pin new bases; pins that are there stay")]
@@ -279,11 +282,20 @@ pub struct ImageArgs {
     pub shm_size: Option<String>,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    #[default]
+    Human,
+    Json,
+    Sarif,
+    Github,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  brik check                          brik.toml and all Dockerfiles, offline: for a pre-commit hook
-  brik check --locked --format json   for a script: also that all bases are pinned
-  brik check --explain UndefinedVar   what a rule is about")]
+  brik check                   everything that can be known offline; exit code 3 if something is wrong
+  brik check api --locked      one service and what it needs, bases pinned
+  brik check --format github   annotations on the lines of a pull request")]
 pub struct CheckArgs {
     /// Services to check; all without any
     #[arg(value_name = "SERVICE")]
@@ -291,11 +303,9 @@ pub struct CheckArgs {
     /// Fail where brik.lock does not pin a base image
     #[arg(long)]
     pub locked: bool,
+    /// sarif: SARIF 2.1.0 for code scanning; github: annotations of a workflow's job
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-    /// Say what a build check is about; without a name, list them
-    #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["services", "format"])]
-    pub explain: Option<String>,
+    pub format: CheckFormat,
 }
 
 #[derive(Debug, Subcommand)]

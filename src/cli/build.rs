@@ -10,6 +10,7 @@ use super::failure::{Code, Failure};
 use super::lint::one_line;
 use super::output::{Destination, make_way};
 use super::planning::{Planned, Setup, learn};
+use super::policy;
 use super::reasons::Reasons;
 use super::secrets::Given;
 use super::session::{Session, Stop};
@@ -48,6 +49,10 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     }
     let mut planned = setup.plan(&args.what, args.push)?;
     let affected = since::narrow(&setup, &args.what, &mut planned)?;
+    if args.push {
+        let warnings = policy::before_push(&setup, &planned, &args.what.services)?;
+        planned.findings.extend(warnings);
+    }
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {

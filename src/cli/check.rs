@@ -5,13 +5,17 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::args::{CheckArgs, Format, Global};
+use super::annotations::annotations;
+use super::args::{CheckArgs, CheckFormat, Global};
 use super::bases::{bases, unlocked, unused};
+use super::environment;
 use super::failure::{Code, Failure, render};
 use super::lint::{Bases, Reach, lint_all};
+use super::places::Places;
+use super::policy::{self, Known};
 use super::print;
+use super::sarif::sarif;
 use super::workspace::{Loaded, Workspace, source_of, within};
-use super::{environment, explain};
 use crate::build::last_seen;
 use crate::config::{Finding, Findings, LoadOptions, Lock, Severity, load};
 use crate::dockerfile::InstructionKind;
@@ -21,6 +25,7 @@ use crate::plan::Edge;
 use crate::source::{Disk, GitFacts, IgnoreFile};
 use crate::store::Store;
 
+/// `--format json`.
 #[derive(Serialize)]
 struct Report<'a> {
     ok: bool,
@@ -29,10 +34,22 @@ struct Report<'a> {
     findings: &'a [Finding],
 }
 
-pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
-    if let Some(rule) = &args.explain {
-        return explain::run(rule);
+impl<'a> Report<'a> {
+    fn of(services: usize, edges: &'a [Edge], findings: &'a [Finding]) -> Self {
+        let ok = findings.iter().all(|finding| finding.severity != Severity::Error);
+        Self { ok, services, edges, findings }
     }
+
+    fn sum(&self) -> String {
+        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+        let warnings = self.findings.len() - errors;
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let (services, edges) = (count(self.services, "service"), count(self.edges.len(), "edge"));
+        format!("{services}, {edges}: {}, {}\n", count(errors, "error"), count(warnings, "warning"))
+    }
+}
+
+pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let env = environment();
     let options = LoadOptions {
         cwd: global.cwd()?,
@@ -41,17 +58,18 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
         env: env.clone(),
         set: global.set.clone(),
     };
+    let places = Places::new(options.cwd.clone(), options.file.as_deref());
     let config = match load(&options, &Disk) {
         Ok(config) => config,
         Err(Findings(findings)) => {
-            tell(args.format, 0, &[], &findings)?;
+            tell(args.format, &places, &Report::of(0, &[], &findings))?;
             return Ok(ExitCode::from(Code::Usage as u8));
         }
     };
     let lock = match Lock::read(&Lock::path(&config.file), &Disk) {
         Ok(lock) => lock,
         Err(Findings(findings)) => {
-            tell(args.format, 0, &[], &findings)?;
+            tell(args.format, &places, &Report::of(0, &[], &findings))?;
             return Ok(ExitCode::from(Code::Usage as u8));
         }
     };
@@ -72,14 +90,21 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     // What cannot be read may use any base.
     let complete = args.services.is_empty() && !Findings(findings.clone()).has_errors();
     findings.extend(unlocked(&config, &bases, lock.as_ref(), args.locked));
-    if let Some(lock) = lock.filter(|_| complete) {
-        findings.extend(unused(&bases, &lock));
+    if let Some(lock) = lock.as_ref().filter(|_| complete) {
+        findings.extend(unused(&bases, lock));
     }
     // What earlier builds have seen of base images; a project that was never built has no store, and gets none here.
     let store = LazyCell::new(|| global.store_path(&env).ok().filter(|path| path.is_dir()).and_then(|path| Store::open(&path).ok()));
     let image = |reference: &Reference, platform: &Platform| Some(last_seen(store.as_ref()?, reference, platform)?.config.clone());
     findings.extend(lint_all(&workspace, Reach::Everything, &Bases { image: &image, service: &|_, _| None }));
-    tell(args.format, workspace.services.len(), &workspace.edges, &findings)?;
+    let locked = |name: &Reference| lock.as_ref().is_some_and(|lock| lock.bases.contains_key(name));
+    let known = Known { git: &git, tags: None, locked: &locked, image: &image, plan: None };
+    if let Some(verdict) = policy::verdict(&workspace, &args.services, &known) {
+        findings.retain(|finding| !policy::says_it_too(&verdict, finding));
+        findings.extend(verdict.findings());
+        findings.extend(policy::write_evidence(&config, &options.cwd, verdict));
+    }
+    tell(args.format, &places, &Report::of(workspace.services.len(), &workspace.edges, &findings))?;
     let found = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if found { ExitCode::from(Code::Findings as u8) } else { ExitCode::SUCCESS })
 }
@@ -120,26 +145,21 @@ fn missing_sources(workspace: &Workspace, loaded: &Loaded) -> Vec<Finding> {
     findings
 }
 
-fn tell(format: Format, services: usize, edges: &[Edge], findings: &[Finding]) -> Result<(), Failure> {
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+fn tell(format: CheckFormat, places: &Places, report: &Report) -> Result<(), Failure> {
+    let made = |text: serde_json::Result<String>| text.map_err(|error| Failure::failed(error.to_string()));
     match format {
-        Format::Json => {
-            let report = Report { ok: errors == 0, services, edges, findings };
-            print::out(&format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default()))
+        CheckFormat::Json => print::out(&format!("{}\n", made(serde_json::to_string_pretty(report))?)),
+        CheckFormat::Sarif => print::out(&made(sarif(report.findings, places))?),
+        CheckFormat::Github => {
+            print::out(&annotations(report.findings, places))?;
+            print::err(&report.sum());
+            Ok(())
         }
-        Format::Human => {
+        CheckFormat::Human => {
             let mut text = String::new();
-            findings.iter().for_each(|finding| render(&mut text, finding));
+            report.findings.iter().for_each(|finding| render(&mut text, finding));
             print::err(&text);
-            let warnings = findings.len() - errors;
-            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            print::out(&format!(
-                "{}, {}: {}, {}\n",
-                count(services, "service"),
-                count(edges.len(), "edge"),
-                count(errors, "error"),
-                count(warnings, "warning")
-            ))
+            print::out(&report.sum())
         }
     }
 }

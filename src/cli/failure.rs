@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
-use super::annotation;
+use super::annotations::annotations;
+use super::places::Places;
 use super::print;
 use crate::config::{Config, Finding, did_you_mean};
 use crate::report::{Forge, Redactor, color_on_stderr};
@@ -31,7 +32,10 @@ impl Failure {
     pub fn findings(code: Code, findings: &[Finding], redactor: Option<&Redactor>) -> Self {
         let mut text = String::new();
         findings.iter().for_each(|finding| render(&mut text, finding));
-        let annotations = findings.iter().map(annotation::error).collect();
+        let annotations = match Forge::here() {
+            Some(Forge::GitHub) => annotations(findings, &Places::new(std::env::current_dir().unwrap_or_default(), None)),
+            Some(Forge::GitLab) | None => String::new(),
+        };
         let redacted = |text: String| redactor.map_or(text.clone(), |redactor| redactor.redact(&text).into_owned());
         Self { code, text: redacted(text), annotations: redacted(annotations) }
     }

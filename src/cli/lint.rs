@@ -89,7 +89,7 @@ fn lint_one(config: &Config, names: &ServiceNames, loaded: &Loaded, reach: Reach
 }
 
 fn finding(source: &Source, warning: &Warning) -> Finding {
-    let help = format!("`brik check --explain {}` says more", warning.rule.name);
+    let help = format!("`brik explain {}` says more", warning.rule.name);
     Finding::warning(warning.rule.code, &*warning.message).help(help).at(within(source, warning.span.range()))
 }
 

@@ -1,6 +1,6 @@
 //! Commands, one file each; arguments, diagnostics and exit codes. Nobody uses this room.
 
-mod annotation;
+mod annotations;
 mod args;
 mod bases;
 mod build;
@@ -13,8 +13,8 @@ mod doctor;
 mod explain;
 mod failure;
 mod handover;
-mod inspect;
 mod help;
+mod inspect;
 mod lint;
 mod lock;
 mod login;
@@ -22,13 +22,16 @@ mod logout;
 mod one_image;
 mod outdated;
 mod output;
+mod places;
 mod planning;
+mod policy;
 mod preview;
 mod print;
 mod reasons;
 mod relock;
 mod remote_context;
 mod request;
+mod sarif;
 mod secrets;
 mod session;
 mod since;
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Build(args) => build::run(&cli.global, &args),
         Command::Check(args) => check::run(&cli.global, &args),
+        Command::Explain(args) => explain::run(&args),
         Command::Lock { format } => lock::run(&cli.global, format),
         Command::Update { bases, format } => update::run(&cli.global, &bases, format),
         Command::Outdated { format } => outdated::run(&cli.global, format),

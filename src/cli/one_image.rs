@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{ImageArgs, PlanArgs};
 use super::failure::Failure;
 use super::remote_context::{RemoteContext, dockerfile_in};
-use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Policy, Secret, SecretSource, Service, Source, SshAgent};
+use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Secret, SecretSource, Service, Source, SshAgent};
 use crate::oci::{Platform, Reference};
 use crate::source::GitRef;
 
@@ -55,6 +55,7 @@ pub fn config(
             .collect::<Result<_, _>>()
             .map_err(|e| Failure::usage(format!("--platform: {e}")))?,
     };
+    let location = Source::new("--image", name).at(0..name.len());
     let service = Service {
         name: image.repository.rsplit('/').next().unwrap_or(&image.repository).to_owned(),
         image: Reference { tag: None, ..image.clone() },
@@ -71,7 +72,8 @@ pub fn config(
         needs: Vec::new(),
         platforms: platforms.clone(),
         implicit_platform: options.platform.is_empty(),
-        location: Source::new("--image", name).at(0..name.len()),
+        tags_location: location.clone(),
+        location,
     };
     let config = Config {
         root: cwd.to_owned(),
@@ -80,7 +82,7 @@ pub fn config(
         registry: Some(image.registry.clone()),
         platforms,
         registries: BTreeMap::new(),
-        policy: Policy::default(),
+        policy: None,
         build: BuildOptions::default(),
         cache: CacheOptions::default(),
         services: BTreeMap::from([(service.name.clone(), service)]),

@@ -35,6 +35,9 @@ impl<'a> Checker<'a> {
     fn value(&mut self, shape: &Shape, node: &Node, path: &str) -> Option<Merged> {
         match (&node.value, shape) {
             (Value::String(text), Shape { string: Some(rule), .. }) => self.string(rule, text, node, path),
+            (Value::Date(text), Shape { string: Some(rule), .. }) if rule.format == Some(Format::Date) => {
+                self.string(rule, text, node, path)
+            }
             (Value::Boolean(yes), Shape { boolean: true, .. }) => Some(Merged::from(*yes)),
             (Value::Integer(number), &Shape { integer: Some((smallest, largest)), .. }) => {
                 if (smallest..=largest).contains(number) {
@@ -142,7 +145,7 @@ impl<'a> Checker<'a> {
         let written = self.source.text.get(node.span.clone()).filter(|text| text.len() <= 80 && !text.contains('\n'));
         let help = match (&node.value, written) {
             (Value::String(_), Some(text)) if shape.list.is_some() => Some(format!("write [{text}]")),
-            (Value::Foreign(_) | Value::Integer(_) | Value::Boolean(_), Some(text)) if shape.string.is_some() => {
+            (Value::Foreign(_) | Value::Date(_) | Value::Integer(_) | Value::Boolean(_), Some(text)) if shape.string.is_some() => {
                 Some(format!("write \"{text}\""))
             }
             _ => None,

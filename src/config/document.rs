@@ -18,7 +18,9 @@ pub(super) enum Value {
     Boolean(bool),
     Array(Vec<Node>),
     Table(Table),
-    /// What brik.toml has no use for: floats, dates, integers beyond 64 bits. Named for the message.
+    /// A date or time, as written.
+    Date(String),
+    /// What brik.toml has no use for: floats, integers beyond 64 bits. Named for the message.
     Foreign(&'static str),
 }
 
@@ -72,6 +74,14 @@ impl Node {
         }
     }
 
+    /// A string, or a date as it is written.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) | Value::Date(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// With its article, for messages.
     pub fn type_name(&self) -> &'static str {
         match self.value {
@@ -80,6 +90,7 @@ impl Node {
             Value::Boolean(_) => "a boolean",
             Value::Array(_) => "a list",
             Value::Table(_) => "a table",
+            Value::Date(_) => "a date",
             Value::Foreign(name) => name,
         }
     }
@@ -107,7 +118,7 @@ fn node(value: &toml::Spanned<DeValue<'_>>, offset: usize) -> Node {
             Err(_) => Value::Foreign("an integer that does not fit 64 bits"),
         },
         DeValue::Float(_) => Value::Foreign("a floating-point number"),
-        DeValue::Datetime(_) => Value::Foreign("a date"),
+        DeValue::Datetime(date) => Value::Date(date.to_string()),
         DeValue::Array(items) => Value::Array(items.iter().map(|item| node(item, offset)).collect()),
         DeValue::Table(inner) => Value::Table(table(inner, offset)),
     };

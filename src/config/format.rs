@@ -8,6 +8,7 @@ use crate::oci::{Platform, Reference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
+    Date,
     Glob,
     Host,
     Id,
@@ -18,6 +19,7 @@ pub(super) enum Format {
     Platform,
     Registry,
     Service,
+    TagGlob,
     TagTemplate,
     Text,
     Variable,
@@ -47,6 +49,7 @@ impl Format {
     /// By the name that the schema gives it; None for formats that are only hints to editors (`uint`).
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
+            "date" => Self::Date,
             "glob" => Self::Glob,
             "host" => Self::Host,
             "id" => Self::Id,
@@ -57,6 +60,7 @@ impl Format {
             "platform" => Self::Platform,
             "registry" => Self::Registry,
             "service" => Self::Service,
+            "tag-glob" => Self::TagGlob,
             "tag-template" => Self::TagTemplate,
             "text" => Self::Text,
             "variable" => Self::Variable,
@@ -74,6 +78,7 @@ impl Format {
         }
         match self {
             Self::Text => Ok(()),
+            Self::Date => date(text),
             Self::Glob => glob(text),
             Self::Host => host(text),
             Self::Id => id(text),
@@ -84,6 +89,7 @@ impl Format {
             Self::Platform => platform(text),
             Self::Registry => registry(text),
             Self::Service => service(text),
+            Self::TagGlob => tag_glob(text),
             Self::TagTemplate => tag_template(text),
             Self::Variable => variable(text),
         }
@@ -100,6 +106,18 @@ fn glob(text: &str) -> Result<(), Complaint> {
     let pattern = text.strip_prefix('!').unwrap_or(text);
     Format::Path.check(pattern)?;
     let built = globset::GlobBuilder::new(pattern).literal_separator(true).build();
+    built.map(drop).map_err(|error| Complaint::new("brik::config::invalid-glob", format!("invalid glob: {}", error.kind())))
+}
+
+fn date(text: &str) -> Result<(), Complaint> {
+    let complaint = || Complaint::new("brik::config::invalid-date", format!("{text:?} is not a day"));
+    // A day alone: jiff would take the day of a whole time, too.
+    let day = text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok();
+    day.then_some(()).ok_or_else(|| complaint().help("write year, month and day, as in 2027-01-31"))
+}
+
+fn tag_glob(text: &str) -> Result<(), Complaint> {
+    let built = globset::Glob::new(text);
     built.map(drop).map_err(|error| Complaint::new("brik::config::invalid-glob", format!("invalid glob: {}", error.kind())))
 }
 
@@ -216,7 +234,9 @@ mod tests {
 
     #[test]
     fn each_format_takes_the_good_and_refuses_the_bad() {
-        let table: [(Format, &[&str], &[&str]); 13] = [
+        let table: [(Format, &[&str], &[&str]); 15] = [
+            (Format::Date, &["2027-01-31"], &["2027-02-30", "31.1.2027", "2027-01-31T10:00:00", "20270131"]),
+            (Format::TagGlob, &["v*", "sha-[0-9a-f]*", "{dev,edge}"], &["a[", "{a"]),
             (Format::Glob, &["services/*", "a/**/b", "!x", "{a,b}/*"], &["", "/abs/*", "a[", "!"]),
             (Format::Host, &["ghcr.io", "localhost", "m:5000", "[::1]:5000"], &["ghcr", "ghcr.io/org", "a b.c"]),
             (Format::Id, &["npm_token", "a.b-C"], &["a b", "a,b"]),

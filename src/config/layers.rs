@@ -96,6 +96,21 @@ impl Layers {
         self.value(path)
     }
 
+    /// The bytes of the value of `key` in the item of the list at `path` that `wanted` picks, else as `item` finds it.
+    pub fn below_item(&self, path: &[&str], key: &str, wanted: impl Fn(&Node) -> bool) -> Location {
+        let below = |layer: &Layer| match &find(layer, path)?.node.value {
+            Value::Array(items) => Some(items.iter().rev().find(|item| wanted(item))?.get(key)?.node.span.clone()),
+            _ => None,
+        };
+        let found = self.0.iter().rev().find_map(|layer| Some(layer.source.at(below(layer)?)));
+        found.unwrap_or_else(|| self.item(path, wanted))
+    }
+
+    /// Whether any layer above the defaults speaks of `path`.
+    pub fn is_written(&self, path: &[&str]) -> bool {
+        self.0.iter().skip(1).any(|layer| find(layer, path).is_some())
+    }
+
     /// Whether any layer speaks of `path`.
     pub fn has(&self, path: &[&str]) -> bool {
         self.0.iter().any(|layer| find(layer, path).is_some())

@@ -5,6 +5,7 @@
 //! layer(s)   defaults < brik.toml < brik.<env>.toml < environment < --set, each a `document` that knows its bytes
 //! check      each layer against the `schema`, which is derived from `model`; strings by the rules of `format`, sizes as `size` reads them
 //! resolve    the merged model -> `types`: defaults filled in, paths absolute, names looked up
+//! policy     `[policy]` and what its presets stand for
 //! lock       brik.lock, which stands beside brik.toml and is no layer of it
 //! ```
 //!
@@ -21,6 +22,7 @@ mod lock;
 mod members;
 mod model;
 mod place;
+mod policy;
 mod resolve;
 mod schema;
 mod service;
@@ -38,13 +40,13 @@ use crate::source::Files;
 
 pub use finding::{Finding, Findings, Location, Severity, Source};
 pub use lock::{Lock, LockedBase};
+pub use policy::{Policy, PolicyRule, Preset, RequireVersion, Waiver};
 pub use schema::schema_json;
 pub use size::parse_bytes;
 pub use suggest::did_you_mean;
 pub use template::{Piece, TagTemplate, TemplateError, Variable};
 pub use types::{
-    BuildOptions, CacheOptions, Config, ImageFormat, NamedContext, Policy, Preset, RegistryOptions, Secret, SecretSource, Service,
-    SshAgent, Timestamps,
+    BuildOptions, CacheOptions, Config, ImageFormat, NamedContext, RegistryOptions, Secret, SecretSource, Service, SshAgent, Timestamps,
 };
 
 /// What a load depends on, all of it. No `Debug`: the environment holds secrets.

@@ -9,7 +9,8 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::types::{ImageFormat, Policy, Timestamps};
+use super::policy::{PolicyRule, Preset};
+use super::types::{ImageFormat, Timestamps};
 
 /// brik.toml: the services of a monorepo and how their images are built.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -31,7 +32,7 @@ pub(super) struct File {
     #[schemars(extend("propertyNames" = {"format": "variable"}))]
     pub args: BTreeMap<String, Text>,
     /// Rules that images are held to.
-    pub policy: Policy,
+    pub policy: PolicyTable,
     /// How to reach a registry, by host.
     #[schemars(extend("propertyNames" = {"format": "host"}))]
     pub registries: BTreeMap<String, RegistryTable>,
@@ -122,6 +123,80 @@ pub(super) struct SharedCacheTable {
     /// The most that one such directory may hold, as in 500MiB; a larger one is not kept. 2GiB by default, 16GiB at most.
     #[schemars(extend("format" = "mount-size"))]
     pub mounts_size: Option<String>,
+}
+
+/// Rules that images are held to, by `brik check` and before a push; what is not set comes from the preset, or is off.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PolicyTable {
+    /// Preset to start from.
+    pub extends: Option<Preset>,
+    /// false reports violations as warnings.
+    pub enforce: Option<bool>,
+    /// Rules whose violations are warnings.
+    pub warn: Vec<PolicyRule>,
+    /// Rules whose violations are errors, also where the preset only warns.
+    pub deny: Vec<PolicyRule>,
+    /// sha-tag: every image has a `sha-…` tag.
+    pub require_sha: Option<bool>,
+    /// version-tag: an image has a version among its tags, on release (true) or always.
+    pub require_version: Option<VersionTable>,
+    /// Only `vX.Y.Z` is a version; otherwise `X.Y.Z` is one, too, and both with a suffix.
+    pub strict_semver: Option<bool>,
+    /// latest-tag: whether the tag `latest` may be pushed.
+    pub allow_latest: Option<bool>,
+    /// required-tags: globs, of which each has to match a tag.
+    pub required_tags: Vec<TagGlob>,
+    /// forbidden-tags: globs, of which none may match a tag.
+    pub forbidden_tags: Vec<TagGlob>,
+    /// non-root: the final stage runs as a user other than root.
+    pub non_root: Option<bool>,
+    /// multi-stage: what builds an image does not stay in it.
+    pub multi_stage: Option<bool>,
+    /// no-secrets: no ARG and no ENV is named like a secret.
+    pub no_secrets: Option<bool>,
+    /// base-registries: hosts, with or without a path, below which base images lie.
+    pub base_registries: Vec<RegistryPrefix>,
+    /// pinned-bases: base images are named by their digest or pinned in brik.lock.
+    pub pinned_bases: Option<bool>,
+    /// required-labels: labels that every image has.
+    pub required_labels: Vec<LabelName>,
+    /// narrow-context: no context holds the directories of other services.
+    pub narrow_context: Option<bool>,
+    /// Violations that are accepted until a day.
+    pub waive: Vec<WaiverTable>,
+}
+
+/// true for release, false for never, or a word.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum VersionTable {
+    Enabled(bool),
+    When(When),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum When {
+    Release,
+    Always,
+}
+
+/// A rule that may be broken for a while.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WaiverTable {
+    /// The rule that is waived.
+    pub rule: PolicyRule,
+    /// For these services; for all where it is absent.
+    #[serde(default)]
+    pub services: Vec<ServiceName>,
+    /// Why.
+    #[schemars(extend("format" = "text"))]
+    pub reason: String,
+    /// The last day on which it holds, as in 2027-01-31.
+    #[schemars(extend("format" = "date"))]
+    pub until: String,
 }
 
 /// A cache: a repository, true or false, or both in a table.
@@ -219,4 +294,7 @@ formatted! {
     PlatformName: "platform",
     ServiceName: "service",
     ContextText: "named-context",
+    TagGlob: "tag-glob",
+    RegistryPrefix: "registry",
+    LabelName: "text",
 }

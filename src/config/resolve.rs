@@ -9,10 +9,10 @@ use super::layers::Layers;
 use super::members::{self, Member};
 use super::model::{self, File};
 use super::place::Place;
-use super::service;
 use super::size::parse_bytes;
 use super::suggest::did_you_mean;
 use super::types::{BuildOptions, CacheOptions, Config, NamedContext, RegistryOptions, Service};
+use super::{policy, service};
 use crate::oci::Platform;
 
 /// What every service is resolved against.
@@ -42,6 +42,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
     let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     services.values().for_each(|service| unknown_services(&scope, service, &known, findings));
     duplicate_images(&scope, &services, findings);
+    let policy = policy::resolve(&scope, &known, findings);
     let registry_options = |table: &model::RegistryTable| RegistryOptions {
         mirror: table.mirror.clone(),
         insecure: table.insecure,
@@ -54,7 +55,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
         registry: file.registry.clone(),
         platforms: platforms(&file.platforms),
         registries: file.registries.iter().map(|(host, table)| (host.clone(), registry_options(table))).collect(),
-        policy: file.policy.clone(),
+        policy,
         build: BuildOptions {
             ca_certs: file.build.ca_certs.as_deref().map(|path| scope.anywhere(path)),
             timestamps: file.build.timestamps,

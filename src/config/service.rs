@@ -26,6 +26,7 @@ pub(super) fn resolve(scope: &Scope, name: &str, table: &ServiceTable, findings:
     Some(Service {
         name: name.to_owned(),
         location: resolver.location(),
+        tags_location: resolver.tags_location(),
         image: image?,
         context: context?,
         dockerfile: dockerfile?,
@@ -66,6 +67,12 @@ impl Resolver<'_> {
             Some(member) => self.scope.layers.item(&["members"], |item| item.as_str() == Some(&member.pattern)),
             None => self.scope.layers.key(&["services", self.name]),
         }
+    }
+
+    fn tags_location(&self) -> Location {
+        let layers = self.scope.layers;
+        let paths: [&[&str]; 2] = [&["services", self.name, "tags"], &["tags"]];
+        paths.into_iter().find(|path| layers.is_written(path)).map_or_else(|| self.location(), |path| layers.value(path))
     }
 
     fn at(&self, key: &str) -> Location {

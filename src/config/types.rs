@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::finding::{Finding, Location};
+use super::policy::Policy;
 use super::template::TagTemplate;
 use crate::oci::{Platform, Reference, ReferenceError};
 
@@ -25,7 +26,8 @@ pub struct Config {
     pub platforms: Vec<Platform>,
     /// By host.
     pub registries: BTreeMap<String, RegistryOptions>,
-    pub policy: Policy,
+    /// None where nothing says `[policy]`.
+    pub policy: Option<Policy>,
     pub build: BuildOptions,
     pub cache: CacheOptions,
     /// By name.
@@ -48,6 +50,8 @@ pub struct Service {
     /// The global args under the service's own.
     pub args: BTreeMap<String, String>,
     pub tags: Vec<TagTemplate>,
+    /// The list of `tags`, the service's own or the global one; `location` where neither is written.
+    pub tags_location: Location,
     /// The global labels under the service's own.
     pub labels: BTreeMap<String, String>,
     /// Repository of the shared cache; None = off.
@@ -177,33 +181,4 @@ pub enum ImageFormat {
     Oci,
     /// Docker image manifest version 2, schema 2.
     Docker,
-}
-
-/// Rules that `brik check` and `brik push` hold images to; what is not set comes from the preset.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Policy {
-    /// Preset to start from.
-    pub extends: Option<Preset>,
-    /// false reports violations as warnings.
-    pub enforce: Option<bool>,
-    /// Whether the tag `latest` may be pushed.
-    pub allow_latest: Option<bool>,
-    /// Every push has a `sha-…` tag.
-    pub require_sha: Option<bool>,
-    /// A release has a `vX.Y.Z` tag.
-    pub require_version: Option<bool>,
-    /// The final stage runs as a user other than root.
-    pub non_root: Option<bool>,
-    /// Every Dockerfile has at least two stages.
-    pub multi_stage: Option<bool>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// A sha tag required, vX.Y.Z on release, no latest, non-root, multi-stage.
-    Brikbyte,
-    /// Every image has both a sha tag and a version tag.
-    BrikbyteGovernance,
 }

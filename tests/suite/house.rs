@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::support::repository;
 
 /// Room, and the rooms that it may use. Everything may use `oci`; nobody uses `cli`.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("oci", &[]),
     ("config", &["oci", "source"]),
     ("source", &["oci"]),
     ("dockerfile", &["oci"]),
     ("plan", &["oci", "config", "source", "dockerfile"]),
+    ("policy", &["oci", "config", "dockerfile", "plan"]),
     ("store", &["oci"]),
     ("registry", &["oci"]),
     ("image", &["oci"]),

@@ -89,7 +89,7 @@ fn a_warning_is_drawn_with_buildkits_words_and_where_to_read_more() {
      3 │   $B /
        ·   ──
        ╰────
-      help: `brik check --explain UndefinedVar` says more
+      help: `brik explain UndefinedVar` says more
     "#);
 }
 
@@ -166,7 +166,7 @@ fn with_error_true_a_build_ends_before_anything_runs() {
        ·              ──
      3 │ copy Dockerfile .
        ╰────
-      help: `brik check --explain FromAsCasing` says more
+      help: `brik explain FromAsCasing` says more
     brik::lint::JSONArgsRecommended
 
       ⚠ JSON arguments recommended for CMD to prevent unintended behavior related to OS signals
@@ -175,7 +175,7 @@ fn with_error_true_a_build_ends_before_anything_runs() {
      4 │ CMD x
        ·     ─
        ╰────
-      help: `brik check --explain JSONArgsRecommended` says more
+      help: `brik explain JSONArgsRecommended` says more
     brik::lint::violation
 
       × lint violation found for rules: FromAsCasing, JSONArgsRecommended
@@ -239,18 +239,4 @@ fn variables_of_base_images_are_known_after_a_build() {
 fn a_failed_plan_is_told_after_the_warnings_that_may_say_why() {
     let project = service("FROM scratch\nCOPY ignored.txt /\n").file("ignored.txt", "");
     project.brik(["build"]).exits(1).says(&["Attempting to Copy file \"ignored.txt\" that is excluded by .dockerignore", "not found"]);
-}
-
-#[test]
-fn rules_are_explained_by_name_in_any_case() {
-    let project = Project::empty();
-    let brik = |args: &[&str]| project.brik(args);
-    let page = brik(&["check", "--explain", "jsonargsrecommended"]).succeeds().stdout;
-    assert!(page.starts_with("# JSONArgsRecommended\n") && page.contains("CMD [\"my-server\""), "{page}");
-    assert!(page.ends_with("https://docs.docker.com/go/dockerfile/rule/json-args-recommended/\n"), "{page}");
-    brik(&["check", "--explain", "JSONArgRecomended"]).exits(2).says(&["did you mean `JSONArgsRecommended`?"]);
-    brik(&["check", "--explain", "DL3008"]).exits(2).says(&["`brik check --explain` lists the rules"]);
-    let list = brik(&["check", "--explain"]).succeeds().stdout;
-    assert_eq!(list.lines().count(), 21);
-    assert!(list.contains("UndefinedVar                     Variables should be defined before their use\n"), "{list}");
 }

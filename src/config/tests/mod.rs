@@ -117,7 +117,7 @@ fn the_design_s_example_loads_as_it_is() {
     assert_eq!(worker.dockerfile, repository.path().join("services/node-api/Dockerfile.worker"));
     assert_eq!(worker.secrets, [Secret { id: "npm_token".into(), source: SecretSource::Variable("NPM_TOKEN".into()) }]);
     assert_eq!(&worker.location.source.text[worker.location.span.clone()], "worker");
-    assert_eq!(config.policy.extends, Some(Preset::Brikbyte));
+    assert_eq!(config.policy.and_then(|policy| policy.preset), Some(Preset::Brikbyte));
     let docker = RegistryOptions { mirror: Some("127.0.0.1:5000".into()), insecure: true, ca: None };
     assert_eq!(config.registries["docker.io"], docker);
     assert!(config.warnings.is_empty());

@@ -42,6 +42,7 @@ mod warning;
 mod workdir_relative_path;
 
 pub use options::{BUILD_ARG, CheckOptions, OptionsError};
+pub use secrets_used_in_arg_or_env::is_secret;
 pub use surroundings::Surroundings;
 pub use warning::Warning;
 

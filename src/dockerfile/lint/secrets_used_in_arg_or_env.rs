@@ -28,7 +28,8 @@ pub(super) fn check(reading: &Reading, warnings: &mut Warnings) {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a variable of this name is taken for a secret.
+pub fn is_secret(name: &str) -> bool {
     let has = |words: &[&str]| name.split('_').any(|part| words.iter().any(|word| word.eq_ignore_ascii_case(part)));
     has(&SECRET) && !has(&HARMLESS)
 }
