@@ -10,6 +10,7 @@ use super::bases::{bases, unlocked, unused};
 use super::failure::{Code, Failure, render};
 use super::lint::{Bases, Reach, lint_all};
 use super::print;
+use super::tagging::{GivenTags, Tagging};
 use super::workspace::{Loaded, Workspace, source_of, within};
 use super::{environment, explain};
 use crate::build::last_seen;
@@ -59,7 +60,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::unknown_service(unknown, &config));
     }
     let git = GitFacts::read(&config.root, &env);
-    let (workspace, mut findings) = Workspace::load(&config, &Disk, &args.services, &git, None);
+    let (workspace, mut findings) = Workspace::load(&config, &Disk, &args.services, &Tagging::new(&git, &env, GivenTags::default()));
     // Without a commit there is nothing to tag yet, but much to check.
     for finding in findings.iter_mut().filter(|finding| finding.code == "brik::tags::none") {
         finding.severity = Severity::Warning;

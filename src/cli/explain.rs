@@ -10,7 +10,7 @@ use crate::dockerfile::lint::{RULES, Rule};
 /// Prints the page of a rule; without a name, the rules.
 pub fn run(name: &str) -> Result<ExitCode, Failure> {
     let text = match Rule::by_name(name) {
-        Some(rule) => format!("{}\nBuildKit's page: {}\n", rule.page, rule.url()),
+        Some(rule) => rule.page.to_owned() + &rule.url().map(|url| format!("\nBuildKit's page: {url}\n")).unwrap_or_default(),
         None if name.is_empty() => list(),
         None => {
             let hint = did_you_mean(name, RULES.iter().map(|rule| rule.name));

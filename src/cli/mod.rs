@@ -12,6 +12,7 @@ mod dashboard;
 mod doctor;
 mod explain;
 mod failure;
+mod github_output;
 mod handover;
 mod inspect;
 mod help;
@@ -25,6 +26,7 @@ mod output;
 mod planning;
 mod preview;
 mod print;
+mod provenance;
 mod reasons;
 mod relock;
 mod remote_context;
@@ -34,6 +36,8 @@ mod session;
 mod since;
 mod size;
 mod surroundings;
+mod tagging;
+mod tags;
 mod update;
 mod why;
 mod workspace;
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Login(args) => login::run(&cli.global, &args),
         Command::Logout(args) => logout::run(&cli.global, &args),
         Command::Plan(args) => preview::run(&cli.global, &args),
+        Command::Tags(args) => tags::run(&cli.global, &args),
         Command::Why(args) => why::run(&cli.global, &args),
         Command::Completions { shell } => help::completions(shell),
         Command::Man { to } => help::man(&cli.global, &to),

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::finding::{Finding, Location};
-use super::template::TagTemplate;
+use super::metadata_action::Flavor;
+use super::tag_entry::TagEntry;
 use crate::oci::{Platform, Reference, ReferenceError};
 
 #[derive(Debug, Clone)]
@@ -47,7 +48,9 @@ pub struct Service {
     pub target: Option<String>,
     /// The global args under the service's own.
     pub args: BTreeMap<String, String>,
-    pub tags: Vec<TagTemplate>,
+    pub tags: Vec<TagEntry>,
+    /// None where no key says anything of it.
+    pub flavor: Option<Flavor>,
     /// The global labels under the service's own.
     pub labels: BTreeMap<String, String>,
     /// Repository of the shared cache; None = off.
