@@ -96,7 +96,8 @@ fn a_fresh_runner_with_the_shared_cache_keeps_the_digest_too() {
     commit(&project, "2");
     let second = push("second").succeeds();
     assert_eq!((first.digests(), second.steps_run()), (second.digests(), Vec::new()));
-    assert_ne!(first.stdout, second.stdout, "it has gained a tag");
+    let tag = format!("/v2/team/app/manifests/sha-{}", &head(&project)[..7]);
+    assert!(registry.requests().iter().any(|request| request.starts_with("PUT ") && request.contains(&tag)), "it has gained {tag}");
 }
 
 #[test]

@@ -239,7 +239,18 @@ fn a_person_reads_tags_what_was_skipped_and_labels() {
     );
     let revision = revision.unwrap().trim().to_owned();
     let text = run.stdout.replace(&revision, "<revision>").replace(&revision[..7], "<sha>");
-    insta::assert_snapshot!(text, @r"");
+    insta::assert_snapshot!(text, @r"
+    api
+      tag     r.example.com/org/api:main
+      tag     r.example.com/org/api:sha-<sha>
+      skipped type=semver,pattern={{version}} (not on a git tag)
+      label   org.opencontainers.image.created=2001-02-03T04:05:06Z
+      label   org.opencontainers.image.licenses=MIT
+      label   org.opencontainers.image.revision=<revision>
+      label   org.opencontainers.image.source=https://github.com/org/shop
+      label   org.opencontainers.image.title=api
+      label   org.opencontainers.image.url=https://github.com/org/shop
+    ");
 }
 
 #[test]
