@@ -18,7 +18,7 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
         layers.push(engine.shipped_layer(step)?);
     }
     let single_uid = single_uid || engine.single_uid();
-    let assembled = assemble(&image.config, &layers, format)?;
+    let assembled = assemble(&image.labelled(), &layers, format)?;
     let store = engine.layers.store;
     store.put_blob(&assembled.config)?;
     store.put_blob(&assembled.manifest)?;

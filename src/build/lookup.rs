@@ -273,6 +273,8 @@ mod tests {
             target: None,
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
+            provenance: Default::default(),
+            exact_labels: false,
             epoch: Some(0),
             created: None,
             contexts: plan::NamedContexts::default(),

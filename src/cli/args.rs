@@ -11,6 +11,7 @@ use super::explain::ExplainArgs;
 use super::inspect::InspectArgs;
 use super::login::LoginArgs;
 use super::logout::LogoutArgs;
+use super::tags::TagsArgs;
 use crate::store::RecordKind;
 
 #[derive(Debug, Parser)]
@@ -106,6 +107,8 @@ pub enum Command {
     },
     /// Show what a build would run and why, what is cached, and which tags it would push
     Plan(Box<PreviewArgs>),
+    /// Show the tags, names and labels that a build would give
+    Tags(TagsArgs),
     /// Say which input changed that makes a service be built again
     Why(Box<WhyArgs>),
     /// Check whether this machine and its registries let brik work, and how to mend it
@@ -217,13 +220,23 @@ pub struct PlanArgs {
     /// Ask no registry for a tag: fail where brik.lock does not pin a base image
     #[arg(long, conflicts_with = "image")]
     pub locked: bool,
-    /// Tags instead of those of brik.toml, separated by commas or newlines
-    #[arg(long, value_name = "TAGS")]
-    pub tags: Option<String>,
+    #[command(flatten)]
+    pub tagging: TaggingArgs,
     #[command(flatten)]
     pub cache: CacheArgs,
     #[command(flatten)]
     pub image: ImageArgs,
+}
+
+/// What images are tagged with.
+#[derive(Debug, Default, Args)]
+pub struct TaggingArgs {
+    /// Tags instead of those of brik.toml, separated by newlines or commas: templates, or lines as type=semver,pattern={{version}}
+    #[arg(long, value_name = "TAGS")]
+    pub tags: Option<String>,
+    /// What holds for all tags, on lines as latest=auto, prefix=… or suffix=…
+    #[arg(long, value_name = "FLAVOR")]
+    pub flavor: Option<String>,
 }
 
 /// Cache repositories. With --push they are read and written anyway.

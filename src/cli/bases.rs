@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::{Code, Failure};
 use super::planning::Setup;
+use super::tagging::{GivenTags, Tagging};
 use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::config::{Config, Finding, Findings, Location, Lock, Severity};
 use crate::dockerfile::Span;
@@ -42,7 +43,7 @@ impl Used<'_> {
 pub fn workspace(setup: &Setup) -> Result<Workspace<'_>, Failure> {
     let config = &setup.request.config;
     let git = GitFacts::read(&config.root, &setup.request.env);
-    let (workspace, findings) = Workspace::load(config, &Disk, &[], &git, None);
+    let (workspace, findings) = Workspace::load(config, &Disk, &[], &Tagging::new(&git, &setup.request.env, GivenTags::default()));
     let errors: Vec<Finding> =
         findings.into_iter().filter(|finding| finding.severity == Severity::Error && finding.code != "brik::tags::none").collect();
     if errors.is_empty() { Ok(workspace) } else { Err(Failure::findings(Code::Usage, &errors, Some(&setup.redactor))) }

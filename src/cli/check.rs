@@ -15,6 +15,7 @@ use super::places::Places;
 use super::policy::{self, Known};
 use super::print;
 use super::sarif::sarif;
+use super::tagging::{GivenTags, Tagging};
 use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::build::last_seen;
 use crate::config::{Finding, Findings, LoadOptions, Lock, Severity, load};
@@ -77,7 +78,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::unknown_service(unknown, &config));
     }
     let git = GitFacts::read(&config.root, &env);
-    let (workspace, mut findings) = Workspace::load(&config, &Disk, &args.services, &git, None);
+    let (workspace, mut findings) = Workspace::load(&config, &Disk, &args.services, &Tagging::new(&git, &env, GivenTags::default()));
     // Without a commit there is nothing to tag yet, but much to check.
     for finding in findings.iter_mut().filter(|finding| finding.code == "brik::tags::none") {
         finding.severity = Severity::Warning;

@@ -12,6 +12,7 @@ mod dashboard;
 mod doctor;
 mod explain;
 mod failure;
+mod github_output;
 mod handover;
 mod help;
 mod inspect;
@@ -27,6 +28,7 @@ mod planning;
 mod policy;
 mod preview;
 mod print;
+mod provenance;
 mod reasons;
 mod relock;
 mod remote_context;
@@ -37,6 +39,8 @@ mod session;
 mod since;
 mod size;
 mod surroundings;
+mod tagging;
+mod tags;
 mod update;
 mod why;
 mod workspace;
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Login(args) => login::run(&cli.global, &args),
         Command::Logout(args) => logout::run(&cli.global, &args),
         Command::Plan(args) => preview::run(&cli.global, &args),
+        Command::Tags(args) => tags::run(&cli.global, &args),
         Command::Why(args) => why::run(&cli.global, &args),
         Command::Completions { shell } => help::completions(shell),
         Command::Man { to } => help::man(&cli.global, &to),

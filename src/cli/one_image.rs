@@ -6,30 +6,26 @@ use std::path::{Path, PathBuf};
 use super::args::{ImageArgs, PlanArgs};
 use super::failure::Failure;
 use super::remote_context::{RemoteContext, dockerfile_in};
-use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Secret, SecretSource, Service, Source, SshAgent};
+use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Secret, SecretSource, Service, Source, SshAgent, TagEntry};
 use crate::oci::{Platform, Reference};
 use crate::source::GitRef;
 
 /// Where a Dockerfile is looked for that no flag names, as BuildKit does.
 const DEFAULT_NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
 
-/// The configuration, and the tags in force.
+/// The configuration, and the tags where nothing else says some.
 pub fn config(
     args: &PlanArgs,
     name: &str,
     cwd: &Path,
     env: &BTreeMap<String, String>,
     remote: Option<&RemoteContext>,
-) -> Result<(Config, Vec<String>), Failure> {
+) -> Result<(Config, Vec<TagEntry>), Failure> {
     let image: Reference = name.parse().map_err(|error| Failure::usage(format!("--image: {error}")))?;
     if image.digest.is_some() {
         return Err(Failure::usage(format!("--image {name}: a digest cannot be asked for, it is the result")));
     }
-    let tags = match (&args.tags, &image.tag) {
-        (Some(list), _) => crate::plan::tags::parse_tag_list(list).map_err(|error| Failure::usage(format!("--tags: {error}")))?,
-        (None, Some(tag)) => vec![tag.clone()],
-        (None, None) => vec!["latest".to_owned()],
-    };
+    let tags = vec![TagEntry::literal(image.tag.as_deref().unwrap_or("latest"))];
     let options = &args.image;
     let context = match remote {
         Some(remote) => remote.path.clone(),
@@ -64,6 +60,7 @@ pub fn config(
         target: options.target.clone(),
         args: build_args(options, env)?,
         tags: Vec::new(),
+        flavor: None,
         labels: labels(options)?,
         cache: format!("{}-cache", image.name()).parse().ok(),
         secrets: secrets(options, cwd)?,

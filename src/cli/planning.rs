@@ -8,7 +8,8 @@ use super::bases::{bases, read_lock, unlocked};
 use super::failure::{Code, Failure};
 use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all};
-use super::request::{Request, epoch};
+use super::provenance::provenance;
+use super::request::{Request, created, epoch};
 use super::secrets::{self, Shown};
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::RemoteSources;
@@ -63,7 +64,7 @@ impl Setup {
     pub fn plan(&self, args: &PlanArgs, push: bool) -> Result<Planned<'_>, Failure> {
         let Self { request, redactor, store, .. } = self;
         let git = GitFacts::read(&request.config.root, &request.env);
-        let (workspace, mut findings) = Workspace::load(&request.config, &Disk, &args.services, &git, request.tags.as_deref());
+        let (workspace, mut findings) = Workspace::load(&request.config, &Disk, &args.services, &request.tagging(&git));
         if Findings(findings.clone()).has_errors() {
             return Err(Failure::findings(Code::Usage, &findings, Some(redactor)));
         }
@@ -75,7 +76,7 @@ impl Setup {
         let stat_cache = store.stat_cache(&Digest::of(request.config.root.as_os_str().as_encoded_bytes()).hex());
         let stat_cache = Arc::new(StatCache::load(&stat_cache));
         let remote = self.remote(&workspace).pinned(pins, args.locked);
-        let targets = self.targets(&workspace)?;
+        let targets = self.targets(&workspace, &git)?;
         remote.prefetch(&workspace.references());
         let planned = plan::plan(&targets, &self.options(args, &workspace, &Disk, &stat_cache, &remote));
         let lints = lint(&workspace, &remote, planned.as_ref().ok());
@@ -115,7 +116,7 @@ impl Setup {
         }
     }
 
-    pub fn targets(&self, workspace: &Workspace) -> Result<Vec<Target>, Failure> {
+    pub fn targets(&self, workspace: &Workspace, git: &GitFacts) -> Result<Vec<Target>, Failure> {
         let request = &self.request;
         let target = |loaded: &Loaded| {
             Ok(Target {
@@ -130,7 +131,9 @@ impl Setup {
                 platforms: loaded.service.platforms.clone(),
                 implicit_platform: loaded.service.implicit_platform,
                 epoch: epoch(workspace.config),
-                created: request.created()?,
+                created: created(&request.env)?,
+                provenance: provenance(git, &request.env, &workspace.config.root, &loaded.service.context, loaded.released.clone())?,
+                exact_labels: workspace.config.build.exact_labels,
             })
         };
         workspace.services.iter().map(target).collect()

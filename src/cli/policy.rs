@@ -23,7 +23,7 @@ const EVIDENCE: &str = ".audit/PIPE-CONTAINER-BUILD/policy";
 pub struct Known<'k> {
     pub git: &'k GitFacts,
     /// `--tags`.
-    pub tags: Option<&'k [String]>,
+    pub tags: Option<&'k str>,
     /// Whether brik.lock holds a tag, written out.
     pub locked: &'k dyn Fn(&Reference) -> bool,
     /// The configuration of an image that somebody has seen.
@@ -103,10 +103,8 @@ fn subject<'w>(
     })
 }
 
-fn flag_location(tags: &[String]) -> Location {
-    let text = tags.join(",");
-    let length = text.len();
-    Source::new("--tags", text).at(0..length)
+fn flag_location(tags: &str) -> Location {
+    Source::new("--tags", tags).at(0..tags.len())
 }
 
 /// Whom the images of a service run as; root if one of them does.
@@ -138,7 +136,7 @@ pub fn before_push(setup: &Setup, planned: &Planned, asked: &[String]) -> Result
     let lock = read_lock(config)?;
     let known = Known {
         git: &planned.git,
-        tags: setup.request.tags.as_deref(),
+        tags: setup.request.tags.text.as_deref(),
         locked: &|name| lock.as_ref().is_some_and(|lock| lock.bases.contains_key(name)),
         image: &|_, _| None,
         plan: Some(&planned.plan),

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Global, PlanArgs, Progress};
 use super::failure::{Code, Failure};
+use super::tagging::{GivenTags, Tagging};
 use super::{environment, one_image, remote_context, size};
 use crate::build::Answers;
 use crate::config::{Config, Findings, LoadOptions, Secret, SshAgent, Timestamps, load};
 use crate::plan;
-use crate::source::{Disk, Files};
+use crate::source::{Disk, Files, GitFacts};
 
 /// 1980-01-02: the earliest day that every archive format and time zone can hold.
 const DEFAULT_EPOCH: i64 = 315_619_200;
@@ -17,8 +18,8 @@ const DEFAULT_EPOCH: i64 = 315_619_200;
 /// What the command line and brik.toml ask for.
 pub struct Request {
     pub config: Config,
-    /// `--tags`, or those of `--image`.
-    pub tags: Option<Vec<String>>,
+    /// `--tags` and `--flavor`; the tag of `--image`.
+    pub tags: GivenTags,
     /// Where the context of the one image was fetched from.
     pub fetched: Option<plan::Fetched>,
     pub hosts: Vec<(String, std::net::IpAddr)>,
@@ -39,7 +40,8 @@ impl Request {
         let (cwd, env) = (global.cwd()?, environment());
         let remote = remote_context::fetch(global, args, &cwd, &env, answers)?;
         let overrides = Overrides::new(args, &cwd, &env)?;
-        let (mut config, tags) = match &args.image.image {
+        let mut tags = GivenTags::new(&args.tagging)?;
+        let mut config = match &args.image.image {
             Some(_) if global.config.is_some() || !global.set.is_empty() => {
                 return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));
             }
@@ -48,7 +50,11 @@ impl Request {
                 let service = &args.services[0];
                 return Err(Failure::usage(format!("--image builds one image and no services: the context is --context {service}")));
             }
-            Some(image) => one_image::config(args, image, &cwd, &env, remote.as_ref()).map(|(config, tags)| (config, Some(tags)))?,
+            Some(image) => {
+                let (config, own) = one_image::config(args, image, &cwd, &env, remote.as_ref())?;
+                tags.entries.get_or_insert(own);
+                config
+            }
             None => {
                 let options = LoadOptions {
                     cwd: cwd.clone(),
@@ -57,10 +63,7 @@ impl Request {
                     env: env.clone(),
                     set: global.set.clone(),
                 };
-                let config = load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?;
-                let list = args.tags.as_deref().map(plan::tags::parse_tag_list).transpose();
-                let tags = list.map_err(|error| Failure::usage(format!("--tags: {error}")))?;
-                (config, tags)
+                load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?
             }
         };
         if args.image.image.is_none() {
@@ -90,6 +93,10 @@ impl Request {
 }
 
 impl Request {
+    pub fn tagging(&self, git: &GitFacts) -> Tagging {
+        Tagging::new(git, &self.env, self.tags.clone())
+    }
+
     /// What the same command line asks for where brik.toml and all that it names are those of `files`.
     pub fn config_in(&self, files: &dyn Files, args: &PlanArgs) -> Result<Config, Findings> {
         if args.image.image.is_some() {
@@ -106,16 +113,16 @@ impl Request {
         self.overrides.apply(&mut config);
         Ok(config)
     }
+}
 
-    /// The time that images say they were made at, where the variable `SOURCE_DATE_EPOCH` says one. Names of stages and `context` are for
-    /// build arguments.
-    pub fn created(&self) -> Result<Option<i64>, Failure> {
-        match self.env.get("SOURCE_DATE_EPOCH").map(String::as_str) {
-            None | Some("") => Ok(None),
-            // The name of a source, as a build argument has it, says nothing of the environment's image.
-            Some(text) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(None),
-            Some(text) => plan::epoch_seconds(text).map(Some).map_err(|error| Failure::usage(error.to_string())),
-        }
+/// The time that images say they were made at, where the variable `SOURCE_DATE_EPOCH` says one. Names of stages and `context` are for
+/// build arguments.
+pub fn created(env: &BTreeMap<String, String>) -> Result<Option<i64>, Failure> {
+    match env.get("SOURCE_DATE_EPOCH").map(String::as_str) {
+        None | Some("") => Ok(None),
+        // The name of a source, as a build argument has it, says nothing of the environment's image.
+        Some(text) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => Ok(None),
+        Some(text) => plan::epoch_seconds(text).map(Some).map_err(|error| Failure::usage(error.to_string())),
     }
 }
 

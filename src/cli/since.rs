@@ -113,7 +113,7 @@ impl Then {
             return Ok(Self::default());
         }
         let files: &dyn Files = commit;
-        let (workspace, findings) = Workspace::load(config, files, &names, git, setup.request.tags.as_deref());
+        let (workspace, findings) = Workspace::load(config, files, &names, &setup.request.tagging(git));
         // Where there was no lock, tags mean what they mean now: nothing else says what they meant then.
         let lock = if args.image.image.is_some() { Ok(None) } else { Lock::read(&Lock::path(&config.file), files) };
         let lock = match lock {
@@ -121,7 +121,7 @@ impl Then {
             Err(Findings(findings)) => return Ok(Self::refusing(&names, &findings)),
         };
         let remote = setup.remote(&workspace).pinned(lock.map(|lock| lock.pins()).unwrap_or_default(), false);
-        let targets = setup.targets(&workspace)?;
+        let targets = setup.targets(&workspace, git)?;
         remote.prefetch(&workspace.references());
         let (plan, failed) = plan::plan_each(&targets, &setup.options(args, &workspace, files, stat_cache, &remote));
         let mut refused = BTreeMap::new();

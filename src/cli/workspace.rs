@@ -5,12 +5,13 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::tagging::{Tagging, no_tag};
 use crate::config::{Config, Finding, Location, NamedContext, Service, Source};
 use crate::dockerfile::SyntaxError;
 use crate::oci::{Platform, Reference};
-use crate::plan::tags::{self, Facts};
+use crate::plan::tags::Tags;
 use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, NamedContexts, NamedImage, ServiceNames, Survey, images_of, order};
-use crate::source::{Files, GitFacts, mask_credentials};
+use crate::source::{Files, mask_credentials};
 
 pub struct Workspace<'c> {
     pub config: &'c Config,
@@ -27,43 +28,31 @@ pub struct Loaded<'c> {
     /// By platform.
     pub surveys: Vec<(Platform, Survey)>,
     pub tags: Vec<String>,
+    /// The version that git's tags say it has.
+    pub released: Option<String>,
 }
 
 impl<'c> Workspace<'c> {
     /// Loads the services named in `selected` (all if it is empty) and those they need; their Dockerfiles are read in `files`. What is wrong is in the findings; the
     /// workspace then lacks what could not be loaded.
-    pub fn load(
-        config: &'c Config,
-        files: &dyn Files,
-        selected: &[String],
-        git: &GitFacts,
-        tag_list: Option<&[String]>,
-    ) -> (Self, Vec<Finding>) {
+    pub fn load(config: &'c Config, files: &dyn Files, selected: &[String], tagging: &Tagging) -> (Self, Vec<Finding>) {
         let mut findings = Vec::new();
-        let facts = facts(git);
         let mut names = ServiceNames::default();
         let mut loaded: BTreeMap<&str, Loaded> = BTreeMap::new();
         for (name, service) in &config.services {
-            let tags = match tag_list {
-                Some(tags) => tags.to_vec(),
-                None => match tags::render(name, &service.tags, &facts) {
-                    Ok(rendered) => rendered.tags,
-                    Err(error) => {
-                        let wanted = selected.is_empty() || selected.iter().any(|s| s == name);
-                        if wanted {
-                            let finding = Finding::error("brik::tags::none", error.to_string()).at(service.location.clone());
-                            findings
-                                .push(finding.help("commit first, pass --tags, or add a template that always has a value, as in \"dev\""));
-                        }
-                        Vec::new()
-                    }
-                },
-            };
-            names.insert(name, &service.image, tags.clone());
+            let tags = tagging.tags_of(service).unwrap_or_else(|error| {
+                if selected.is_empty() || selected.iter().any(|s| s == name) {
+                    findings.push(no_tag(service, &error));
+                }
+                Tags::default()
+            });
+            names.insert(name, &service.image, tags.tags.clone());
             match load_dockerfile(config, files, &service.dockerfile) {
                 Ok(dockerfile) => {
                     let contexts = service.contexts.clone().into_iter().collect();
-                    loaded.insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), contexts, surveys: Vec::new(), tags });
+                    let Tags { tags, released, .. } = tags;
+                    loaded
+                        .insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), contexts, surveys: Vec::new(), tags, released });
                 }
                 Err(more) => findings.extend(more),
             }
@@ -191,16 +180,6 @@ fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
         }
     }
     edges.into_iter().collect()
-}
-
-fn facts(git: &GitFacts) -> Facts {
-    Facts {
-        sha: git.sha.clone(),
-        branch: git.branch.clone(),
-        tags: git.tags.clone(),
-        pr: git.pr.clone(),
-        date: Some(jiff::Timestamp::now().strftime("%Y%m%d").to_string()),
-    }
 }
 
 /// A path as the user would write it: relative to brik.toml where it lies below.

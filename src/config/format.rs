@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use super::metadata_action::Flavor;
 use super::size::parse_bytes;
-use super::template::TagTemplate;
+use super::tag_entry::TagEntry;
+use super::template::TemplateError;
 use crate::oci::{Platform, Reference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,7 @@ pub(super) enum Format {
     Platform,
     Registry,
     Service,
+    TagFlavor,
     TagGlob,
     TagTemplate,
     Text,
@@ -60,6 +63,7 @@ impl Format {
             "platform" => Self::Platform,
             "registry" => Self::Registry,
             "service" => Self::Service,
+            "tag-flavor" => Self::TagFlavor,
             "tag-glob" => Self::TagGlob,
             "tag-template" => Self::TagTemplate,
             "text" => Self::Text,
@@ -89,8 +93,9 @@ impl Format {
             Self::Platform => platform(text),
             Self::Registry => registry(text),
             Self::Service => service(text),
+            Self::TagFlavor => Flavor::parse([text]).map(drop).map_err(invalid_tag),
             Self::TagGlob => tag_glob(text),
-            Self::TagTemplate => tag_template(text),
+            Self::TagTemplate => text.parse::<TagEntry>().map(drop).map_err(invalid_tag),
             Self::Variable => variable(text),
         }
     }
@@ -182,13 +187,8 @@ fn service(text: &str) -> Result<(), Complaint> {
     component.then_some(()).ok_or_else(|| complaint().help("use a-z 0-9, with . _ or - between them"))
 }
 
-fn tag_template(text: &str) -> Result<(), Complaint> {
-    text.parse::<TagTemplate>().map(drop).map_err(|error| Complaint {
-        message: error.to_string(),
-        code: "brik::config::invalid-tag",
-        help: error.help,
-        span: Some(error.span),
-    })
+fn invalid_tag(error: TemplateError) -> Complaint {
+    Complaint { message: error.to_string(), code: "brik::config::invalid-tag", help: error.help, span: Some(error.span) }
 }
 
 fn id(text: &str) -> Result<(), Complaint> {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn each_format_takes_the_good_and_refuses_the_bad() {
-        let table: [(Format, &[&str], &[&str]); 15] = [
+        let table: [(Format, &[&str], &[&str]); 16] = [
             (Format::Date, &["2027-01-31"], &["2027-02-30", "31.1.2027", "2027-01-31T10:00:00", "20270131"]),
             (Format::TagGlob, &["v*", "sha-[0-9a-f]*", "{dev,edge}"], &["a[", "{a"]),
             (Format::Glob, &["services/*", "a/**/b", "!x", "{a,b}/*"], &["", "/abs/*", "a[", "!"]),
@@ -251,7 +251,8 @@ mod tests {
             (Format::Platform, &["linux/amd64", "linux/arm/v7"], &["linux", "amd64", "windows/amd64"]),
             (Format::Registry, &["ghcr.io", "ghcr.io/org", "org"], &["https://ghcr.io", "ghcr.io/", "ghcr.io/Org"]),
             (Format::Service, &["api", "java-api", "a.b_c"], &["Api", "a/b", "-a", "a b", "a:b"]),
-            (Format::TagTemplate, &["sha-{sha}"], &["{shaa}", "a/b"]),
+            (Format::TagFlavor, &["latest=auto", "suffix=-x,onlatest=true"], &["latest", "-x"]),
+            (Format::TagTemplate, &["sha-{sha}", "type=sha,format=long"], &["{shaa}", "a/b", "type=shaa"]),
             (Format::Text, &["x"], &["", "\0"]),
             (Format::Variable, &["JAVA_VERSION", "_x1"], &["1x", "a-b", "a b"]),
         ];

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::document::{self, Entry, Node, SyntaxError, Table, Value};
 use super::finding::{Finding, Source};
+use super::format::Format;
+use super::metadata_action::MetadataTag;
 use super::schema::Shape;
 
 #[derive(Debug)]
@@ -155,14 +157,19 @@ fn written(shape: Option<&Shape>, source: &str, at: Range<usize>) -> Result<Node
         let item = document::parse_value(text, at.start)?;
         return Ok(Node { span: at, value: Value::Array(vec![item]) });
     }
+    // Lines of metadata-action have commas of their own.
+    let tags = items.string.as_ref().is_some_and(|rule| matches!(rule.format, Some(Format::TagTemplate | Format::TagFlavor)));
     let mut nodes = Vec::new();
     let mut start = at.start;
-    for part in text.split([',', '\n']) {
-        let begin = start + (part.len() - part.trim_start().len());
-        let end = begin + part.trim().len();
-        start += part.len() + 1;
-        if begin < end {
-            nodes.push(written(Some(items), source, begin..end)?);
+    for line in text.split('\n') {
+        let whole = tags && MetadataTag::is_one(line);
+        for part in line.split(|c| c == ',' && !whole) {
+            let begin = start + (part.len() - part.trim_start().len());
+            let end = begin + part.trim().len();
+            start += part.len() + 1;
+            if begin < end {
+                nodes.push(written(Some(items), source, begin..end)?);
+            }
         }
     }
     Ok(Node { span: at, value: Value::Array(nodes) })

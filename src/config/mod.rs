@@ -6,6 +6,7 @@
 //! check      each layer against the `schema`, which is derived from `model`; strings by the rules of `format`, sizes as `size` reads them
 //! resolve    the merged model -> `types`: defaults filled in, paths absolute, names looked up
 //! policy     `[policy]` and what its presets stand for
+//! tag_entry  what makes a tag: brik's `template`s and lines of docker/`metadata_action`
 //! lock       brik.lock, which stands beside brik.toml and is no layer of it
 //! ```
 //!
@@ -20,6 +21,7 @@ mod layer;
 mod layers;
 mod lock;
 mod members;
+pub mod metadata_action;
 mod model;
 mod place;
 mod policy;
@@ -28,6 +30,7 @@ mod schema;
 mod service;
 mod size;
 mod suggest;
+mod tag_entry;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -44,6 +47,7 @@ pub use policy::{Policy, PolicyRule, Preset, RequireVersion, Waiver};
 pub use schema::schema_json;
 pub use size::parse_bytes;
 pub use suggest::did_you_mean;
+pub use tag_entry::{ListError, TagEntry, entry_lines};
 pub use template::{Piece, TagTemplate, TemplateError, Variable};
 pub use types::{
     BuildOptions, CacheOptions, Config, ImageFormat, NamedContext, RegistryOptions, Secret, SecretSource, Service, SshAgent, Timestamps,

@@ -22,8 +22,10 @@ pub(super) struct File {
     pub registry: Option<String>,
     /// Globs of directories, relative to brik.toml; each that holds a Dockerfile is a service. `!glob` takes away.
     pub members: Vec<Glob>,
-    /// Tag templates. A template whose variable has no value in a run is skipped.
+    /// What makes tags: templates, or lines of docker/metadata-action (`type=…`). What has no value in a run is skipped.
     pub tags: Vec<Template>,
+    /// What holds for all tags, as docker/metadata-action has it: `latest=auto`, `prefix=…`, `suffix=…`.
+    pub flavor: Vec<FlavorLine>,
     /// Platforms to build for; the machine's own by default.
     pub platforms: Vec<PlatformName>,
     /// Labels of every image.
@@ -64,8 +66,10 @@ pub(super) struct ServiceTable {
     /// Build arguments, over the global ones.
     #[schemars(extend("propertyNames" = {"format": "variable"}))]
     pub args: BTreeMap<String, Text>,
-    /// Tag templates instead of the global ones.
+    /// What makes its tags, instead of the global ones.
     pub tags: Option<Vec<Template>>,
+    /// What holds for all its tags, instead of the global flavor.
+    pub flavor: Option<Vec<FlavorLine>>,
     /// Labels, over the global ones.
     pub labels: BTreeMap<String, Text>,
     /// Repository of the cache; `<image>-cache` by default, false for none.
@@ -291,6 +295,7 @@ macro_rules! formatted {
 formatted! {
     Glob: "glob",
     Template: "tag-template",
+    FlavorLine: "tag-flavor",
     PlatformName: "platform",
     ServiceName: "service",
     ContextText: "named-context",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Location};
 use super::format::begins_with_host;
+use super::metadata_action::Flavor;
 use super::model::{Cache, CacheTable, SecretEntry, SecretTable, ServiceTable, SshEntry, SshTable, Text};
 use super::resolve::{Scope, platforms};
 use super::suggest::did_you_mean;
@@ -22,6 +23,8 @@ pub(super) fn resolve(scope: &Scope, name: &str, table: &ServiceTable, findings:
     let ssh = resolver.ssh();
     let contexts = resolver.contexts();
     let asked = table.platforms.as_ref().unwrap_or(&scope.file.platforms);
+    // Lines that are wrong are among the findings.
+    let flavor = table.flavor.as_ref().or(Some(&scope.file.flavor)).filter(|lines| !lines.is_empty());
     let templates = table.tags.as_ref().unwrap_or(&scope.file.tags);
     Some(Service {
         name: name.to_owned(),
@@ -33,6 +36,7 @@ pub(super) fn resolve(scope: &Scope, name: &str, table: &ServiceTable, findings:
         target: table.target.clone(),
         args: over(&scope.file.args, &table.args),
         tags: templates.iter().filter_map(|template| template.0.parse().ok()).collect(),
+        flavor: flavor.map(|lines| Flavor::parse(lines.iter().map(|line| line.0.as_str())).unwrap_or_default()),
         labels: over(&scope.file.labels, &table.labels),
         cache,
         secrets,

@@ -35,12 +35,23 @@ pub struct TagTemplate {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid tag template: {reason}")]
+#[error("invalid tag: {reason}")]
 pub struct TemplateError {
     pub reason: String,
     pub help: Option<String>,
     /// Bytes of the template.
     pub span: Range<usize>,
+}
+
+impl TemplateError {
+    pub(super) fn new(span: Range<usize>, reason: impl Into<String>, help: Option<String>) -> Self {
+        Self { reason: reason.into(), help, span }
+    }
+
+    /// The same where the text begins so many bytes later.
+    pub(super) fn moved(self, bytes: usize) -> Self {
+        Self { span: self.span.start + bytes..self.span.end + bytes, ..self }
+    }
 }
 
 /// A tag has at most 128 characters; a template may be longer than what it renders to, but not without bound.

@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::finding::{Finding, Location};
+use super::metadata_action::Flavor;
 use super::policy::Policy;
-use super::template::TagTemplate;
+use super::tag_entry::TagEntry;
 use crate::oci::{Platform, Reference, ReferenceError};
 
 #[derive(Debug, Clone)]
@@ -49,9 +50,11 @@ pub struct Service {
     pub target: Option<String>,
     /// The global args under the service's own.
     pub args: BTreeMap<String, String>,
-    pub tags: Vec<TagTemplate>,
+    pub tags: Vec<TagEntry>,
     /// The list of `tags`, the service's own or the global one; `location` where neither is written.
     pub tags_location: Location,
+    /// None where no key says anything of it.
+    pub flavor: Option<Flavor>,
     /// The global labels under the service's own.
     pub labels: BTreeMap<String, String>,
     /// Repository of the shared cache; None = off.

@@ -15,7 +15,8 @@
 //! remote        what planning asks of servers
 //! key, step     what a Step is and what identifies it
 //! trail, explain  what was built last, and why a Step runs that did not have to then      (align, miss, image_change)
-//! tags          tag templates and git facts -> tags
+//! labels        what git tells of an image, as labels and as ARGs
+//! tags          tag templates, lines of docker/metadata-action and git facts -> tags
 //! ```
 
 mod add;
@@ -30,6 +31,7 @@ mod explain;
 mod graph;
 mod image_change;
 pub mod key;
+mod labels;
 mod miss;
 mod mode;
 mod planner;
@@ -46,7 +48,7 @@ mod tests;
 mod trail;
 mod verify;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use contexts::NamedContexts;
@@ -58,6 +60,7 @@ pub use error::{Error, ErrorKind};
 pub use explain::{Explained, Explanation, Past, Question, explain};
 pub use graph::{Edge, EdgeReason, ServiceNames, order};
 pub use key::{CacheKey, KeyInputs};
+pub use labels::Provenance;
 pub use miss::MissReason;
 pub use mode::{ModeChange, ModeError};
 pub use planner::{Fetched, NamedImage, Options, Target, images_of, plan, plan_each};
@@ -88,11 +91,22 @@ pub struct ImagePlan {
     pub service: String,
     pub platform: Platform,
     pub root: Root,
-    /// Complete but for `rootfs.diff_ids`.
+    /// Complete but for `rootfs.diff_ids` and [`volatile`](Self::volatile).
     pub config: ImageConfig,
+    /// Labels that are no part of the key: an image keeps those that it was first given.
+    pub volatile: BTreeMap<String, String>,
     /// Identifies the finished image: its root and its configuration.
     pub key: CacheKey,
     pub inputs: KeyInputs,
+}
+
+impl ImagePlan {
+    /// The configuration with all labels.
+    pub fn labelled(&self) -> ImageConfig {
+        let mut config = self.config.clone();
+        config.config.labels.extend(self.volatile.clone());
+        config
+    }
 }
 
 impl Plan {

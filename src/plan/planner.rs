@@ -10,6 +10,7 @@ use super::epoch;
 use super::error::{Error, ErrorKind};
 use super::graph::ServiceNames;
 use super::key::{CacheKey, KeyInputs};
+use super::labels::{Provenance, rfc3339};
 use super::stage::StagePlanner;
 use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
@@ -47,6 +48,10 @@ pub struct Target {
     pub target: Option<String>,
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
+    /// What git tells of it.
+    pub provenance: Provenance,
+    /// Every commit gets its own image: what git tells is part of its key.
+    pub exact_labels: bool,
     /// Seconds since 1970 that files are dated with where no SOURCE_DATE_EPOCH says otherwise; `None` keeps their times in any case.
     pub epoch: Option<i64>,
     /// Seconds since 1970 that the configuration and its history are dated with, whatever the Dockerfile says.
@@ -119,8 +124,12 @@ impl<'a> Planner<'a> {
         let survey = dockerfile.survey(&target.args, target.target.as_deref(), platform, &self.options.build_platform, &target.contexts)?;
         let source_date = epoch::resolve(self, target, &survey)?;
         let mut state = StagePlanner::new(self, target, platform, &survey, source_date).run()?;
+        let created = target.created.or(source_date.and_then(|date| date.0));
+        state.complete_labels(target.provenance.stable(&target.service), false);
+        state.complete_labels(target.provenance.volatile(created), !target.exact_labels);
         state.image.config.labels.extend(target.labels.clone());
-        if let Some(epoch) = target.created.or(source_date.and_then(|date| date.0)).or(target.epoch) {
+        state.volatile.retain(|name, _| !target.labels.contains_key(name));
+        if let Some(epoch) = created.or(target.epoch) {
             let created = rfc3339(epoch);
             state.image.created = Some(created.clone());
             state.image.history.iter_mut().filter(|entry| entry.created.is_none()).for_each(|entry| entry.created = Some(created.clone()));
@@ -135,6 +144,7 @@ impl<'a> Planner<'a> {
             platform: platform.clone(),
             root: state.root,
             config: state.image.clone(),
+            volatile: state.volatile.clone(),
             key: inputs.key(),
             inputs,
         });
@@ -270,7 +280,11 @@ impl<'a> Planner<'a> {
     fn service(&self, service: &str, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
         let state = self.finished.get(&(service.to_owned(), platform.clone()));
         let reason = || format!("service {service} is not built for {platform}; add the platform to it");
-        let image = |state: &StageState| StageState::on(state.root, state.image.clone(), state.platform.clone());
+        let image = |state: &StageState| {
+            let mut image = StageState::on(state.root, state.image.clone(), state.platform.clone());
+            image.volatile.clone_from(&state.volatile);
+            image
+        };
         state
             .map(image)
             .map(|state| Outside::State(Box::new(state)))
@@ -339,8 +353,4 @@ pub fn images_of(survey: &Survey, contexts: &NamedContexts, names: &ServiceNames
         Some(NamedImage { reference, platform: outside.platform.as_ref().unwrap_or(platform).clone(), span: outside.span })
     };
     survey.outside.iter().filter_map(image).collect()
-}
-
-fn rfc3339(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
 }

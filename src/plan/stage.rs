@@ -6,6 +6,7 @@ use super::copy::check_owner;
 use super::epoch::{SOURCE_DATE_EPOCH, SourceDate};
 use super::error::{Error, ErrorKind};
 use super::key::KeyInputs;
+use super::labels::is_volatile;
 use super::planner::{Outside, Planner, Selector, Target};
 use super::signal::check_signal;
 use super::state::{StageState, normalize};
@@ -58,6 +59,11 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     /// Seconds since 1970 that files are dated with; `None` keeps their times.
     pub fn file_epoch(&self) -> Option<i64> {
         self.target.epoch.map(|default| self.source_date.and_then(|date| date.0).unwrap_or(default))
+    }
+
+    /// What git tells of an ARG that nobody gives a value.
+    fn filled(&self, name: &str) -> Option<String> {
+        self.target.provenance.arg(name).filter(|_| !self.target.args.contains_key(name))
     }
 
     /// What a build argument or a global ARG gives to an ARG of a stage.
@@ -164,7 +170,15 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 let mut text = "ARG".to_owned();
                 for arg in args {
                     let name = &arg.name.text;
-                    let value = match (self.given(name), &arg.default) {
+                    let filled = self.filled(name);
+                    if filled.is_some() && is_volatile(name) && !self.target.exact_labels {
+                        // The history is part of the key.
+                        current.state.filled.insert(name.clone());
+                        current.state.declare(name, filled.as_deref());
+                        text += &format!(" {name}");
+                        continue;
+                    }
+                    let value = match (self.given(name).or(filled), &arg.default) {
                         (Some(given), _) => Some(given),
                         (None, Some(default)) => Some(self.dockerfile.expand(default, &current.state.env)?),
                         (None, None) => self.survey.global.get(name).map(str::to_owned),
@@ -180,8 +194,8 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                 current.state.set_env(&pairs);
             }
             InstructionKind::Label(pairs) => {
-                let pairs = self.pairs(current, pairs)?;
-                current.state.set_labels(&pairs);
+                let labels = self.labels(current, pairs)?;
+                current.state.set_labels(&labels);
             }
             InstructionKind::Cmd(command) => {
                 let words = command_words(&current.state, command);
@@ -228,6 +242,18 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     fn pairs(&self, current: &Current, pairs: &[KeyValue]) -> Result<Vec<(String, String)>, Error> {
         let expand = |word: &Word| self.dockerfile.expand(word, &current.state.env);
         pairs.iter().map(|pair| Ok((expand(&pair.key)?, expand(&pair.value)?))).collect()
+    }
+
+    /// Labels with two values: in that for the key, ARGs that git fills stand as they are written.
+    fn labels(&self, current: &Current, pairs: &[KeyValue]) -> Result<Vec<(String, String, String)>, Error> {
+        let values = self.pairs(current, pairs)?;
+        let mut env = current.state.env.clone();
+        current.state.filled.iter().for_each(|name| env.set(name, &format!("${name}")));
+        let with_keyed = |((name, value), pair): ((String, String), &KeyValue)| {
+            let keyed = if current.state.filled.is_empty() { value.clone() } else { self.dockerfile.expand(&pair.value, &env)? };
+            Ok((name, keyed, value))
+        };
+        values.into_iter().zip(pairs).map(with_keyed).collect()
     }
 
     fn workdir(&mut self, current: &mut Current, instruction: &Instruction, path: &Word) -> Result<(), Error> {

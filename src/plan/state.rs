@@ -1,7 +1,7 @@
 //! The state of a stage while its instructions are read: file system, image configuration, variables and history.
 //! Semantics and history texts follow BuildKit's `dockerfile2llb/convert.go`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::environment::{DEFAULT_PATH, Environment, NO_VARIABLES};
 use super::step::Root;
@@ -19,6 +19,12 @@ pub struct StageState {
     pub env: Environment,
     /// Declared ARGs in order, for the history of RUN.
     pub declared: Vec<(String, Option<String>)>,
+    /// Labels with their values where another commit changes these: not those of `image`, which its key is made of.
+    pub volatile: BTreeMap<String, String>,
+    /// Labels that the Dockerfile itself sets.
+    own_labels: BTreeSet<String>,
+    /// ARGs that have their values of git.
+    pub filled: BTreeSet<String>,
     /// About the bytes of variables and history: what a copy of the state takes.
     pub size: usize,
     /// Where the configuration has each of its variables.
@@ -44,7 +50,19 @@ impl StageState {
             env.set(name, value);
             env_places.entry(name.to_owned()).or_insert(place);
         }
-        Self { root, image, platform, env, declared: Vec::new(), size: 0, env_places, cmd_set: false }
+        Self {
+            root,
+            image,
+            platform,
+            env,
+            declared: Vec::new(),
+            volatile: BTreeMap::new(),
+            own_labels: BTreeSet::new(),
+            filled: BTreeSet::new(),
+            size: 0,
+            env_places,
+            cmd_set: false,
+        }
     }
 
     /// A stage that continues this one. ONBUILD triggers have been taken out by the caller.
@@ -84,6 +102,7 @@ impl StageState {
         for (name, value) in pairs {
             text += &format!(" {name}={value}");
             self.env.set(name, value);
+            self.filled.remove(name);
             let (entry, end) = (format!("{name}={value}"), self.image.config.env.len());
             match *self.env_places.entry(name.clone()).or_insert(end) {
                 place if place < end => self.image.config.env[place] = entry,
@@ -93,13 +112,26 @@ impl StageState {
         self.history(text, false);
     }
 
-    pub fn set_labels(&mut self, pairs: &[(String, String)]) {
+    /// Names, values as the key has them, and the values themselves.
+    pub fn set_labels(&mut self, labels: &[(String, String, String)]) {
         let mut text = "LABEL".to_owned();
-        for (name, value) in pairs {
-            text += &format!(" {name}={value}");
-            self.image.config.labels.insert(name.clone(), value.clone());
+        for (name, keyed, value) in labels {
+            text += &format!(" {name}={keyed}");
+            self.image.config.labels.insert(name.clone(), keyed.clone());
+            self.own_labels.insert(name.clone());
+            if keyed == value {
+                self.volatile.remove(name);
+            } else {
+                self.volatile.insert(name.clone(), value.clone());
+            }
         }
         self.history(text, false);
+    }
+
+    /// Sets labels that the Dockerfile does not set itself. `volatile`: their values are no part of the image's key.
+    pub fn complete_labels(&mut self, labels: BTreeMap<String, String>, volatile: bool) {
+        let to = if volatile { &mut self.volatile } else { &mut self.image.config.labels };
+        to.extend(labels.into_iter().filter(|(name, _)| !self.own_labels.contains(name)));
     }
 
     /// Declares an ARG with the value that it has, or none.

@@ -19,12 +19,14 @@ pub struct GitFacts {
     pub commit_time: Option<i64>,
     /// Of `origin`, else of the first remote; without credentials.
     pub remote_url: Option<String>,
+    /// What `origin` has for its HEAD.
+    pub default_branch: Option<String>,
 }
 
 impl GitFacts {
     /// Reads the repository that `dir` lies in, whoever owns it, and completes it from the variables of GitHub and GitLab.
     ///
-    /// The commit is the one checked out, and the variables' only where there is no repository; branch, tag and request are
+    /// The commit is the one checked out, and the variables' only where there is no repository, and so is the remote; branch, tag and request are
     /// the variables' first: CI checks out a detached commit without tags.
     pub fn read(dir: &Path, env: &BTreeMap<String, String>) -> Self {
         let mut facts = open(dir).map(|repository| Self::of(&repository)).unwrap_or_default();
@@ -32,6 +34,8 @@ impl GitFacts {
         facts.sha = facts.sha.or_else(|| get("GITHUB_SHA").or_else(|| get("CI_COMMIT_SHA")).filter(|sha| is_sha(sha)));
         let reference = get("GITHUB_REF").unwrap_or_default();
         let pull = reference.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next()).map(str::to_owned);
+        let github = || Some(format!("{}/{}", get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?));
+        facts.remote_url = facts.remote_url.or_else(|| github().or_else(|| get("CI_PROJECT_URL")).map(|url| without_credentials(&url)));
         facts.pr = pull.or_else(|| get("CI_MERGE_REQUEST_IID"));
         let branch = get("GITHUB_HEAD_REF")
             .or_else(|| reference.strip_prefix("refs/heads/").map(str::to_owned))
@@ -56,6 +60,7 @@ impl GitFacts {
             pr: None,
             commit_time: commit.as_ref().map(|commit| commit.time().seconds()),
             remote_url: remote_url(repository),
+            default_branch: default_branch(repository),
         }
     }
 }
@@ -88,6 +93,11 @@ fn tags_at(repository: &Repository, commit: git2::Oid) -> Vec<String> {
         .collect();
     tags.sort();
     tags
+}
+
+fn default_branch(repository: &Repository) -> Option<String> {
+    let head = repository.find_reference("refs/remotes/origin/HEAD").ok()?;
+    head.symbolic_target()?.strip_prefix("refs/remotes/origin/").map(str::to_owned)
 }
 
 fn remote_url(repository: &Repository) -> Option<String> {
@@ -177,6 +187,7 @@ mod tests {
             pr: None,
             commit_time: Some(1_700_000_000),
             remote_url: Some("https://host.example/org/repo.git".to_owned()),
+            default_branch: None,
         };
         assert_eq!(read(&below), expected);
         assert_eq!(top_level(&below), Some(directory.path().canonicalize().unwrap()));

@@ -8,7 +8,8 @@
 //! - `content_hash`, `hash_files`: what is in the files of a context; `stat_cache` (`stamp`s and `stat_records`): remembered across runs.
 //! - `beneath`, `inode`, `xattrs`: how files are opened and described.
 //! - `files`: where a project is read: the disk, or a `commit` (`commit_tree` of git `objects`, and what is `checked_out` of them).
-//! - `git`: commit, branch, tags and remote of a checkout; `checkout`: the state that it is in; `git_ref`, `remote_url`: names of what lies elsewhere.
+//! - `git`: commit, branch, tags and remote of a checkout; `checkout`: the state that it is in; `event`: what made a CI run; `license`: of a repository;
+//!   `git_ref`, `remote_url`: names of what lies elsewhere.
 
 mod beneath;
 mod checked_out;
@@ -18,6 +19,7 @@ mod commit_tree;
 mod content_hash;
 mod context;
 mod error;
+mod event;
 mod file_list;
 mod files;
 mod git;
@@ -26,6 +28,7 @@ mod hash_files;
 mod hash_matches;
 mod ignore;
 mod inode;
+mod license;
 mod listing;
 mod objects;
 mod pattern;
@@ -50,15 +53,17 @@ pub use commit::{Commit, CommitError};
 pub use content_hash::ContentHash;
 pub use context::Context;
 pub use error::Error;
+pub use event::Event;
 pub use file_list::{FileChange, FileList, FileLists};
 pub use files::{Disk, Files};
 pub use git::{GitFacts, top_level};
 pub use git_ref::{GitRef, GitRefError, is_commit_id};
 pub use hash_matches::hash_matches;
 pub use ignore::{IgnoreError, IgnoreFile};
+pub use license::license;
 pub use pattern::PatternError;
 pub use pattern_list::PatternList;
-pub use remote_url::{host_of, is_http, mask_credentials, scheme_of, shown_source, split_credentials, url_file_name};
+pub use remote_url::{host_of, is_http, mask_credentials, scheme_of, shown_source, split_credentials, url_file_name, web_url};
 pub use rootfs::RootTree;
 pub use select::{SelectOptions, select};
 pub use selection::Selection;

@@ -66,6 +66,28 @@ pub fn host_of(url: &str) -> &str {
     }
 }
 
+/// The page of a remote repository: `https://h/o/r` for `git@h:o/r.git`, `ssh://git@h:22/o/r` and the like; `None` for what lies on a disk.
+pub fn web_url(remote: &str) -> Option<String> {
+    let (scheme, rest) = match remote.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest.to_owned()),
+        Some(("ssh" | "git" | "git+ssh" | "ssh+git", rest)) => {
+            let (authority, path) = rest.split_once('/')?;
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            ("https", format!("{}/{path}", host.split(':').next().unwrap_or(host)))
+        }
+        Some(_) => return None,
+        // As scp writes it; what has a slash before the colon is a path.
+        None => {
+            let (login, path) = remote.split_once(':').filter(|(login, _)| !login.contains('/'))?;
+            ("https", format!("{}/{}", login.rsplit_once('@').map_or(login, |(_, host)| host), path.trim_start_matches('/')))
+        }
+    };
+    let rest = rest.rsplit_once('@').filter(|(user, _)| !user.contains('/')).map_or(rest.as_str(), |(_, rest)| rest);
+    let rest = rest.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    let page = rest.strip_suffix(".git").unwrap_or(rest);
+    page.contains('/').then(|| format!("{scheme}://{page}"))
+}
+
 /// Names and values, decoded, in order.
 pub(super) fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     let decoded = |text: &str| percent_decoded(&text.replace('+', " "));
@@ -140,6 +162,23 @@ mod tests {
             ("http://h/a@b http:// me@h", "http://h/a@b http:// me@h"),
         ] {
             assert_eq!(mask_credentials(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_remote_has_a_page_however_it_is_reached() {
+        for (remote, page) in [
+            ("https://github.com/o/r.git", Some("https://github.com/o/r")),
+            ("https://u:p@h:8443/o/r/", Some("https://h:8443/o/r")),
+            ("git@github.com:o/r.git", Some("https://github.com/o/r")),
+            ("ssh://git@h:22/o/r.git", Some("https://h/o/r")),
+            ("git://h/o/r", Some("https://h/o/r")),
+            ("/srv/r.git", None),
+            ("../r", None),
+            ("file:///srv/r.git", None),
+            ("https://h", None),
+        ] {
+            assert_eq!(web_url(remote).as_deref(), page, "{remote}");
         }
     }
 

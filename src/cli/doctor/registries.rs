@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::check::{Check, Status};
 use super::repositories;
 use crate::cli::surroundings::Surroundings;
+use crate::cli::tagging::{GivenTags, Tagging};
 use crate::cli::workspace::Workspace;
 use crate::config::Config;
 use crate::oci::Reference;
@@ -51,7 +52,7 @@ pub fn used(around: &Surroundings, config: Option<&Config>, named: &[Reference])
     }
     // What is wrong with Dockerfiles is for `brik check` to say.
     let git = GitFacts::read(&config.root, &around.env);
-    let (workspace, _) = Workspace::load(config, &Disk, &[], &git, None);
+    let (workspace, _) = Workspace::load(config, &Disk, &[], &Tagging::new(&git, &around.env, GivenTags::default()));
     for (reference, _) in workspace.references() {
         used.entry(reference.registry).or_default().bases = true;
     }

@@ -50,7 +50,7 @@ pub fn pages() -> Vec<Page> {
         Page { code: heading.trim_start_matches("# "), summary, text: format!("{}\n", text.trim_end()) }
     });
     let checks = lint::RULES.iter().map(|rule| {
-        let text = format!("{}\nBuildKit's page: {}\n", rule.page, rule.url());
+        let text = rule.page.to_owned() + &rule.url().map(|url| format!("\nBuildKit's page: {url}\n")).unwrap_or_default();
         Page { code: rule.code, summary: rule.description, text }
     });
     written.chain(checks).collect()

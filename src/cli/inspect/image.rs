@@ -6,13 +6,14 @@ use std::path::Path;
 use crate::build::last_trail;
 use crate::cache::ImageRecord;
 use crate::cli::failure::{Code, Failure};
+use crate::cli::tagging::Tagging;
 use crate::cli::workspace::Workspace;
 use crate::config::{Config, Finding, Service};
 use crate::image::{Listing, OciLayout, list_layer};
 use crate::oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform, Reference};
 use crate::registry::{Client, Error};
 use crate::report::{Redactor, sanitise};
-use crate::source::{Disk, GitFacts};
+use crate::source::Disk;
 use crate::store::{RecordKind, Store};
 
 /// Where images are looked for.
@@ -22,7 +23,7 @@ pub struct Places<'a> {
     /// `None` where there is none yet.
     pub store: Option<&'a Store>,
     pub config: Option<&'a Config>,
-    pub git: &'a GitFacts,
+    pub tagging: &'a Tagging,
     /// `--platform`
     pub platform: Option<&'a Platform>,
     pub redactor: &'a Redactor,
@@ -109,7 +110,7 @@ impl<'a> Places<'a> {
         }
         let (name, config) = (&service.name, self.config);
         let tags = config.map(|config| {
-            let (workspace, _) = Workspace::load(config, &Disk, std::slice::from_ref(name), self.git, None);
+            let (workspace, _) = Workspace::load(config, &Disk, std::slice::from_ref(name), self.tagging);
             workspace.services.into_iter().find(|loaded| loaded.service.name == *name).map(|loaded| loaded.tags).unwrap_or_default()
         });
         let tagged: Vec<Reference> = tags.into_iter().flatten().map(|tag| service.image.with_tag(&tag)).collect();

@@ -22,6 +22,7 @@ use super::login::discover;
 use super::planning::{client_options, learn};
 use super::print;
 use super::surroundings::Surroundings;
+use super::tagging::{GivenTags, Tagging};
 use crate::build::ask_all;
 use crate::image::Listing;
 use crate::oci::{Descriptor, DiffId, Platform};
@@ -68,13 +69,13 @@ pub fn run(global: &Global, args: &InspectArgs) -> Result<ExitCode, Failure> {
     learn(&around.redactor, &client)?;
     // Looking at an image makes no store.
     let store = global.store_path(&around.env).ok().filter(|path| path.is_dir()).and_then(|path| Store::open(&path).ok());
-    let git = GitFacts::read(&around.cwd, &around.env);
+    let tagging = Tagging::new(&GitFacts::read(&around.cwd, &around.env), &around.env, GivenTags::default());
     let places = Places {
         cwd: &around.cwd,
         client: &client,
         store: store.as_ref(),
         config: config.as_ref(),
-        git: &git,
+        tagging: &tagging,
         platform: platform.as_ref(),
         redactor: &around.redactor,
     };

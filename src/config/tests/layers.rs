@@ -47,7 +47,7 @@ fn registry_url_gives_the_host_and_keeps_the_path() {
 fn tables_merge_and_lists_are_replaced_unless_appended_to() {
     let toml = "tags = ['a']\nargs = { A = 1, B = true }\nlabels = { l = 'file' }\nmembers = ['s/*']\n\
                 [services.api]\ntags = ['b']\nargs = { B = 'own' }\n[services.'x.y']\ncontext = 's/api'\nimage = 'dotted'";
-    let tags = |config: &Config, name: &str| config.services[name].tags.iter().map(TagTemplate::to_string).collect::<Vec<_>>().join(" ");
+    let tags = |config: &Config, name: &str| config.services[name].tags.iter().map(TagEntry::to_string).collect::<Vec<_>>().join(" ");
     let repository = Repository::new(toml, &["s/api", "s/web"]);
     let config = repository.load();
     assert_eq!(config.services["api"].args, BTreeMap::from([("A", "1"), ("B", "own")].map(|(k, v)| (k.into(), v.into()))));

@@ -1,4 +1,4 @@
-//! BuildKit's build checks, under BuildKit's names, with its messages and its conditions.
+//! BuildKit's build checks, under BuildKit's names, with its messages and its conditions; and brik's own.
 //!
 //! | file | holds |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! BuildKit locates a warning by the line where its instruction begins. Here it is the bytes that it is about, which matters where an
 //! instruction has several lines.
 
+mod commit_arg_before_run;
 mod consistent_instruction_casing;
 mod copy_ignored_file;
 mod duplicate_stage_name;
@@ -52,7 +53,7 @@ use warning::Warnings;
 
 /// A build check.
 pub struct Rule {
-    /// BuildKit's name, as `# check=skip=` takes it.
+    /// BuildKit's name, if it is one of its rules, as `# check=skip=` takes it.
     pub name: &'static str,
     /// `brik::lint::<name>`.
     pub code: &'static str,
@@ -62,15 +63,15 @@ pub struct Rule {
     pub experimental: bool,
     /// What it is about, for people, in Markdown.
     pub page: &'static str,
-    /// The last part of the address of BuildKit's page.
-    slug: &'static str,
+    /// The last part of the address of BuildKit's page; `None` for a rule of brik's own.
+    slug: Option<&'static str>,
     check: fn(&Reading, &mut Warnings),
 }
 
 impl Rule {
     /// BuildKit's page about the rule.
-    pub fn url(&self) -> String {
-        format!("https://docs.docker.com/go/dockerfile/rule/{}/", self.slug)
+    pub fn url(&self) -> Option<String> {
+        self.slug.map(|slug| format!("https://docs.docker.com/go/dockerfile/rule/{slug}/"))
     }
 
     /// The rule of a name, case aside.
@@ -80,24 +81,26 @@ impl Rule {
 }
 
 macro_rules! rule {
-    ($name:ident, $module:ident, $slug:literal, $description:literal) => {
+    (@slug none) => { None };
+    (@slug $slug:literal) => { Some($slug) };
+    ($name:ident, $module:ident, $slug:tt, $description:literal) => {
         rule!($name, $module, $slug, $description, experimental: false)
     };
-    ($name:ident, $module:ident, $slug:literal, $description:literal, experimental: $experimental:literal) => {
+    ($name:ident, $module:ident, $slug:tt, $description:literal, experimental: $experimental:literal) => {
         Rule {
             name: stringify!($name),
             code: concat!("brik::lint::", stringify!($name)),
             description: $description,
             experimental: $experimental,
             page: include_str!(concat!("doc/", stringify!($name), ".md")),
-            slug: $slug,
+            slug: rule!(@slug $slug),
             check: $module::check,
         }
     };
 }
 
-/// Every rule, in the order of BuildKit's documentation.
-pub const RULES: [Rule; 21] = [
+/// Every rule, in the order of BuildKit's documentation, then those of brik's own.
+pub const RULES: [Rule; 22] = [
     rule!(StageNameCasing, stage_name_casing, "stage-name-casing", "Stage names should be lowercase"),
     rule!(FromAsCasing, from_as_casing, "from-as-casing", "The 'as' keyword should match the case of the 'from' keyword"),
     rule!(
@@ -185,6 +188,7 @@ pub const RULES: [Rule; 21] = [
         "expose-invalid-format",
         "IP address and host-port mapping should not be used in EXPOSE instruction. This will become an error in a future release"
     ),
+    rule!(CommitArgBeforeRun, commit_arg_before_run, none, "ARGs that git fills should stand below the last RUN"),
 ];
 
 /// Runs the rules that `options` let run: their warnings in the order of the file.
@@ -239,7 +243,7 @@ mod tests {
     fn rules_are_found_by_name_whatever_the_case() {
         assert_eq!(Rule::by_name("jsonargsrecommended").map(|rule| rule.name), Some("JSONArgsRecommended"));
         assert_eq!(
-            Rule::by_name("UndefinedVar").map(Rule::url).as_deref(),
+            Rule::by_name("UndefinedVar").and_then(Rule::url).as_deref(),
             Some("https://docs.docker.com/go/dockerfile/rule/undefined-var/")
         );
         assert!(Rule::by_name("Undefined").is_none());

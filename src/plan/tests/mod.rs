@@ -138,6 +138,8 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
         target: None,
         args: BTreeMap::new(),
         labels: BTreeMap::new(),
+        provenance: Default::default(),
+        exact_labels: false,
         epoch: Some(0),
         created: None,
         contexts: NamedContexts::default(),
