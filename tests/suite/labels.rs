@@ -211,6 +211,6 @@ fn an_arg_of_git_before_a_run_is_warned_about_on_its_bytes() {
     assert_eq!(project.built().text("/ref").trim(), head(&project));
     let given = project.brik(["check", "--set", "args.VCS_REF=fixed"]).succeeds();
     assert!(!given.has_said("CommitArgBeforeRun"), "{given:?}");
-    let page = project.brik(["check", "--explain", "CommitArgBeforeRun"]).succeeds().stdout;
+    let page = project.brik(["explain", "CommitArgBeforeRun"]).succeeds().stdout;
     assert!(page.contains("below the last `RUN`") && !page.contains("BuildKit's page"), "{page}");
 }

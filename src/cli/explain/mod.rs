@@ -23,12 +23,13 @@ pub struct ExplainArgs {
     pub code: Option<String>,
 }
 
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 7] = [
     include_str!("config.md"),
     include_str!("dockerfile.md"),
     include_str!("lock.md"),
     include_str!("policy.md"),
     include_str!("build.md"),
+    include_str!("commands.md"),
     include_str!("registry.md"),
 ];
 
