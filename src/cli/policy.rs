@@ -9,6 +9,7 @@ use super::failure::{Code, Failure};
 use super::output::write_whole;
 use super::places::Places;
 use super::planning::{Planned, Setup};
+use super::provenance::provenance;
 use super::workspace::{Loaded, Workspace, source_of};
 use crate::config::{Config, Finding, Findings, Location, NamedContext, PolicyRule, Source};
 use crate::oci::{ImageConfig, Platform, Reference};
@@ -99,8 +100,16 @@ fn subject<'w>(
         git_tags: &known.git.tags,
         bases,
         user: FinalUser { name: planned_user(known.plan, &service.name).or(user.name), ..user },
+        standard_labels: standard_labels(known.git, workspace.config, loaded),
         holds: held(workspace.config, loaded),
     })
+}
+
+/// Names only: the values may be those of another time.
+fn standard_labels(git: &GitFacts, config: &Config, loaded: &Loaded) -> Vec<String> {
+    let (service, version) = (loaded.service, loaded.released.clone());
+    let known = provenance(git, &BTreeMap::new(), &config.root, &service.context, version).unwrap_or_default();
+    known.stable(&service.name).into_keys().chain(known.volatile(None).into_keys()).collect()
 }
 
 fn flag_location(tags: &str) -> Location {

@@ -1,4 +1,4 @@
-//! required-labels: of brik.toml and of LABEL in the stages that make the image. Those of a base describe the base.
+//! required-labels: of brik.toml, of LABEL in the stages that make the image, and of git. Those of a base describe the base.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::config::Policy;
 use crate::dockerfile::InstructionKind;
 
 pub(super) fn required(policy: &Policy, subject: &Subject, found: &mut Found) {
-    let mut there: BTreeSet<String> = subject.service.labels.keys().cloned().collect();
+    let mut there: BTreeSet<String> = subject.service.labels.keys().chain(&subject.standard_labels).cloned().collect();
     for instruction in subject.final_instructions() {
         if let InstructionKind::Label(pairs) = &instruction.kind {
             let expander = subject.dockerfile.expander();

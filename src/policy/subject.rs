@@ -23,6 +23,8 @@ pub struct Subject<'a> {
     /// The images that the Dockerfile takes from registries.
     pub bases: Vec<Base>,
     pub user: FinalUser,
+    /// Names of the labels that git gives it.
+    pub standard_labels: Vec<String>,
     /// Services whose directories its context holds.
     pub holds: Vec<String>,
 }

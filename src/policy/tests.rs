@@ -49,6 +49,7 @@ fn findings(policy: &str, dockerfile: &str, facts: Facts) -> (Vec<String>, bool)
         git_tags: &git_tags,
         bases: bases.iter().map(base).collect(),
         user: final_user(&dockerfile, &survey, &contexts, &service.args, &|_, _| facts.base.map(str::to_owned)),
+        standard_labels: owned(&["revision"]),
         holds: owned(facts.holds),
     };
     let verdict = judge(config.policy.as_ref().unwrap(), &[subject], Vec::new(), date(2026, 11, 22));
@@ -125,7 +126,7 @@ fn each_rule_points_at_the_bytes_that_break_it() {
         ("pinned_bases = true", "FROM alpine:3\n", SHA, vec!["deny pinned-bases alpine:3"]),
         ("pinned_bases = true", "FROM alpine:3\n", Facts { locked: true, ..SHA }, vec![]),
         (
-            "required_labels = ['own', 'title', 'other']",
+            "required_labels = ['own', 'title', 'other', 'revision']",
             "FROM a AS b\nLABEL \"title\"=x\nFROM c AS unused\nLABEL other=x\nFROM b\n",
             SHA,
             vec!["deny required-labels b"],
