@@ -16,7 +16,7 @@ fn github_gets_an_annotation_a_line() {
     let run = committed().brik(["-C", "images", "check", "--format", "github"]).exits(3);
     insta::assert_snapshot!(run.stdout, @r#"
     ::warning file=images/brik.toml,line=2,col=26,endColumn=34,endLine=2,title=brik%3A%3Aconfig%3A%3Ano-member::no directory that matches jobs/* has a Dockerfile
-    ::error file=images/services/api/Dockerfile,line=3,col=12,endColumn=20,endLine=3,title=brik%3A%3Aplan%3A%3Ainvalid::invalid signal: SIG%25NOPE
+    ::error file=images/services/api/Dockerfile,line=3,col=12,endColumn=20,endLine=3,title=brik%3A%3Aplan%3A%3Ainvalid::invalid signal: SIG%25NOPE%0Ahelp: write a number or a name, as in 9, SIGKILL or RTMIN+3
     ::warning file=images/services/api/Dockerfile,line=1,col=14,endColumn=16,endLine=1,title=brik%3A%3Alint%3A%3AFromAsCasing::'as' and 'FROM' keywords' casing do not match%0Ahelp: `brik explain FromAsCasing` says more
     ::warning file=images/services/api/Dockerfile,line=2,col=5,endColumn=11,endLine=2,title=brik%3A%3Alint%3A%3AJSONArgsRecommended::JSON arguments recommended for CMD to prevent unintended behavior related to OS signals%0Ahelp: `brik explain JSONArgsRecommended` says more
     "#);
