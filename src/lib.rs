@@ -50,7 +50,7 @@
 //! 3. `build::remote` asks registries for the digests and configs of the base images; tags that brik.lock pins are not asked for. No layer is pulled yet. What `ADD` and named
 //!    contexts take from git or a URL is fetched into the store in step 4, where planning asks for it.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
-//!    `cli::policy` refuses what `[policy]` forbids to push. `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
+//!    `cli::policy` refuses what `[policy]` forbids to push, and `cli::evidence` leaves the verdict. `cli::lint` warns about the Dockerfiles; where one says `error=true`, the run ends here.
 //! 5. `build::lookup` asks the store and the cache repositories (`cache::shared`) for finished images, then for Steps: what is left has to
 //!    run. If nothing is left, 6 is skipped. `cli::reasons` compares what is left with the trail of the last build (`plan::explain`);
 //!    `brik why` and `brik plan` end here.

@@ -9,6 +9,7 @@ use super::annotations::annotations;
 use super::args::{CheckArgs, CheckFormat, Global};
 use super::bases::{bases, unlocked, unused};
 use super::environment;
+use super::evidence::write_evidence;
 use super::failure::{Code, Failure, render};
 use super::lint::{Bases, Reach, lint_all};
 use super::places::Places;
@@ -99,11 +100,11 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let image = |reference: &Reference, platform: &Platform| Some(last_seen(store.as_ref()?, reference, platform)?.config.clone());
     findings.extend(lint_all(&workspace, Reach::Everything, &Bases { image: &image, service: &|_, _| None }));
     let locked = |name: &Reference| lock.as_ref().is_some_and(|lock| lock.bases.contains_key(name));
-    let known = Known { git: &git, tags: None, locked: &locked, image: &image, plan: None };
+    let known = Known { git: &git, tags_given: false, locked: &locked, image: &image, plan: None };
     if let Some(verdict) = policy::verdict(&workspace, &args.services, &known) {
         findings.retain(|finding| !policy::says_it_too(&verdict, finding));
         findings.extend(verdict.findings());
-        findings.extend(policy::write_evidence(&config, &options.cwd, verdict));
+        findings.extend(write_evidence(&config, &options.cwd, verdict));
     }
     tell(args.format, &places, &Report::of(workspace.services.len(), &workspace.edges, &findings))?;
     let found = findings.iter().any(|finding| finding.severity == Severity::Error);

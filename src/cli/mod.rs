@@ -10,6 +10,7 @@ mod check;
 mod columns;
 mod dashboard;
 mod doctor;
+mod evidence;
 mod explain;
 mod failure;
 mod github_output;

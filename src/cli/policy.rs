@@ -1,13 +1,11 @@
-//! `[policy]` in a run: gathers what its rules look at, and leaves the verdict beside brik.toml as evidence.
+//! `[policy]` in a run: gathers what its rules look at, and refuses pushes that they forbid.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use super::bases::read_lock;
+use super::evidence::write_evidence;
 use super::failure::{Code, Failure};
-use super::output::write_whole;
-use super::places::Places;
 use super::planning::{Planned, Setup};
 use super::provenance::provenance;
 use super::workspace::{Loaded, Workspace, source_of};
@@ -17,14 +15,11 @@ use crate::plan::{Plan, images_of};
 use crate::policy::{Base, FinalUser, Subject, Verdict, Violation, final_user, is_root, judge};
 use crate::source::{Disk, GitFacts, IgnoreFile};
 
-/// Where evidence lies, beside brik.toml.
-const EVIDENCE: &str = ".audit/PIPE-CONTAINER-BUILD/policy";
-
 /// What is known besides the files.
 pub struct Known<'k> {
     pub git: &'k GitFacts,
-    /// `--tags`.
-    pub tags: Option<&'k str>,
+    /// Whether the command line gives the tags.
+    pub tags_given: bool,
     /// Whether brik.lock holds a tag, written out.
     pub locked: &'k dyn Fn(&Reference) -> bool,
     /// The configuration of an image that somebody has seen.
@@ -88,7 +83,7 @@ fn subject<'w>(
         }
     };
     let user = final_user(dockerfile, survey, &loaded.contexts, &service.args, &base_user);
-    let tags_location = known.tags.map_or_else(|| service.tags_location.clone(), flag_location);
+    let tags_location = if known.tags_given { flag_location(&loaded.tags) } else { service.tags_location.clone() };
     Some(Subject {
         service,
         dockerfile,
@@ -112,8 +107,10 @@ fn standard_labels(git: &GitFacts, config: &Config, loaded: &Loaded) -> Vec<Stri
     known.stable(&service.name).into_keys().chain(known.volatile(None).into_keys()).collect()
 }
 
-fn flag_location(tags: &str) -> Location {
-    Source::new("--tags", tags).at(0..tags.len())
+fn flag_location(tags: &[String]) -> Location {
+    let text = tags.join(",");
+    let length = text.len();
+    Source::new("--tags", text).at(0..length)
 }
 
 /// Whom the images of a service run as; root if one of them does.
@@ -145,7 +142,7 @@ pub fn before_push(setup: &Setup, planned: &Planned, asked: &[String]) -> Result
     let lock = read_lock(config)?;
     let known = Known {
         git: &planned.git,
-        tags: setup.request.tags.text.as_deref(),
+        tags_given: setup.request.tags.entries.is_some(),
         locked: &|name| lock.as_ref().is_some_and(|lock| lock.bases.contains_key(name)),
         image: &|_, _| None,
         plan: Some(&planned.plan),
@@ -166,30 +163,4 @@ pub fn before_push(setup: &Setup, planned: &Planned, asked: &[String]) -> Result
 pub fn says_it_too(verdict: &Verdict, finding: &Finding) -> bool {
     let same = |violation: &Violation| violation.rule == PolicyRule::NoSecrets && violation.finding.location == finding.location;
     finding.code == "brik::lint::SecretsUsedInArgOrEnv" && verdict.violations.iter().any(same)
-}
-
-/// Writes the summaries; what keeps them from being written is no reason to fail.
-pub fn write_evidence(config: &Config, cwd: &Path, mut verdict: Verdict) -> Option<Finding> {
-    // The same from wherever brik was started.
-    let places = Places::new(cwd.to_owned(), Some(&config.file));
-    verdict.rename(&|source| places.path_of(source));
-    let directory = config.root.join(EVIDENCE);
-    let write = || {
-        let audit = config.root.join(".audit");
-        if std::fs::create_dir(&audit).is_ok() {
-            // Evidence is no source: git is not to offer it for a commit.
-            std::fs::write(audit.join(".gitignore"), "*\n")?;
-        }
-        std::fs::create_dir_all(&directory)?;
-        let json = verdict.json().map_err(std::io::Error::other)?;
-        for (name, text) in [("policy-summary.json", json), ("policy-summary.md", verdict.markdown())] {
-            write_whole(&directory.join(name), |file| file.write_all(text.as_bytes()))?;
-        }
-        Ok(())
-    };
-    let failed = |error: std::io::Error| {
-        let message = format!("the evidence cannot be written to {}: {error}", directory.display());
-        Finding::warning("brik::policy::evidence", message)
-    };
-    write().map_err(failed).err()
 }

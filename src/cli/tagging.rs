@@ -21,8 +21,6 @@ pub struct GivenTags {
     /// Of all services, instead of their own.
     pub entries: Option<Vec<TagEntry>>,
     pub flavor: Option<Flavor>,
-    /// `--tags` as it was written.
-    pub text: Option<String>,
 }
 
 impl GivenTags {
@@ -36,7 +34,6 @@ impl GivenTags {
         Ok(Self {
             entries: entries.map_err(|error: ListError| wrong("--tags", error.to_string(), error.help()))?,
             flavor: flavor.map_err(|error| wrong("--flavor", error.reason.clone(), error.help.as_deref()))?,
-            text: args.tags.clone(),
         })
     }
 }

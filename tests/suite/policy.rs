@@ -158,6 +158,23 @@ fn evidence_that_cannot_be_written_is_a_warning() {
 }
 
 #[test]
+fn no_link_leads_evidence_elsewhere() {
+    let project = monorepo("");
+    let elsewhere = project.beside("elsewhere");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, project.path(".audit")).unwrap();
+    project.brik(["check", "api"]).succeeds().says(&[".audit is not a directory"]);
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    std::fs::remove_file(project.path(".audit")).unwrap();
+    std::fs::create_dir_all(project.path(EVIDENCE)).unwrap();
+    std::fs::write(elsewhere.join("precious"), "kept").unwrap();
+    std::os::unix::fs::symlink(elsewhere.join("precious"), project.path(EVIDENCE).join("policy-summary.json")).unwrap();
+    let _ = project.brik(["check", "api"]).succeeds();
+    assert_eq!(std::fs::read_to_string(elsewhere.join("precious")).unwrap(), "kept");
+    assert_eq!(evidence(&project).0["build_verdict"], "pass");
+}
+
+#[test]
 fn warnings_pass() {
     let run = monorepo("enforce = false").brik(["check"]).succeeds();
     assert_eq!(run.stdout, "2 services, 0 edges: 0 errors, 5 warnings\n");
