@@ -113,7 +113,9 @@ pub fn run(global: &Global, args: &LoginArgs) -> Result<ExitCode, Failure> {
         print::err(&format!("warning: {other} comes first for {registry}, and is what brik uses\n"));
     }
     let text = match args.format {
-        Format::Human => format!("logged in to {registry} as {user}: kept by {kept}\n"),
+        Format::Human => {
+            format!("logged in to {registry} as {user}: kept {} {kept}\n", if matches!(kept, Kept::File(_)) { "in" } else { "by" })
+        }
         Format::Json => {
             let report = Report { registry: &registry, username: user, kept: kept.to_string(), verified };
             format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default())

@@ -25,10 +25,7 @@ impl Client {
     /// Whether the registry takes a blob over from the repository `from` to that of `target`, which has it already: so nothing is changed.
     pub fn may_mount(&self, target: &Reference, digest: &Digest, from: &Reference) -> Result<bool, Error> {
         let session = self.origin(target)?;
-        let mut scopes = Scopes::push(&session.repository);
-        if from.repository != target.repository {
-            scopes = scopes.and_pull(&from.repository);
-        }
+        let scopes = Scopes::push(&session.repository).and_pull(&from.repository);
         let mut call = session.call(Method::POST, "blobs/uploads/", session.at("mount a blob (asked before the build)"));
         call.url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", &from.repository);
         self.block(async {

@@ -3,6 +3,7 @@
 use super::check::Check;
 use super::registries::Use;
 use crate::build::ask_all;
+use crate::cache::may_be_entry;
 use crate::oci::{Descriptor, Digest, Document, Reference};
 use crate::registry::{Client, Error};
 
@@ -75,8 +76,9 @@ fn mounts(client: &Client, images: &[&Reference], caches: &[&Reference]) -> Chec
 /// The blobs of one image of a repository, if it has any.
 fn blobs(client: &Client, repository: &Reference) -> Result<Option<Vec<Digest>>, Error> {
     let tags = client.tags(repository)?;
-    // Images first: those of caches are small and many.
-    let Some(tag) = tags.iter().find(|tag| tag.len() < 64).or(tags.first()) else { return Ok(None) };
+    // Of a cache repository, what names most blobs: an image's entry, a Step's.
+    let entry = |kind: &str| tags.iter().find(|tag| may_be_entry(tag) && tag.starts_with(kind));
+    let Some(tag) = entry("i-").or_else(|| entry("s-")).or(tags.first()) else { return Ok(None) };
     let Some((_, bytes)) = client.get_manifest(&repository.with_tag(tag))? else { return Ok(None) };
     Ok(match Document::parse(&bytes) {
         Ok(Document::Manifest(manifest)) => {

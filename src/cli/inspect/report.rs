@@ -144,17 +144,36 @@ fn steps(image: &Image, listings: Option<&[Listing]>, files: bool) -> Vec<Step> 
     steps
 }
 
-/// What BuildKit, brik, Kaniko and the old builder write, as a Dockerfile would have it.
+/// What BuildKit, brik, Kaniko and the old builder write, as a Dockerfile would have it; without values of variables.
 fn instruction(entry: &HistoryEntry) -> Option<String> {
     let text = printable(&entry.created_by);
     let text = text.trim().trim_end_matches("# buildkit").trim_end();
-    let text = match text.strip_prefix("/bin/sh -c #(nop)") {
-        Some(rest) => rest.trim_start().to_owned(),
-        None if text.starts_with("/bin/sh -c ") => format!("RUN {text}"),
-        None => text.to_owned(),
+    let text = text.strip_prefix("/bin/sh -c #(nop)").map_or(text, str::trim_start);
+    let (run, command) = match text.strip_prefix("RUN ") {
+        Some(command) => (true, command),
+        None => (text.starts_with("/bin/sh -c ") || text.starts_with('|'), text),
     };
-    let text = text.replacen("RUN /bin/sh -c ", "RUN ", 1);
+    // `|2 NAME=value NAME=value /bin/sh -c …` where build arguments are in force.
+    let command = match (command.starts_with('|'), command.find("/bin/sh -c ")) {
+        (true, None) => "with build arguments",
+        (true, Some(at)) => &command[at..],
+        (false, _) => command,
+    };
+    let text = match run {
+        true => format!("RUN {}", command.strip_prefix("/bin/sh -c ").unwrap_or(command)),
+        false => without_value(text),
+    };
     (!text.is_empty()).then_some(text)
+}
+
+/// `ENV TOKEN=…`
+fn without_value(text: &str) -> String {
+    let is_variable = ["ENV ", "ARG "].iter().any(|name| text.starts_with(name));
+    let end = text.char_indices().skip(4).find(|(_, c)| *c == '=' || *c == ' ').map(|(at, _)| at);
+    match end.filter(|_| is_variable) {
+        Some(end) => format!("{}=…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 impl File {
@@ -244,6 +263,12 @@ mod tests {
             ("/bin/sh -c apt-get update", Some("RUN apt-get update")),
             ("/bin/sh -c #(nop)  CMD [\"sh\"]", Some("CMD [\"sh\"]")),
             ("COPY a /a", Some("COPY a /a")),
+            ("ENV TOKEN=hunter2 OTHER=x", Some("ENV TOKEN=…")),
+            ("/bin/sh -c #(nop)  ENV TOKEN hunter2", Some("ENV TOKEN=…")),
+            ("ARG TOKEN", Some("ARG TOKEN")),
+            ("RUN |1 TOKEN=hunter2 /bin/sh -c make # buildkit", Some("RUN make")),
+            ("|1 TOKEN=hunter2 /bin/sh -c make", Some("RUN make")),
+            ("RUN |1 TOKEN=hunter2 /bin/bash -c make # buildkit", Some("RUN with build arguments")),
             ("RUN \u{1b}[2Jx\nrm", Some("RUN x rm")),
             ("", None),
         ] {

@@ -1,6 +1,7 @@
 //! Runs of the binary.
 
 use std::ffi::OsStr;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -40,6 +41,14 @@ impl Brik {
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// What it reads on stdin, in place of nothing.
+    pub fn stdin(mut self, text: &str) -> Self {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).expect("it can be written");
+        self.command.stdin(file);
         self
     }
 

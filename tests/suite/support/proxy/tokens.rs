@@ -15,7 +15,7 @@ pub fn scopes(request: &Request) -> String {
     scopes.map(|scope| scope.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",")).collect::<Vec<_>>().join(" ")
 }
 
-/// A token for exactly what is asked for: pulls for everybody, pushes for the user.
+/// A token for exactly what is asked for: pulls for everybody, pushes for the user, and to the user also one for nothing, as logins ask for.
 pub fn issue(request: &Request) -> Reply {
     let scopes = scopes(request);
     let known = request.header("authorization") == format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
@@ -24,10 +24,11 @@ pub fn issue(request: &Request) -> Reply {
         Some((_, "pull,push")) => known,
         _ => false,
     };
-    if scopes.is_empty() || !scopes.split(' ').all(grants) {
+    let granted = if scopes.is_empty() { known } else { scopes.split(' ').all(grants) };
+    if !granted {
         return Reply::error(403, "DENIED", "requested access to the resource is denied");
     }
-    let token = URL_SAFE_NO_PAD.encode(scopes);
+    let token = URL_SAFE_NO_PAD.encode(if scopes.is_empty() { "nothing" } else { &scopes });
     Reply::new(200).body("application/json", format!(r#"{{"token":"{token}"}}"#))
 }
 
