@@ -104,6 +104,7 @@ pub mod cli;
 pub mod config;
 pub mod dockerfile;
 pub mod image;
+pub mod import;
 pub mod oci;
 pub mod plan;
 pub mod policy;

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use super::dashboard::ReportFile;
 use super::doctor::DoctorArgs;
 use super::explain::ExplainArgs;
+use super::init::InitArgs;
 use super::inspect::InspectArgs;
 use super::login::LoginArgs;
 use super::logout::LogoutArgs;
@@ -73,6 +74,8 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a brik.toml of what the repository has: Dockerfiles, a bake or compose file, a workflow
+    Init(InitArgs),
     /// Build images, and push them with --push
     Build(Box<BuildArgs>),
     /// Check brik.toml and every Dockerfile without building anything

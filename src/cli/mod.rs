@@ -16,6 +16,7 @@ mod failure;
 mod github_output;
 mod handover;
 mod help;
+mod init;
 mod inspect;
 mod lint;
 mod lock;
@@ -63,6 +64,7 @@ pub fn main() -> ExitCode {
         }
     };
     let ended = match cli.command {
+        Command::Init(args) => init::run(&cli.global, &args),
         Command::Build(args) => build::run(&cli.global, &args),
         Command::Check(args) => check::run(&cli.global, &args),
         Command::Explain(args) => explain::run(&args),

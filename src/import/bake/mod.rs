@@ -1,0 +1,44 @@
+//! `docker-bake.hcl` and `docker-bake.json` -> what their targets build.
+//!
+//! - `definition`: either notation as blocks of expressions; `evaluate`: expressions with the defaults of variables
+//! - `inherit`: a target with all that it inherits; `select`: which targets are images
+//! - `target`: one target as a [`Found`]
+
+mod definition;
+mod evaluate;
+mod inherit;
+mod select;
+mod target;
+
+use std::path::Path;
+
+use super::found::Found;
+use super::left::{Fate, Left, Leftovers};
+use definition::Definition;
+use evaluate::Variables;
+
+/// What is built by the targets of a file whose name ends in `.hcl` or `.json`, and what was left.
+pub(super) fn read(root: &Path, file: &str, text: &str) -> (Vec<Found>, Vec<Left>) {
+    let mut left = Leftovers::of(file);
+    let definition = match Definition::parse(file, text) {
+        Ok(definition) => definition,
+        Err(problem) => {
+            left.of_file("", Fate::Lost, problem);
+            return (Vec::new(), left.into_vec());
+        }
+    };
+    for function in &definition.functions {
+        left.of_file(format!("function {function:?}"), Fate::Lost, "brik.toml has values, not functions");
+    }
+    let variables = Variables::new(&definition, &mut left);
+    let mut found = Vec::new();
+    for name in select::images(&definition, &mut left) {
+        let attributes = inherit::attributes(&definition, &name);
+        found.extend(target::found(root, file, &name, &attributes, &variables, &mut left));
+    }
+    variables.tell(&mut left);
+    (found, left.into_vec())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! Which targets of a file are images to build.
+
+use std::collections::BTreeSet;
+
+use hcl::Expression;
+
+use super::definition::{Attributes, Definition, literal, literals};
+use crate::import::left::{Fate, Leftovers};
+
+/// The targets of the group `default`, all that have tags, and what these use as `target:NAME`. Without such a group, all but those that
+/// are there to be inherited.
+pub(super) fn images(definition: &Definition, left: &mut Leftovers) -> Vec<String> {
+    let inherited: BTreeSet<String> = definition.targets.values().flat_map(|attributes| literals(attributes, "inherits")).collect();
+    let mut wanted = members(definition, "default");
+    let everything = wanted.is_empty();
+    for (name, attributes) in &definition.targets {
+        let base = name.starts_with('_') || inherited.contains(name);
+        if attributes.contains_key("tags") && !name.starts_with('_') || (everything && !base) {
+            wanted.insert(name.clone());
+        }
+    }
+    add_used(definition, &mut wanted);
+    let mut images = Vec::new();
+    for (name, attributes) in &definition.targets {
+        let what = format!("target {name:?}");
+        if name == "docker-metadata-action" {
+            left.of_file(what, Fate::Otherwise, "brik tags reads the lines of metadata-action itself");
+        } else if attributes.contains_key("matrix") {
+            left.of_file(what, Fate::Lost, "it has a matrix: write a service for each of its values");
+        } else if wanted.contains(name) {
+            images.push(name.clone());
+        } else if !name.starts_with('_') && !inherited.contains(name) {
+            left.of_file(what, Fate::Lost, "it has no tags and is not in the group \"default\"");
+        }
+    }
+    for group in definition.groups.keys().filter(|name| *name != "default") {
+        left.of_file(format!("group {group:?}"), Fate::Otherwise, "name its services: brik build SERVICE…");
+    }
+    images
+}
+
+/// The targets of a group, and of the groups in it.
+fn members(definition: &Definition, group: &str) -> BTreeSet<String> {
+    let (mut targets, mut seen, mut pending) = (BTreeSet::new(), BTreeSet::new(), vec![group.to_owned()]);
+    while let Some(name) = pending.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        match definition.groups.get(&name) {
+            Some(group) => pending.extend(literals(group, "targets")),
+            None => drop(targets.insert(name)),
+        }
+    }
+    targets.retain(|name| definition.targets.contains_key(name));
+    targets
+}
+
+/// What the images use of other targets is built with them.
+fn add_used(definition: &Definition, wanted: &mut BTreeSet<String>) {
+    let mut pending: Vec<String> = wanted.iter().cloned().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(name) = pending.pop() {
+        let Some(attributes) = definition.targets.get(&name).filter(|_| seen.insert(name.clone())) else { continue };
+        let used = contexts(attributes).into_iter().filter_map(|context| Some(context.strip_prefix("target:")?.to_owned()));
+        let used: Vec<String> = used.filter(|name| definition.targets.contains_key(name)).collect();
+        wanted.extend(used.iter().cloned());
+        pending.extend(used);
+        pending.extend(literals(attributes, "inherits"));
+    }
+}
+
+fn contexts(attributes: &Attributes) -> Vec<String> {
+    match attributes.get("contexts") {
+        Some(Expression::Object(entries)) => entries.values().filter_map(literal).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,46 @@
+//! What is to be said of keys that brik.toml does not have, as bake, Compose and the actions call them.
+
+use super::left::{Fate, Leftovers};
+
+const KEYS: [(&str, Fate, &str); 25] = [
+    ("annotations", Fate::Lost, "there are no annotations; labels are there"),
+    ("attest", Fate::Lost, "there are no attestations yet"),
+    ("cache-from", Fate::Otherwise, CACHE),
+    ("cache-to", Fate::Otherwise, CACHE),
+    ("call", Fate::Otherwise, "`brik check` checks Dockerfiles"),
+    ("entitlements", Fate::Lost, "there are none to give to a RUN"),
+    ("extra-hosts", Fate::Otherwise, "`brik build --add-host` has them"),
+    ("isolation", Fate::Lost, "brik builds for linux only"),
+    ("load", Fate::Otherwise, "`brik build --output docker:FILE` writes what `docker load` reads"),
+    ("name", Fate::Lost, "a service is called by one name"),
+    ("network", Fate::Lost, "a RUN has the host's network, or none with RUN --network=none"),
+    ("no-cache", Fate::Otherwise, "`brik build --no-cache` runs every step again"),
+    ("no-cache-filter", Fate::Lost, "a step is cached by what goes into it"),
+    ("no-cache-filters", Fate::Lost, "a step is cached by what goes into it"),
+    ("output", Fate::Otherwise, OUTPUT),
+    ("outputs", Fate::Otherwise, OUTPUT),
+    ("policy", Fate::Lost, "[policy] of brik.toml has rules of its own"),
+    ("privileged", Fate::Lost, "a RUN has no more rights than docker gives by default"),
+    ("provenance", Fate::Lost, "there are no attestations yet"),
+    ("pull", Fate::Otherwise, "tags of bases are looked up in every build, unless brik.lock pins them"),
+    ("sbom", Fate::Lost, "there are no attestations yet"),
+    ("shm-size", Fate::Otherwise, "`brik build --shm-size` has it"),
+    ("add-hosts", Fate::Otherwise, "`brik build --add-host` has them"),
+    ("ulimit", Fate::Lost, "a RUN has no limits of its own"),
+    ("ulimits", Fate::Lost, "a RUN has no limits of its own"),
+];
+
+const CACHE: &str = "brik shares its own cache at <image>-cache, or where `cache` of a service says";
+const OUTPUT: &str = "`brik build --push` pushes, `--output` writes files";
+
+/// Says of those keys that have no counterpart what is in place of them; of keys that nobody knows where `strict`.
+pub(super) fn tell<'a>(keys: impl Iterator<Item = &'a str>, service: &str, strict: bool, left: &mut Leftovers) {
+    for key in keys {
+        let dashed = key.replace('_', "-");
+        match KEYS.iter().find(|(known, ..)| *known == dashed) {
+            Some((_, fate, why)) => left.of_service(key, service, *fate, *why),
+            None if strict => left.of_service(key, service, Fate::Lost, "brik.toml has nothing like it"),
+            None => {}
+        }
+    }
+}
