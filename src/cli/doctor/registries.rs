@@ -97,7 +97,11 @@ fn look_at(client: &Client, host: &str, purpose: &Use) -> Seen {
     let mirror = client.greet_mirror(host).transpose();
     let mirrored = matches!(mirror, Some(Ok(_)));
     match &mirror {
-        Some(Ok(greeting)) => checks.push(reached(greeting).of(format!("{} (mirror of {host})", greeting.registry))),
+        Some(Ok(greeting)) => {
+            let check = reached(greeting);
+            let found = format!("{}; the mirror of {host}", check.found);
+            checks.push(Check { found, ..check }.of(&greeting.registry));
+        }
         Some(Err(error)) => checks.push(unreached(error, true).of(format!("mirror of {host}"))),
         None => {}
     }

@@ -24,7 +24,7 @@ impl<'a> Report<'a> {
     /// A line each, and what to do about it. Text is broken at `columns`, if any are known, but for what is there to be pasted.
     pub fn text(&self, columns: Option<usize>, colour: bool) -> String {
         let titles: Vec<String> = self.checks.iter().map(title).collect();
-        let widest = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0).min(44);
+        let widest = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0).min(48);
         let beside = STATUS + widest + 2;
         // Where little is left beside the titles, what was found stands below them.
         let narrow = columns.is_some_and(|columns| columns < beside + 24);

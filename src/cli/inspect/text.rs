@@ -1,7 +1,7 @@
 //! The same for people: a tree of instructions and layers, the configuration, and what has changed.
 
 use super::compare::Comparison;
-use super::report::{Config, File, Inspected, Report, Step};
+use super::report::{Config, File, Inspected, Layer, Report, Step};
 use crate::cli::columns::columns;
 use crate::cli::size::bytes;
 
@@ -44,18 +44,20 @@ fn head(image: &Inspected) -> String {
 }
 
 fn tree(steps: &[Step]) -> String {
+    let size = |layer: &Layer| {
+        let unpacked = layer.unpacked.map(|unpacked| format!(" -> {}", bytes(unpacked))).unwrap_or_default();
+        format!("{:>10}{unpacked}", bytes(layer.size))
+    };
+    let widest = steps.iter().filter_map(|step| step.layer.as_ref()).map(|layer| size(layer).len()).max().unwrap_or_default();
     let mut text = String::from("\n");
     for (at, step) in steps.iter().enumerate() {
-        let last = at + 1 == steps.len();
-        let (branch, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        let (branch, below) = if at + 1 == steps.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        // Continued lines of a Dockerfile are indented.
         let instruction = step.instruction.as_deref().unwrap_or("(the history does not say)");
-        let Some(layer) = &step.layer else {
-            text += &format!("{branch}{:46}{instruction}\n", "");
-            continue;
-        };
-        let unpacked = layer.unpacked.map(|unpacked| format!(" -> {}", bytes(unpacked))).unwrap_or_default();
-        text += &format!("{branch}{:12}  {:30}  {instruction}\n", layer.digest.short(), format!("{:>10}{unpacked}", bytes(layer.size)));
-        for file in layer.files.iter().flatten() {
+        let instruction = instruction.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let (name, size) = step.layer.as_ref().map(|layer| (layer.digest.short(), size(layer))).unwrap_or_default();
+        text += &format!("{branch}{name:12}  {size:widest$}  {instruction}\n");
+        for file in step.layer.iter().flat_map(|layer| &layer.files).flatten() {
             text += &format!("{below}  {}\n", line(file));
         }
     }
