@@ -75,9 +75,9 @@
 //! | `$XDG_CACHE_HOME/brik` or `--store` | [`store`], which documents it; nothing else writes there | everything that brik remembers |
 //! | `oci:DIR`, `docker:FILE`, `--metadata-file`, `--report` and with it `$GITHUB_STEP_SUMMARY` | [`image`], [`report`] | what the user asked for |
 //! | `.audit/PIPE-CONTAINER-BUILD/policy/` beside brik.toml | [`cli`], where there is a `[policy]`; [`policy`] makes the content | the verdict of `brik check` and of a push |
-//! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads | credentials |
+//! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads both, and writes the first for `brik login` and `brik logout` | credentials |
 //!
-//! brik writes nowhere else: contexts are only read, and mounts live in namespaces that end with the process (rung 3 has none).
+//! But for `brik doctor --fix`, which says what it has done, brik writes nowhere else: contexts are only read, and mounts live in namespaces that end with the process (rung 3 has none).
 //!
 //! # Where things are added
 //!
@@ -93,6 +93,7 @@
 //! | the code of a diagnostic | where it is raised, and a page in `cli/explain/<room>.md` |
 //! | a kind of cache entry | `cache/artifact.rs` (`open` tells it from others), and what makes it worth to keep: `cache/reach.rs` |
 //! | an event | `report/event.rs`, and a line in each renderer |
+//! | something that `brik doctor` looks at | `cli/doctor/<what>.rs`; what it needs of a registry: `registry/greet.rs`, `registry/preflight.rs` |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |
 //! | a label or ARG from git | `plan/labels.rs`; its facts: `cli/provenance.rs` |

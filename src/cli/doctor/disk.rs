@@ -55,7 +55,8 @@ impl Place {
         const NAME: &str = "store";
         let shown = self.store.display();
         let elsewhere = "export BRIK_STORE=/var/tmp/brik-$USER";
-        if self.nearest == self.store {
+        // A directory that is none yet is left as it is, until a build or `--fix` makes it one.
+        if self.store.join("version").exists() {
             return match Store::open(&self.store) {
                 Ok(_) => Check::ok(NAME, shown.to_string()),
                 Err(error) => Check::failed(NAME, error.to_string()).fix(elsewhere),

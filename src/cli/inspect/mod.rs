@@ -68,7 +68,7 @@ pub fn run(global: &Global, args: &InspectArgs) -> Result<ExitCode, Failure> {
     let client = Client::new(options).map_err(|error| Failure::failed(error.to_string()))?;
     learn(&around.redactor, &client)?;
     // Looking at an image makes no store.
-    let store = global.store_path(&around.env).ok().filter(|path| path.is_dir()).and_then(|path| Store::open(&path).ok());
+    let store = global.store_path(&around.env).ok().filter(|path| path.join("version").is_file()).and_then(|path| Store::open(&path).ok());
     let tagging = Tagging::new(&GitFacts::read(&around.cwd, &around.env), &around.env, GivenTags::default());
     let places = Places {
         cwd: &around.cwd,
