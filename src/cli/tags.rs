@@ -16,6 +16,7 @@ use crate::config::{Findings, LoadOptions, TagEntry, load};
 use crate::oci::Reference;
 use crate::plan::Provenance;
 use crate::plan::tags::Tags;
+use crate::report::sanitise;
 use crate::source::{Disk, GitFacts};
 
 #[derive(Debug, Args)]
@@ -159,7 +160,8 @@ impl Tagged {
 
     fn human(&self) -> String {
         let mut text = format!("{}\n", self.service);
-        let mut line = |what: &str, value: String| text += &format!("  {what:<7} {value}\n");
+        // Lists and labels of brik.toml may hold anything.
+        let mut line = |what: &str, value: String| text += &format!("  {what:<7} {}\n", sanitise(value.as_bytes()));
         if self.tags.is_empty() {
             line("image", self.image.to_string());
         }
