@@ -16,7 +16,7 @@
 //!                     |    /      |      \
 //!                     registry  store   image
 //!                                 |
-//!  TELL            report (events -> tty | plain | json)      cli (commands, diagnostics, exit codes)
+//!  TELL            report (events -> tty | plain | grouped | json)   cli (commands, diagnostics, exit codes)
 //!  GROUND          oci (the vocabulary that every room speaks)
 //! ```
 //!
@@ -92,8 +92,10 @@
 //! | a rule of the policy | `policy/<what it looks at>.rs`, a row in `policy::RULES`, a variant of `config::PolicyRule`, a page in `cli/explain/policy.md` |
 //! | the code of a diagnostic | where it is raised, and a page in `cli/explain/<room>.md` |
 //! | a kind of cache entry | `cache/artifact.rs` (`open` tells it from others), and what makes it worth to keep: `cache/reach.rs` |
-//! | an event | `report/event.rs`, and a line in each renderer |
 //! | something that `brik doctor` looks at | `cli/doctor/<what>.rs`; what it needs of a registry: `registry/greet.rs`, `registry/preflight.rs` |
+//! | an event | `report/event.rs` (from which `schema/progress.schema.json` is made), and a line in each renderer |
+//! | a CI service | `report/forge.rs` |
+//! | a page of `brik help` | `cli/help/topics/<name>.txt`, and a row in `cli/help/topics.rs` |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |
 //! | a label or ARG from git | `plan/labels.rs`; its facts: `cli/provenance.rs` |

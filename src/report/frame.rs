@@ -31,13 +31,16 @@ struct Content {
 /// From how many columns on the last line of a Step's output is worth to be shown.
 const ASIDE_FROM: usize = 24;
 
-/// A header, and one line a Service, a pull or an export that is under way: none as wide as the terminal and fewer than it has rows.
+/// Nothing before there is a plan. A header, and one line a Service, a pull or an export that is under way: none as wide as the terminal and fewer than it has rows.
 pub(super) fn frame(live: &Live, size: Size, style: Style, now: Duration) -> Vec<Line> {
+    let contents = contents(live, style, now);
+    if live.services.is_empty() && contents.is_empty() {
+        return Vec::new();
+    }
     // The last column stays free: some terminals wrap as soon as it is written.
     let columns = size.columns.saturating_sub(1);
     let header = truncate(&header(live, columns, style, now), columns, style.choose("…", ".."));
     let mut lines = vec![Line { width: width(&header), text: style.paint("1", &header) }];
-    let contents = contents(live, style, now);
     let room = size.rows.saturating_sub(2).max(1);
     let shown = if contents.len() > room { room.saturating_sub(1) } else { contents.len() };
     // Long names leave room for what is done.
@@ -128,7 +131,9 @@ impl Content {
             let text = truncate(&format!("{} {}", self.name, self.text), columns, "");
             return Line { width: width(&text), text };
         };
-        let text = truncate(&self.text, room, ellipsis);
+        // Of a long instruction, half is enough where there is something to tell how far it is.
+        let asides = self.aside.as_ref().filter(|_| room >= 2 * ASIDE_FROM).map_or(0, |aside| (width(aside) + 3).min(room / 2));
+        let text = truncate(&self.text, room - asides, ellipsis);
         let left = room.saturating_sub(width(&text) + 3);
         let aside = match &self.aside {
             Some(line) if left >= ASIDE_FROM => format!(" {} {}", style.choose("│", "|"), truncate(line, left, ellipsis)),
@@ -222,6 +227,16 @@ mod tests {
         assert!(frame[1].contains("&& npm run build") && frame[1].ends_with(" 8.0s"), "{}", frame[1]);
         assert!(frame[3].contains("│ go: downloading golang.org/x/sys v0.30.0 ") && frame[3].ends_with(" +1 9.0s"), "{}", frame[3]);
         assert_eq!([width(&frame[1]), width(&frame[3])], [199, 199]);
+    }
+
+    #[test]
+    fn a_long_instruction_leaves_half_of_its_line_to_the_output() {
+        let mut live = live(&[started(1, &format!("[api 1/1] RUN {}", "x".repeat(200)))]);
+        live.update(&Event::StepOutput { id: 1, stream: Stream::Stdout, bytes: "12% of all".into() }, Duration::ZERO);
+        assert!(drawn(&live, 80, 24, PLAIN, 1.0)[1].ends_with("xxx… │ 12% of all 1.0s"));
+        live.update(&Event::StepOutput { id: 1, stream: Stream::Stdout, bytes: "y".repeat(200).into() }, Duration::ZERO);
+        let line = &drawn(&live, 80, 24, PLAIN, 1.0)[1];
+        assert!(line.matches('x').count() > 20 && line.matches('y').count() > 20, "{line}");
     }
 
     #[test]
