@@ -26,6 +26,7 @@
 //! | [`config`] | brik.toml in its layers -> `Config`; brik.lock; findings on their bytes; the schema | oci source |
 //! | [`source`] | git facts, the files of the disk or of a commit, ignore files, contexts walked once and hashed lazily | oci |
 //! | [`dockerfile`] | text -> instructions -> stages; word expansion; build checks; never opens a file | oci |
+//! | [`import`] | what Dockerfiles, bake and compose files and workflows say of images -> a brik.toml, and what it cannot say | oci config dockerfile |
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
 //! | [`policy`] | `[policy]` of brik.toml held against services and their Dockerfiles; the verdict as evidence | oci config dockerfile plan |
 //! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |
@@ -92,6 +93,7 @@
 //! | a rule of the policy | `policy/<what it looks at>.rs`, a row in `policy::RULES`, a variant of `config::PolicyRule`, a page in `cli/explain/policy.md` |
 //! | the code of a diagnostic | where it is raised, and a page in `cli/explain/<room>.md` |
 //! | a kind of cache entry | `cache/artifact.rs` (`open` tells it from others), and what makes it worth to keep: `cache/reach.rs` |
+//! | a file of another tool for `brik init` | `import/<tool>.rs`, and its name in `import/sources.rs` |
 //! | an event | `report/event.rs`, and a line in each renderer |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |

@@ -26,6 +26,7 @@ pub struct ExplainArgs {
 const TEXTS: [&str; 7] = [
     include_str!("config.md"),
     include_str!("dockerfile.md"),
+    include_str!("init.md"),
     include_str!("lock.md"),
     include_str!("policy.md"),
     include_str!("build.md"),
