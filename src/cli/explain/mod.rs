@@ -23,7 +23,7 @@ pub struct ExplainArgs {
     pub code: Option<String>,
 }
 
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 8] = [
     include_str!("config.md"),
     include_str!("dockerfile.md"),
     include_str!("init.md"),
