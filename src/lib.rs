@@ -26,6 +26,7 @@
 //! | [`config`] | brik.toml in its layers -> `Config`; brik.lock; findings on their bytes; the schema | oci source |
 //! | [`source`] | git facts, the files of the disk or of a commit, ignore files, contexts walked once and hashed lazily | oci |
 //! | [`dockerfile`] | text -> instructions -> stages; word expansion; build checks; never opens a file | oci |
+//! | [`import`] | what Dockerfiles, bake and compose files and workflows say of images -> a brik.toml, and what it cannot say | oci config dockerfile |
 //! | [`plan`] | edges between services, Steps with their CacheKeys, tags | oci config source dockerfile |
 //! | [`policy`] | `[policy]` of brik.toml held against services and their Dockerfiles; the verdict as evidence | oci config dockerfile plan |
 //! | [`store`] | blobs, records, snapshots on disk; what several processes share; pruning | oci |
@@ -96,6 +97,7 @@
 //! | an event | `report/event.rs` (from which `schema/progress.schema.json` is made), and a line in each renderer |
 //! | a CI service | `report/forge.rs` |
 //! | a page of `brik help` | `cli/help/topics/<name>.txt`, and a row in `cli/help/topics.rs` |
+//! | a file of another tool for `brik init` | `import/<tool>.rs`, and its name in `import/sources.rs` |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |
 //! | a label or ARG from git | `plan/labels.rs`; its facts: `cli/provenance.rs` |

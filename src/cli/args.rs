@@ -149,14 +149,26 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// See [`PlanArgs::settle`].
+    pub fn settle(&mut self) {
+        match self {
+            Self::Build(args) => args.what.settle(),
+            Self::Plan(args) => args.what.settle(),
+            Self::Why(args) => args.what.settle(),
+            _ => {}
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   brik build                          every service of brik.toml, into the store
   brik build api worker --push        two services and what they need, pushed
   brik build --since origin/main --push
                                       what this branch has changed
-  brik build --image localhost/app --context . --output oci:out
-                                      one image without a brik.toml")]
+  brik build -t ghcr.io/example-org/api:v1 -f api/Dockerfile --push .
+                                      one image without a brik.toml, as docker build has it")]
 pub struct BuildArgs {
     /// Push what was built
     #[arg(long)]
@@ -170,6 +182,9 @@ pub struct BuildArgs {
     /// Write digests and names of the images as bake does
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
+    /// Write the digest of the one image, and nothing else
+    #[arg(long, value_name = "FILE", requires = "one_image")]
+    pub digest_file: Option<PathBuf>,
     /// Write what the cache was worth to each service, as JSON or Markdown; in GitHub Actions to the job's summary, too. Repeatable
     #[arg(long, value_name = "FILE.json|FILE.md", value_parser = ReportFile::parse)]
     pub report: Vec<ReportFile>,
@@ -221,7 +236,7 @@ pub struct PlanArgs {
     #[arg(long)]
     pub no_cache: bool,
     /// Ask no registry for a tag: fail where brik.lock does not pin a base image
-    #[arg(long, conflicts_with = "image")]
+    #[arg(long, conflicts_with = "one_image")]
     pub locked: bool,
     #[command(flatten)]
     pub tagging: TaggingArgs,
@@ -229,6 +244,22 @@ pub struct PlanArgs {
     pub cache: CacheArgs,
     #[command(flatten)]
     pub image: ImageArgs,
+}
+
+impl PlanArgs {
+    /// With an image that flags name, what stands without a flag is its context, as docker build has it.
+    pub fn settle(&mut self) {
+        if self.image.is_given() && self.image.context.is_none() && self.services.len() == 1 {
+            self.image.context = self.services.pop().map(PathBuf::from);
+        }
+    }
+}
+
+impl ImageArgs {
+    /// Whether flags name an image, instead of brik.toml.
+    pub fn is_given(&self) -> bool {
+        self.image.is_some() || !self.tag.is_empty()
+    }
 }
 
 /// What images are tagged with.
@@ -251,29 +282,38 @@ pub struct CacheArgs {
     /// Write what was built to the cache repositories of the services, also without --push, or to REPOSITORY instead
     #[arg(long, value_name = "REPOSITORY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub cache_to: Option<String>,
+    /// Cache repository of the one image, asked also without --push [default: the image's name with -cache]
+    #[arg(long, value_name = "REPOSITORY", requires = "one_image")]
+    pub cache_repo: Option<String>,
     /// Neither ask nor write cache repositories
-    #[arg(long, conflicts_with_all = ["cache_from", "cache_to"])]
+    #[arg(long, conflicts_with_all = ["cache_from", "cache_to", "cache_repo"])]
     pub no_remote_cache: bool,
 }
 
-/// What `docker build` and Kaniko take on the command line. With `--image`, one image is built without a brik.toml.
+/// What `docker build` and Kaniko take on the command line. With `--image` or `--tag`, one image is built without a brik.toml.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "One image without a brik.toml")]
 pub struct ImageArgs {
     /// Build this one image, from --dockerfile and --context
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "one_image")]
     pub image: Option<String>,
+    /// The same, with its tag as docker build has it; repeatable for more tags
+    #[arg(short, long, value_name = "NAME[:TAG]", visible_alias = "destination", group = "one_image")]
+    pub tag: Vec<String>,
+    /// Registry in front of an image's name that has no host, as in ghcr.io/example-org
+    #[arg(long, value_name = "REGISTRY", requires = "one_image")]
+    pub registry: Option<String>,
     /// [default: Dockerfile, else dockerfile, in the context]
-    #[arg(long, value_name = "FILE", requires = "image")]
+    #[arg(short = 'f', long, visible_alias = "file", value_name = "FILE", requires = "one_image")]
     pub dockerfile: Option<PathBuf>,
-    /// A directory, a git repository (https://….git#ref:dir) or the URL of an archive [default: the current directory]
-    #[arg(long, value_name = "DIR|URL", requires = "image")]
+    /// A directory, a git repository (https://….git#ref:dir) or the URL of an archive, also without the flag [default: the current directory]
+    #[arg(long, value_name = "DIR|URL", requires = "one_image")]
     pub context: Option<PathBuf>,
     /// Build this stage
-    #[arg(long, value_name = "STAGE", requires = "image")]
+    #[arg(long, value_name = "STAGE", requires = "one_image")]
     pub target: Option<String>,
     /// os/architecture, repeatable [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', requires = "image")]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', requires = "one_image")]
     pub platform: Vec<String>,
     /// Set an ARG; without a value, it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
@@ -288,7 +328,7 @@ pub struct ImageArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
     /// A named context: a directory, a git repository, http(s)://, docker-image://REFERENCE or oci-layout://DIR:TAG
-    #[arg(long, value_name = "NAME=SOURCE", requires = "image")]
+    #[arg(long, value_name = "NAME=SOURCE", requires = "one_image")]
     pub build_context: Vec<String>,
     /// An entry of /etc/hosts during RUN
     #[arg(long, value_name = "HOST:IP")]

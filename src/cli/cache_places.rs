@@ -47,7 +47,7 @@ fn cache_places<'a>(
     let more = more.collect::<Result<Vec<_>, _>>()?;
     let other = args.cache_to.as_deref().filter(|text| !text.is_empty()).map(|text| repository("--cache-to", text)).transpose()?;
     let writes = push || args.cache_to.is_some();
-    if args.no_remote_cache || (!writes && args.cache_from.is_empty()) {
+    if args.no_remote_cache || (!writes && args.cache_from.is_empty() && args.cache_repo.is_none()) {
         return Ok(BTreeMap::new());
     }
     let places = services.map(|service| {
@@ -63,11 +63,21 @@ fn cache_places<'a>(
     Ok(places.collect())
 }
 
-/// A repository that a flag names.
+/// A repository that a flag names, itself or as buildx does: `type=registry,ref=REPOSITORY:TAG`, where the tag is BuildKit's.
 pub fn repository(flag: &str, text: &str) -> Result<Reference, Failure> {
-    let reference: Reference = text.parse().map_err(|error| Failure::usage(format!("{flag}={text}: {error}")))?;
+    let refuse = |why: &str| Failure::usage(format!("{flag}={text}: {why}"));
+    let buildx = text.contains('=');
+    let field =
+        |name: &str| text.split(',').filter_map(|field| field.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value);
+    let name = match (buildx, field("type")) {
+        (false, _) => text,
+        (true, Some("registry") | None) => field("ref").ok_or_else(|| refuse("expected a repository, or type=registry,ref=REPOSITORY"))?,
+        (true, Some(_)) => return Err(refuse("brik shares its cache through registries only: give a repository")),
+    };
+    let reference: Reference = name.parse().map_err(|error: crate::oci::ReferenceError| refuse(&error.to_string()))?;
     match reference.tag.is_some() || reference.digest.is_some() {
-        true => Err(Failure::usage(format!("{flag}={text}: expected a repository; its tags are the keys of what it holds"))),
+        true if buildx => Ok(Reference { tag: None, digest: None, ..reference }),
+        true => Err(refuse("expected a repository; its tags are the keys of what it holds")),
         false => Ok(reference),
     }
 }

@@ -13,6 +13,7 @@ mod doctor;
 mod evidence;
 mod explain;
 mod failure;
+mod foreign_flags;
 mod github_output;
 mod handover;
 mod help;
@@ -60,6 +61,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
+            foreign_flags::hint(&error).into_iter().for_each(|hint| print::err(&format!("\nhelp: {hint}\n")));
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

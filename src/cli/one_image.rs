@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::args::{ImageArgs, PlanArgs};
+use super::cache_places::repository;
 use super::failure::Failure;
 use super::remote_context::{RemoteContext, dockerfile_in};
 use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Secret, SecretSource, Service, Source, SshAgent, TagEntry};
@@ -16,16 +17,11 @@ const DEFAULT_NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
 /// The configuration, and the tags where nothing else says some.
 pub fn config(
     args: &PlanArgs,
-    name: &str,
     cwd: &Path,
     env: &BTreeMap<String, String>,
     remote: Option<&RemoteContext>,
 ) -> Result<(Config, Vec<TagEntry>), Failure> {
-    let image: Reference = name.parse().map_err(|error| Failure::usage(format!("--image: {error}")))?;
-    if image.digest.is_some() {
-        return Err(Failure::usage(format!("--image {name}: a digest cannot be asked for, it is the result")));
-    }
-    let tags = vec![TagEntry::literal(image.tag.as_deref().unwrap_or("latest"))];
+    let Named { flag, name, image, tags } = Named::new(&args.image)?;
     let options = &args.image;
     let context = match remote {
         Some(remote) => remote.path.clone(),
@@ -51,10 +47,10 @@ pub fn config(
             .collect::<Result<_, _>>()
             .map_err(|e| Failure::usage(format!("--platform: {e}")))?,
     };
-    let location = Source::new("--image", name).at(0..name.len());
+    let location = Source::new(flag, name.as_str()).at(0..name.len());
     let service = Service {
         name: image.repository.rsplit('/').next().unwrap_or(&image.repository).to_owned(),
-        image: Reference { tag: None, ..image.clone() },
+        image: image.clone(),
         context,
         dockerfile,
         target: options.target.clone(),
@@ -62,7 +58,10 @@ pub fn config(
         tags: Vec::new(),
         flavor: None,
         labels: labels(options)?,
-        cache: format!("{}-cache", image.name()).parse().ok(),
+        cache: match &args.cache.cache_repo {
+            Some(text) => Some(repository("--cache-repo", text)?),
+            None => format!("{}-cache", image.name()).parse().ok(),
+        },
         secrets: secrets(options, cwd)?,
         ssh: agents(options, cwd),
         contexts: contexts(options, cwd)?,
@@ -86,6 +85,62 @@ pub fn config(
         warnings: Vec::new(),
     };
     Ok((config, tags))
+}
+
+/// The image that flags name.
+struct Named {
+    flag: &'static str,
+    /// As it was written.
+    name: String,
+    /// Without a tag.
+    image: Reference,
+    tags: Vec<TagEntry>,
+}
+
+impl Named {
+    fn new(options: &ImageArgs) -> Result<Self, Failure> {
+        let (flag, names) = match &options.image {
+            Some(name) => ("--image", std::slice::from_ref(name)),
+            None => ("--tag", options.tag.as_slice()),
+        };
+        let references =
+            names.iter().map(|name| Self::reference(flag, name, options.registry.as_deref())).collect::<Result<Vec<_>, _>>()?;
+        let (Some(name), Some(first)) = (names.first(), references.first()) else { return Err(Failure::usage("no image is named")) };
+        if let Some(other) = references.iter().find(|other| !other.same_repository(first)) {
+            let (one, other) = (first.name(), other.name());
+            return Err(Failure::usage(format!(
+                "{flag}: {one} and {other} are two images; name them in two builds, the second finds all of it cached"
+            )));
+        }
+        let tags = references.iter().map(|reference| TagEntry::literal(reference.tag_or_latest().unwrap_or("latest"))).collect();
+        Ok(Self { flag, name: name.clone(), image: Reference { tag: None, ..first.clone() }, tags })
+    }
+
+    /// The name, behind the registry where it has no host.
+    fn reference(flag: &str, name: &str, registry: Option<&str>) -> Result<Reference, Failure> {
+        let refuse = |flag: &str, text: &str, why: String| Failure::usage(format!("{flag} {text}: {why}"));
+        let parse = |text: &str| text.parse::<Reference>().map_err(|error| refuse(flag, name, error.to_string()));
+        let alone = parse(name)?;
+        if alone.digest.is_some() {
+            return Err(refuse(flag, name, "a digest cannot be asked for, it is the result".to_owned()));
+        }
+        let Some(registry) = registry.map(|text| text.trim_start_matches("https://").trim_end_matches('/')) else { return Ok(alone) };
+        let host = registry.split('/').next().unwrap_or(registry);
+        match name.split('/').next().filter(|first| *first == alone.registry) {
+            None => parse(&format!("{registry}/{name}")),
+            Some(own) if own == host => Ok(alone),
+            // What logs in to one registry must not be shown to another.
+            Some(own) => Err(refuse("--registry", registry, format!("{flag} {name} is in another registry, {own}"))),
+        }
+    }
+}
+
+/// Why an image that flags name takes one word besides, its context.
+pub fn too_many(words: &[String]) -> Failure {
+    match words.iter().find(|word| word.starts_with("type=")) {
+        Some(value) => Failure::usage(format!("{value:?} stands alone: write it behind `=`, as in --cache-from={value}")),
+        None => Failure::usage(format!("one image is built from one context, not from {}; give it as --context DIR", words.join(" and "))),
+    }
 }
 
 fn directory(cwd: &Path, path: &Path, flag: &str) -> Result<PathBuf, Failure> {

@@ -25,6 +25,9 @@ impl Destination {
         match text.split_once(':') {
             Some(("oci", path)) if !path.is_empty() => Ok(Self::OciLayout(cwd.join(path))),
             Some(("docker", path)) if !path.is_empty() => Ok(Self::DockerArchive(cwd.join(path))),
+            _ if text.starts_with("type=registry") || text.starts_with("type=image") => {
+                Err(Failure::usage(format!("--output {text}: --push pushes")))
+            }
             _ => Err(Failure::usage(format!("--output {text:?}: expected oci:DIR or docker:FILE"))),
         }
     }

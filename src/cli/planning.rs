@@ -141,7 +141,7 @@ impl Setup {
 
     /// What brik.lock holds tags to, and warnings about bases that it does not hold. One image without a brik.toml has no lock.
     fn pins(&self, args: &PlanArgs, workspace: &Workspace) -> Result<(Pins, Vec<Finding>), Failure> {
-        if args.image.image.is_some() {
+        if args.image.is_given() {
             return Ok((Pins::new(), Vec::new()));
         }
         let lock = read_lock(workspace.config)?;
@@ -164,7 +164,7 @@ fn pushable(request: &Request, args: &PlanArgs, loaded: &Loaded) -> Result<(), F
     let (service, image) = (&loaded.service.name, &loaded.service.image);
     // docker.io only because nothing names a registry.
     let nowhere = request.config.registry.is_none() && image.registry == "docker.io" && image.repository.starts_with("library/");
-    if args.image.image.is_none() && nowhere {
+    if !args.image.is_given() && nowhere {
         let image = image.name();
         return Err(Failure::usage(format!("{service} would be pushed to {image}: set `registry` in brik.toml, or `image` with a host")));
     }

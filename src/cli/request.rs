@@ -41,21 +41,18 @@ impl Request {
         let remote = remote_context::fetch(global, args, &cwd, &env, answers)?;
         let overrides = Overrides::new(args, &cwd, &env)?;
         let mut tags = GivenTags::new(&args.tagging)?;
-        let mut config = match &args.image.image {
-            Some(_) if global.config.is_some() || !global.set.is_empty() => {
-                return Err(Failure::usage("--config and --set are about brik.toml; --image builds without one"));
+        let mut config = match args.image.is_given() {
+            true if global.config.is_some() || !global.set.is_empty() => {
+                return Err(Failure::usage("--config and --set are about brik.toml; --image and --tag build without one"));
             }
             // Not clap's business: an argument that conflicts with a given one is not required any more, whoever says so.
-            Some(_) if !args.services.is_empty() => {
-                let service = &args.services[0];
-                return Err(Failure::usage(format!("--image builds one image and no services: the context is --context {service}")));
-            }
-            Some(image) => {
-                let (config, own) = one_image::config(args, image, &cwd, &env, remote.as_ref())?;
+            true if !args.services.is_empty() => return Err(one_image::too_many(&args.services)),
+            true => {
+                let (config, own) = one_image::config(args, &cwd, &env, remote.as_ref())?;
                 tags.entries.get_or_insert(own);
                 config
             }
-            None => {
+            false => {
                 let options = LoadOptions {
                     cwd: cwd.clone(),
                     file: global.config.clone(),
@@ -66,7 +63,7 @@ impl Request {
                 load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?
             }
         };
-        if args.image.image.is_none() {
+        if !args.image.is_given() {
             overrides.apply(&mut config);
         }
         if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
@@ -99,7 +96,7 @@ impl Request {
 
     /// What the same command line asks for where brik.toml and all that it names are those of `files`.
     pub fn config_in(&self, files: &dyn Files, args: &PlanArgs) -> Result<Config, Findings> {
-        if args.image.image.is_some() {
+        if args.image.is_given() {
             return Ok(self.config.clone());
         }
         let options = LoadOptions {

@@ -293,8 +293,11 @@ impl Session<'_> {
         if !success {
             return Ok(());
         }
+        if let (Some(path), Some(digest)) = (&self.args.digest_file, done.values().find_map(|outcome| outcome.digest)) {
+            self.write_file(path, &digest.to_string())?;
+        }
         if let Some(path) = &self.args.metadata_file {
-            self.write_metadata(&self.request.cwd.join(path), done, finished)?;
+            self.write_metadata(path, done, finished)?;
         }
         match self.args.format {
             Format::Human => print::out(&summary.results()),
@@ -318,12 +321,17 @@ impl Session<'_> {
                 config,
             });
         }
-        let text = match (&self.args.what.image.image, &images[..]) {
-            (Some(_), [only]) => metadata_flat(only),
+        let text = match (self.args.what.image.is_given(), &images[..]) {
+            (true, [only]) => metadata_flat(only),
             _ => metadata_by_service(&images),
         };
         let text = text.map_err(|error| Failure::failed(error.to_string()))?;
-        write_whole(path, |file| file.write_all(text.as_bytes()))
+        self.write_file(path, &text)
+    }
+
+    fn write_file(&self, path: &Path, text: &str) -> Result<(), Failure> {
+        let path = self.request.cwd.join(path);
+        write_whole(&path, |file| file.write_all(text.as_bytes()))
             .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
     }
 }

@@ -115,7 +115,7 @@ impl Then {
         let files: &dyn Files = commit;
         let (workspace, findings) = Workspace::load(config, files, &names, &setup.request.tagging(git));
         // Where there was no lock, tags mean what they mean now: nothing else says what they meant then.
-        let lock = if args.image.image.is_some() { Ok(None) } else { Lock::read(&Lock::path(&config.file), files) };
+        let lock = if args.image.is_given() { Ok(None) } else { Lock::read(&Lock::path(&config.file), files) };
         let lock = match lock {
             Ok(lock) => lock,
             Err(Findings(findings)) => return Ok(Self::refusing(&names, &findings)),

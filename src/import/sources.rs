@@ -150,3 +150,35 @@ fn add_dockerfiles(dockerfiles: Vec<Found>, found: &mut Vec<Found>, left: &mut V
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BAKE: &str = "variable \"T\" { default = \"v${1 + 1}\" }\ngroup \"default\" { targets = [\"a\"] }\n\
+                        target \"a\" {\n  inherits = [\"b\"]\n  tags = [\"x.io/a:${T}\", T == \"\" ? \"y\" : \"é\"]\n  args = { A = [for x in [1]: x] }\n}\n\
+                        target \"b\" {\n  contexts = { c = \"target:a\" }\n  secret = [\"id=x\", { id = 1 }]\n}\n";
+    const COMPOSE: &str =
+        "x: &x {args: [A=1, B]}\nservices:\n  a:\n    image: \"x.io/a:${T:-v1}\"\n    build: {<<: *x, context: ., ssh: [default]}\n";
+    const WORKFLOW: &str = "on: {workflow_call: {inputs: {x: {default: 1}}}}\njobs:\n  a:\n    strategy: {matrix: {s: [a, b], include: [{s: c}]}}\n    \
+                            steps:\n    - uses: x/kaniko@v1\n      with:\n        image: x.io/${{ matrix.s }}\n        tags: v1,${{ inputs.x }}\n";
+
+    /// Beginnings, ends, and texts without one character.
+    fn parts(text: &str) -> impl Iterator<Item = String> {
+        let cuts = text.char_indices().map(|(at, c)| (at, at + c.len_utf8()));
+        cuts.flat_map(move |(from, to)| [text[..from].to_owned(), text[to..].to_owned(), format!("{}{}", &text[..from], &text[to..])])
+    }
+
+    #[test]
+    fn no_part_of_a_file_makes_a_reader_panic() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+        for (file, text) in [("docker-bake.hcl", BAKE), ("compose.yaml", COMPOSE), (".github/workflows/x.yml", WORKFLOW)] {
+            assert!(!of_file(root.path(), file, text, None).0.is_empty(), "{file} is understood as a whole");
+            for part in parts(text) {
+                let (found, left) = of_file(root.path(), file, &part, None);
+                let _ = Draft::new(root.path(), Vec::new(), found, left, None).document();
+            }
+        }
+    }
+}

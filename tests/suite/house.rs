@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::support::repository;
 
 /// Room, and the rooms that it may use. Everything may use `oci`; nobody uses `cli`.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("oci", &[]),
     ("config", &["oci", "source"]),
     ("source", &["oci"]),
     ("dockerfile", &["oci"]),
+    ("import", &["oci", "config", "dockerfile"]),
     ("plan", &["oci", "config", "source", "dockerfile"]),
     ("policy", &["oci", "config", "dockerfile", "plan"]),
     ("store", &["oci"]),

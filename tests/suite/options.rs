@@ -131,5 +131,5 @@ fn what_concerns_one_image_is_refused_for_services() {
     for option in ["--target=none", "--platform=linux/arm64", "--context=.", "--dockerfile=none", "--build-context=a=."] {
         project.brik(["build", "app", option]).exits(2).says(&["--image"]);
     }
-    project.brik(["build", "--image", "localhost/app", "."]).exits(2).says(&["--context ."]);
+    project.brik(["build", "--image", "localhost/app", "a", "b"]).exits(2).says(&["--context DIR"]);
 }

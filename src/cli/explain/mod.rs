@@ -23,9 +23,10 @@ pub struct ExplainArgs {
     pub code: Option<String>,
 }
 
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 8] = [
     include_str!("config.md"),
     include_str!("dockerfile.md"),
+    include_str!("init.md"),
     include_str!("lock.md"),
     include_str!("policy.md"),
     include_str!("build.md"),

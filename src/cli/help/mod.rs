@@ -22,7 +22,9 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 build or push failed, 2 usage or c
 
 /// The command line of this process, or what clap has to say instead.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&command().try_get_matches()?)
+    let mut cli = Cli::from_arg_matches(&command().try_get_matches()?)?;
+    cli.command.settle();
+    Ok(cli)
 }
 
 /// The whole command line, with the topics under the commands.

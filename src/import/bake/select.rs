@@ -24,7 +24,7 @@ pub(super) fn images(definition: &Definition, left: &mut Leftovers) -> Vec<Strin
     for (name, attributes) in &definition.targets {
         let what = format!("target {name:?}");
         if name == "docker-metadata-action" {
-            left.of_file(what, Fate::Otherwise, "brik tags reads the lines of metadata-action itself");
+            left.of_file(what, Fate::Otherwise, "`tags` of brik.toml takes the lines of metadata-action as they are");
         } else if attributes.contains_key("matrix") {
             left.of_file(what, Fate::Lost, "it has a matrix: write a service for each of its values");
         } else if wanted.contains(name) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::is_member;
 use super::merge::Merged;
-use crate::config::TagTemplate;
+use crate::config::TagEntry;
 use crate::import::found::{Agent, Cache, Found, ImageName, Secret, SecretSource, base_name, normal, parent};
 use crate::import::left::{Fate, Left};
 use crate::oci::{Platform, Reference};
@@ -59,7 +59,7 @@ impl Named<'_> {
         let mut check = Check { file: &files[0], service: name, left };
         let is_member = is_member(image, name);
         let (context, dockerfile) = if is_member { (None, None) } else { place(image) };
-        let mut tags = check.keep("tags", image.tags.clone(), |tag| tag.parse::<TagTemplate>().map(drop).map_err(|e| e.to_string()));
+        let mut tags = check.keep("tags", image.tags.clone(), |tag| tag.parse::<TagEntry>().map(drop).map_err(|e| e.to_string()));
         if tags == [DEFAULT_TAG] {
             tags.clear();
         }

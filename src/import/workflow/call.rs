@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::expression::Scope;
 use super::inputs::{Input, Inputs};
-use crate::config::TagTemplate;
+use crate::config::TagEntry;
 use crate::import::counterpart;
 use crate::import::found::{Cache, Found, ImageName, Secret, SecretSource, agent, image_name, paths};
 use crate::import::left::{Fate, Leftovers};
@@ -89,12 +89,10 @@ impl Call<'_> {
             let image = registry.map_or_else(|| image.to_owned(), |registry| format!("{}/{image}", registry.trim_end_matches('/')));
             names.add(self.job, &image, left);
         }
-        for tag in inputs.get(Input::Tags).unwrap_or_default().split([',', '\n']).map(str::trim).filter(|tag| !tag.is_empty()) {
-            if tag.starts_with("type=") {
-                left.of_service("tags", self.job, Fate::Otherwise, "`brik tags` reads the lines of metadata-action as they are");
-            } else if let Some(step) = unknown(tag).as_deref().and_then(metadata_step) {
+        for tag in entries(inputs.get(Input::Tags).unwrap_or_default()) {
+            if let Some(step) = unknown(tag).as_deref().and_then(metadata_step) {
                 self.add_metadata(step, &mut names, left);
-            } else if tag.contains('/') {
+            } else if tag.contains('/') && !tag.starts_with("type=") {
                 names.add(self.job, tag, left);
             } else {
                 names.add_tag(self.job, tag, left);
@@ -103,15 +101,32 @@ impl Call<'_> {
         names
     }
 
-    /// The images of docker/metadata-action, whose tags brik makes itself.
+    /// The images and tags of docker/metadata-action; brik.toml takes its lines as they are.
     fn add_metadata(&self, step: &str, names: &mut Names, left: &mut Leftovers) {
         let with = self.steps.iter().find(|other| other.get("id").and_then(Value::as_str) == Some(step)).and_then(|step| step.get("with"));
-        let images = with.and_then(|with| with.get("images")).and_then(text).map(|images| self.scope.expand(&images)).unwrap_or_default();
+        let input =
+            |name: &str| with.and_then(|with| with.get(name)).and_then(text).map(|text| self.scope.expand(&text)).unwrap_or_default();
+        let images = input("images");
         if let Some(image) = images.split([',', '\n']).map(|line| line.trim().trim_start_matches("name=")).find(|line| !line.is_empty()) {
             names.add(self.job, image, left);
         }
-        left.of_service("tags", self.job, Fate::Otherwise, "`brik tags` reads the lines of metadata-action as they are");
+        let tags = Some(input("tags")).filter(|tags| !tags.trim().is_empty()).unwrap_or_else(|| METADATA_DEFAULTS.to_owned());
+        entries(&tags).for_each(|tag| names.add_tag(self.job, tag, left));
+        if !input("flavor").trim().is_empty() {
+            left.of_service("flavor", self.job, Fate::Otherwise, "`brik build --flavor` has it");
+        }
     }
+}
+
+/// What docker/metadata-action makes of a call without `tags`.
+const METADATA_DEFAULTS: &str = "type=schedule\ntype=ref,event=branch\ntype=ref,event=tag\ntype=ref,event=pr";
+
+/// Tags between commas or on lines; a line of metadata-action has commas of its own.
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .flat_map(|line| if line.trim_start().starts_with("type=") { vec![line] } else { line.split(',').collect() })
+        .map(str::trim)
+        .filter(|tag| !tag.is_empty())
 }
 
 /// `steps.ID.outputs.tags`.
@@ -137,9 +152,9 @@ impl Names {
     }
 
     fn add_tag(&mut self, job: &str, tag: &str, left: &mut Leftovers) {
-        match (unknown(tag), tag.parse::<TagTemplate>()) {
+        match (unknown(tag), tag.parse::<TagEntry>()) {
             (Some(expression), _) => {
-                let why = format!("depends on {expression}; brik has {{branch}}, {{tag}}, {{version}}, {{pr}} and {{date}} for `tags`");
+                let why = format!("it depends on {expression}; brik has templates and metadata-action's `type=` lines for `tags`");
                 left.of_service("a tag", job, Fate::Lost, why);
             }
             (None, Err(problem)) => left.of_service(format!("the tag {tag:?}"), job, Fate::Lost, problem.to_string()),

@@ -55,7 +55,7 @@ jobs:
     args = { NODE = "20" }
     "#);
     insta::assert_snapshot!(left.join("\n"), @r#"
-    ci.yml: a tag (build-and-push): depends on github.ref_name; brik has {branch}, {tag}, {version}, {pr} and {date} for `tags`
+    ci.yml: a tag (build-and-push): it depends on github.ref_name; brik has templates and metadata-action's `type=` lines for `tags`
     ci.yml: build arg WHO (example-node-api): it depends on github.actor
     "#);
 }
@@ -99,7 +99,11 @@ jobs:
     steps:
       - id: meta
         uses: docker/metadata-action@v5
-        with: {images: 'ghcr.io/${{ github.repository }}', tags: 'type=sha'}
+        with:
+          images: ghcr.io/${{ github.repository }}
+          tags: |
+            type=sha
+            type=semver,pattern={{version}}
       - uses: docker/build-push-action@v5
         with:
           context: .
@@ -112,8 +116,9 @@ jobs:
 ";
     let (found, left) = told(text, &["Dockerfile"]);
     assert_eq!(found.len(), 1);
+    assert_eq!(found[0].tags, ["type=sha", "type=semver,pattern={{version}}"]);
     assert_eq!((found[0].name.as_str(), found[0].platforms.len(), found[0].secrets.len()), ("shop", 2, 1));
-    assert_eq!(left.len(), 3, "{left:?}");
+    assert_eq!(left.len(), 2, "{left:?}");
 }
 
 #[test]
