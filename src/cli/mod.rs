@@ -18,10 +18,15 @@ mod handover;
 mod help;
 mod init;
 mod inspect;
+mod graph;
+mod interrupt;
 mod lint;
+mod list;
 mod lock;
 mod login;
 mod logout;
+mod matrix;
+mod offline;
 mod one_image;
 mod outdated;
 mod output;
@@ -37,6 +42,7 @@ mod remote_context;
 mod request;
 mod sarif;
 mod secrets;
+mod select;
 mod session;
 mod since;
 mod size;
@@ -72,6 +78,10 @@ pub fn main() -> ExitCode {
         Command::Update { bases, format } => update::run(&cli.global, &bases, format),
         Command::Outdated { format } => outdated::run(&cli.global, format),
         Command::Cache(command) => cache::run(&cli.global, &command),
+        Command::List(args) => list::run(&cli.global, &args),
+        Command::Graph(args) => graph::run(&cli.global, &args),
+        Command::Matrix(args) => matrix::run(&cli.global, *args),
+        Command::Reclaim => interrupt::reclaim(&cli.global),
         Command::Doctor(args) => doctor::run(&cli.global, &args),
         Command::Inspect(args) => inspect::run(&cli.global, &args),
         Command::Login(args) => login::run(&cli.global, &args),
