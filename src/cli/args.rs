@@ -158,9 +158,6 @@ pub enum Command {
         #[arg(value_name = "COMMAND|TOPIC")]
         words: Vec<String>,
     },
-    /// What an interrupted brik becomes: removes what is left in the store of work in progress
-    #[command(hide = true)]
-    Reclaim,
 }
 
 #[derive(Debug, Args)]

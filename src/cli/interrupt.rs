@@ -1,20 +1,19 @@
 //! SIGINT, SIGTERM and SIGHUP: what runs is ended, what was finished is kept and told, and nothing else is left behind.
 //!
 //! RUNs end at once, and a build that can end by itself does: its main thread removes what it worked on and tells. One that waits, for a
-//! network or a lock, is not waited for. It becomes another program, `brik reclaim`: that ends all its threads, and what they worked on,
+//! network or a lock, is not waited for. It becomes another program, the reclaimer: that ends all its threads, and what they worked on,
 //! now nobody's, is removed under the rights and in the namespaces in which it was made.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::args::Global;
 use super::failure::{Code, Failure};
-use super::{environment, print};
+use super::print;
 use crate::build::sandbox::{CancelFlag, unmount_below};
 use crate::report::{Reporter, Tally};
 use crate::store::Store;
@@ -91,18 +90,23 @@ fn tell(reporter: Option<Reporter>) {
     let _ = waits.recv_timeout(PATIENCE);
 }
 
+/// The name by which a brik is started that is to do this and nothing else.
+const RECLAIMER: &str = "brik-reclaim";
+
 /// Does not come back: not even without `/proc`, where what is left is removed by the next run.
 fn become_reclaimer(store: &Path) {
-    let error = Command::new("/proc/self/exe").arg("reclaim").arg("--store").arg(store).exec();
+    let error = Command::new("/proc/self/exe").arg0(RECLAIMER).arg(store).exec();
     print::err(&format!("warning: what is left in the store is removed by the next run ({error})\n"));
     std::process::exit(Code::Interrupted as i32);
 }
 
-/// `brik reclaim`. It may have inherited mounts of what it is to remove.
-pub fn reclaim(global: &Global) -> Result<ExitCode, Failure> {
-    let path: PathBuf = global.store_path(&environment())?;
-    let store = Store::open(&path).map_err(|error| Failure::failed(error.to_string()))?;
-    unmount_below(store.work_area());
-    store.reclaim();
-    Ok(ExitCode::from(Code::Interrupted as u8))
+/// What an interrupted brik has become: removes what is left of work in progress, and of mounts that it has inherited. `None` in any other.
+pub fn reclaim() -> Option<ExitCode> {
+    let mut words = std::env::args_os();
+    let store = words.next().filter(|name| name == RECLAIMER).and(words.next())?;
+    if let Ok(store) = Store::open(Path::new(&store)) {
+        unmount_below(store.work_area());
+        store.reclaim();
+    }
+    Some(ExitCode::from(Code::Interrupted as u8))
 }

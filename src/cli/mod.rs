@@ -62,6 +62,9 @@ use failure::Failure;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
 pub fn main() -> ExitCode {
+    if let Some(code) = interrupt::reclaim() {
+        return code;
+    }
     let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -81,7 +84,6 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&cli.global, &args),
         Command::Graph(args) => graph::run(&cli.global, &args),
         Command::Matrix(args) => matrix::run(&cli.global, *args),
-        Command::Reclaim => interrupt::reclaim(&cli.global),
         Command::Doctor(args) => doctor::run(&cli.global, &args),
         Command::Inspect(args) => inspect::run(&cli.global, &args),
         Command::Login(args) => login::run(&cli.global, &args),
