@@ -47,7 +47,7 @@
 //!
 //! 1. `cli::request` loads brik.toml (`config::load`) or makes a `Config` of the flags (`cli::one_image`); the
 //!    redactor learns the credentials.
-//! 2. `cli::workspace` parses the Dockerfiles, infers the edges between services (`plan::graph`) and renders tags. `brik check` ends here.
+//! 2. `cli::select` knows what the arguments mean; `cli::workspace` parses the Dockerfiles of these services and of those that they need, infers the edges between services (`plan::graph`) and renders tags. `brik check` ends here.
 //! 3. `build::remote` asks registries for the digests and configs of the base images; tags that brik.lock pins are not asked for. No layer is pulled yet. What `ADD` and named
 //!    contexts take from git or a URL is fetched into the store in step 4, where planning asks for it.
 //! 4. `plan::planner` turns everything into one `Plan` in which identical Steps stand once. All keys are known before anything runs.
@@ -65,7 +65,7 @@
 //!    these turn out not to hold what they promised, all goes on from step 5. Each finished image leaves a trail (`build::trails`).
 //!    Where `[cache] mounts` says so, `build::mounts` has brought the directories of cache mounts before a RUN mounted them, and saves them
 //!    when the last such RUN has ended.
-//! 8. `cli::session` prints the table on stderr and `name@digest` on stdout.
+//! 8. `cli::session` prints the table on stderr and `name@digest` on stdout. A signal may end all that earlier: `cli::interrupt`.
 //!
 //! # Files on the user's disk
 //!
@@ -74,7 +74,7 @@
 //! | `brik.toml`, `brik.<env>.toml` | the user; [`config`] reads | services; every key is in `brik.toml.example` |
 //! | `brik.lock` | `brik lock` and `brik update` write; `config::lock` documents it | what the tags of base images are held to |
 //! | `$XDG_CACHE_HOME/brik` or `--store` | [`store`], which documents it; nothing else writes there | everything that brik remembers |
-//! | `oci:DIR`, `docker:FILE`, `--metadata-file`, `--report` and with it `$GITHUB_STEP_SUMMARY` | [`image`], [`report`] | what the user asked for |
+//! | `oci:DIR`, `docker:FILE`, `--metadata-file`, `--report` and with it `$GITHUB_STEP_SUMMARY`, `$GITHUB_OUTPUT` of `brik matrix` | [`image`], [`report`] | what the user asked for |
 //! | `.audit/PIPE-CONTAINER-BUILD/policy/` beside brik.toml | [`cli`], where there is a `[policy]`; [`policy`] makes the content | the verdict of `brik check` and of a push |
 //! | docker's `config.json`, podman's `auth.json` | the user; [`registry`] reads both, and writes the first for `brik login` and `brik logout` | credentials |
 //!
@@ -86,6 +86,7 @@
 //! |---|---|
 //! | a command | `cli/<name>.rs` and a variant of `cli::args::Command`; of `brik cache`: `cli/cache/<name>.rs`, and with `--remote` `cli/cache/remote/<name>.rs` |
 //! | a key of brik.toml | `config/model.rs` (from which the schema is made), `config/types.rs`, `brik.toml.example` |
+//! | a meaning of SERVICE | `cli/select.rs` |
 //! | an instruction or flag | `dockerfile/ast.rs`; matches without `_` lead through the rest |
 //! | an input of a CacheKey | where the Step is planned (`plan/run.rs`, `plan/copy.rs`), and the table in `plan/key.rs` |
 //! | a reason for a rebuild | a variant of `plan::MissReason`, found in `plan/explain.rs` |

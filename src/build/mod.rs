@@ -60,6 +60,6 @@ pub use origins::Origins;
 pub use push::{PushCounts, Pusher};
 pub use remembered::Remembered;
 pub use remote::{Access, Answers, ReadSecret, RemoteSources, last_seen};
-pub use run::{Finished, RunOptions, run};
+pub use run::{Finished, Ran, RunOptions, run};
 pub use share::Share;
 pub use trails::{SharedPast, StoredPast, last_trail, put_trail};

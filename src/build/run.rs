@@ -12,7 +12,7 @@ use super::finish::finish;
 use super::layers::Layers;
 use super::lookup::Lookup;
 use super::mounts::{Mounts, written_by};
-use super::schedule::{self, TaskGraph};
+use super::schedule::{self, AfterFailure, TaskGraph};
 use super::share::{Given, Share, what_is_given};
 use crate::cache::{ImageRecord, Shared};
 use crate::image::Format;
@@ -24,6 +24,8 @@ use crate::report::Outcome;
 pub struct RunOptions<'a> {
     /// Steps at the same time.
     pub jobs: usize,
+    /// After a failure, go on with what does not need what failed.
+    pub keep_going: bool,
     pub format: Format,
     /// Services (first, then): the second is finished, and so pushed, only after the first.
     pub order: &'a [(&'a str, &'a str)],
@@ -45,6 +47,14 @@ pub struct Finished {
     pub steps_run: u64,
     pub steps_cached: u64,
     pub seconds: f64,
+}
+
+/// What a run has brought.
+pub struct Ran {
+    /// By index in [`Plan::images`].
+    pub finished: BTreeMap<usize, Finished>,
+    /// Empty where all went well.
+    pub failures: Vec<Failure>,
 }
 
 /// Images that are finished and pushed and layers that go ahead, at the same time; they wait for the network more than they compute.
@@ -73,7 +83,7 @@ pub fn run(
     lookup: &Lookup,
     options: &RunOptions<'_>,
     then: impl Fn(usize, &Finished) -> Result<(), Failure> + Sync,
-) -> Result<BTreeMap<usize, Finished>, Vec<Failure>> {
+) -> Ran {
     let started = Instant::now();
     let engine = Engine::new(plan, layers, supplies, lookup, options);
     let ahead = options.ahead.as_ref().map(|ahead| (ahead, what_goes_ahead(plan, lookup)));
@@ -85,12 +95,15 @@ pub fn run(
     let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
     let transfers = |task| !matches!(task, Task::Step(_));
-    let ran = schedule::run(&graph, (options.jobs, TRANSFERS_AT_ONCE), transfers, |task| {
+    let after_failure = if options.keep_going { AfterFailure::GoOn } else { AfterFailure::Stop };
+    let ran = schedule::run(&graph, (options.jobs, TRANSFERS_AT_ONCE), after_failure, transfers, |task| {
         let index = match task {
             Task::Step(step) => {
-                // As in BuildKit, one failure ends the RUNs that are under way.
                 let failed = |error| {
-                    supplies.cancel.cancel();
+                    // As in BuildKit, one failure ends the RUNs that are under way.
+                    if !options.keep_going {
+                        supplies.cancel.cancel();
+                    }
                     Failure::of_step(step, error)
                 };
                 let outcome = engine.run(step).map_err(failed)?;
@@ -141,12 +154,12 @@ pub fn run(
     });
     // Also of a run that failed, what is finished is remembered.
     let settled = layers.store.settle();
-    if ran.is_err() {
+    let mut failures = ran.err().unwrap_or_default();
+    if !failures.is_empty() {
         given.steps.iter().for_each(|step| options.share.iter().for_each(|share| share.step(&engine, *step)));
     }
-    ran?;
-    settled.map_err(|error| vec![Failure { step: None, service: None, error: Box::new(error.into()) }])?;
-    Ok(finished.into_inner().unwrap_or_else(PoisonError::into_inner))
+    failures.extend(settled.err().map(|error| Failure { step: None, service: None, error: Box::new(error.into()) }));
+    Ran { finished: finished.into_inner().unwrap_or_else(PoisonError::into_inner), failures }
 }
 
 fn task_graph(

@@ -32,11 +32,20 @@ impl<T, E> Drop for Alarm<'_, T, E> {
     }
 }
 
-/// Runs every task once: those for which `in_second` holds on the second number of threads, the others on the first. After a failure
-/// no further task is started; those under way are finished. The errors of all tasks that failed.
+/// What a failure means for tasks that do not need the one that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// None is started any more; those under way are finished.
+    Stop,
+    GoOn,
+}
+
+/// Runs every task once: those for which `in_second` holds on the second number of threads, the others on the first. What needs a task
+/// that failed is not run. The errors of all tasks that failed.
 pub fn run<T: NodeTrait + Send + Sync, E: Send>(
     graph: &TaskGraph<T>,
     threads: (usize, usize),
+    after_failure: AfterFailure,
     in_second: impl Fn(T) -> bool + Sync,
     work: impl Fn(T) -> Result<(), E> + Sync,
 ) -> Result<(), Vec<E>> {
@@ -50,12 +59,13 @@ pub fn run<T: NodeTrait + Send + Sync, E: Send>(
         errors: Vec::new(),
     });
     let changed = Condvar::new();
+    let goes_on = |q: &Queue<T, E>| !q.broken && (q.errors.is_empty() || after_failure == AfterFailure::GoOn);
     let worker = |second: bool| {
         let mut q = queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let next = q.ready.iter().copied().find(|&task| in_second(task) == second);
             match next {
-                Some(task) if q.errors.is_empty() && !q.broken => {
+                Some(task) if goes_on(&q) => {
                     q.ready.remove(&task);
                     q.running += 1;
                     drop(q);
@@ -70,7 +80,7 @@ pub fn run<T: NodeTrait + Send + Sync, E: Send>(
                     }
                     changed.notify_all();
                 }
-                _ if q.broken || !q.errors.is_empty() || (q.running == 0 && q.ready.is_empty()) => return,
+                _ if !goes_on(&q) || (q.running == 0 && q.ready.is_empty()) => return,
                 _ => q = changed.wait(q).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -111,6 +121,7 @@ mod tests {
             run::<_, ()>(
                 &graph,
                 (jobs, 1),
+                AfterFailure::Stop,
                 |task| task == 3,
                 |task| {
                     done.lock().unwrap().push(task);
@@ -131,6 +142,7 @@ mod tests {
         let errors = run(
             &graph,
             (1, 1),
+            AfterFailure::Stop,
             |_| false,
             |task| {
                 started.fetch_add(1, Ordering::SeqCst);
@@ -142,10 +154,25 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_need_what_failed_goes_on_where_that_is_asked_for() {
+        let graph = TaskGraph::from_edges([(0, 1), (1, 2), (0, 3), (3, 4), (2, 5), (4, 5), (0, 6)]);
+        for jobs in [1, 4] {
+            let ran = Mutex::new(BTreeSet::new());
+            let work = |task| {
+                ran.lock().unwrap().insert(task);
+                if task == 1 || task == 6 { Err(task) } else { Ok(()) }
+            };
+            let mut errors = run(&graph, (jobs, 1), AfterFailure::GoOn, |_| false, work).unwrap_err();
+            errors.sort_unstable();
+            assert_eq!((errors, ran.into_inner().unwrap()), (vec![1, 6], BTreeSet::from([0, 1, 3, 4, 6])), "with {jobs} jobs");
+        }
+    }
+
+    #[test]
     fn a_panic_is_passed_on_and_keeps_nobody_waiting() {
         let graph = TaskGraph::from_edges([(0, 1), (1, 2)]);
         let panicking = |task| if task == 1 { panic!("on purpose") } else { Ok::<(), ()>(()) };
-        let outcome = std::panic::catch_unwind(|| run(&graph, (2, 2), |task| task == 2, panicking));
+        let outcome = std::panic::catch_unwind(|| run(&graph, (2, 2), AfterFailure::Stop, |task| task == 2, panicking));
         assert!(outcome.is_err());
     }
 
@@ -156,6 +183,7 @@ mod tests {
         run::<_, ()>(
             &graph,
             (1, 1),
+            AfterFailure::Stop,
             |task| task == 1,
             |task| {
                 if task < 2 {
@@ -174,6 +202,7 @@ mod tests {
         run::<_, ()>(
             &graph,
             (2, 1),
+            AfterFailure::Stop,
             |_| false,
             |task| {
                 if task < 2 {

@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::bases::pin;
 use super::dashboard::ReportFile;
 use super::doctor::DoctorArgs;
 use super::explain::ExplainArgs;
+use super::graph::GraphArgs;
 use super::init::InitArgs;
 use super::inspect::InspectArgs;
+use super::list::ListArgs;
 use super::login::LoginArgs;
 use super::logout::LogoutArgs;
+use super::matrix::MatrixArgs;
 use super::tags::TagsArgs;
+use crate::oci::{Digest, Reference};
 use crate::store::RecordKind;
 
 #[derive(Debug, Parser)]
@@ -82,6 +87,10 @@ pub enum Command {
     Check(CheckArgs),
     /// Say what the code of a diagnostic, a build check or a rule of the policy is about
     Explain(ExplainArgs),
+    /// List services: image, context, Dockerfile, platforms, needs
+    List(ListArgs),
+    /// Show what services need of each other, and the base images below them
+    Graph(GraphArgs),
     /// Pin the tags of base images in brik.lock: those that are not pinned yet
     #[command(after_help = "Examples:
   brik lock                           pin new bases; pins that are there stay")]
@@ -114,6 +123,8 @@ pub enum Command {
     Tags(TagsArgs),
     /// Say which input changed that makes a service be built again
     Why(Box<WhyArgs>),
+    /// Make CI jobs of the services that need building, in waves
+    Matrix(Box<MatrixArgs>),
     /// Check whether this machine and its registries let brik work, and how to mend it
     Doctor(DoctorArgs),
     /// Keep credentials for a registry, after they were tried there
@@ -165,6 +176,9 @@ impl Command {
 #[command(after_help = "Examples:
   brik build                          every service of brik.toml, into the store
   brik build api worker --push        two services and what they need, pushed
+  brik build 'svc-*' backend          those that match, and those of a group of brik.toml
+  brik build .                        the services of the folder that one is in
+  brik build --push --dry-run         what would run, and which tags would be written
   brik build --since origin/main --push
                                       what this branch has changed
   brik build -t ghcr.io/example-org/api:v1 -f api/Dockerfile --push .
@@ -176,6 +190,12 @@ pub struct BuildArgs {
     /// Also write the images to oci:DIR or docker:FILE
     #[arg(short, long, value_name = "oci:DIR|docker:FILE")]
     pub output: Vec<String>,
+    /// After a failure, go on with what does not need what failed
+    #[arg(short, long)]
+    pub keep_going: bool,
+    /// Tell what would run and be pushed, and do nothing
+    #[arg(long, conflicts_with_all = ["metadata_file", "report"])]
+    pub dry_run: bool,
     /// Steps that may run at the same time [default: number of processors]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<usize>,
@@ -226,7 +246,7 @@ pub struct WhyArgs {
 /// What is to be built, and from what: everything that a plan depends on.
 #[derive(Debug, Default, Args)]
 pub struct PlanArgs {
-    /// Services to build, with what they need; all without any
+    /// Services to build, with what they need: names, groups, globs ('svc-*') or folders (., services/api); all without any
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Only services whose content has changed since HEAD left REF: a branch, a tag or a commit
@@ -238,6 +258,9 @@ pub struct PlanArgs {
     /// Ask no registry for a tag: fail where brik.lock does not pin a base image
     #[arg(long, conflicts_with = "one_image")]
     pub locked: bool,
+    /// Hold the tag of a base image to a digest, over brik.lock; repeatable
+    #[arg(long, value_name = "NAME:TAG@DIGEST", value_parser = pin)]
+    pub pin: Vec<(Reference, Digest)>,
     #[command(flatten)]
     pub tagging: TaggingArgs,
     #[command(flatten)]
@@ -353,7 +376,7 @@ pub enum CheckFormat {
   brik check api --locked      one service and what it needs, bases pinned
   brik check --format github   annotations on the lines of a pull request")]
 pub struct CheckArgs {
-    /// Services to check; all without any
+    /// Services to check, with what they need: names, groups, globs or folders; all without any
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Fail where brik.lock does not pin a base image
@@ -383,7 +406,7 @@ pub struct RemoteArgs {
     /// The cache repositories of the services, instead of the store
     #[arg(long)]
     pub remote: bool,
-    /// Services whose cache repositories are meant; all without any
+    /// Services whose cache repositories are meant: names, groups, globs or folders; all without any
     #[arg(value_name = "SERVICE", requires = "remote")]
     pub services: Vec<String>,
     /// This cache repository instead of those of services; repeatable

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::args::PlanArgs;
 use super::failure::{Code, Failure};
 use super::planning::Setup;
 use super::tagging::{GivenTags, Tagging};
 use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::config::{Config, Finding, Findings, Location, Lock, Severity};
 use crate::dockerfile::Span;
-use crate::oci::{Platform, Reference};
+use crate::oci::{Digest, Pin, Pins, Platform, Reference, ReferenceError};
 use crate::source::{Disk, GitFacts};
 
 /// By names with their tags written out.
@@ -59,6 +60,19 @@ pub fn bases<'w>(workspace: &'w Workspace<'w>) -> Bases<'w> {
         used.services.insert(&loaded.service.name);
     }
     bases
+}
+
+/// `--pin`: a name with its tag written out, and what it is held to.
+pub fn pin(text: &str) -> Result<(Reference, Digest), String> {
+    let reference: Reference = text.parse().map_err(|error: ReferenceError| error.to_string())?;
+    let digest = reference.digest.ok_or("expected a name with its digest, as in alpine:3.20@sha256:…")?;
+    Ok((reference.with_tag(reference.tag.as_deref().unwrap_or("latest")), digest))
+}
+
+/// What `--pin` says.
+pub fn pins_of(args: &PlanArgs) -> Pins {
+    let pin = |(name, digest): &(Reference, Digest)| (name.clone(), Pin { digest: *digest, platforms: BTreeMap::new() });
+    args.pin.iter().map(pin).collect()
 }
 
 /// The lock beside brik.toml, where there is one.

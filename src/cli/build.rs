@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
 use super::args::{BuildArgs, Global, Progress};
 use super::failure::{Code, Failure};
+use super::interrupt::Interrupts;
 use super::lint::one_line;
 use super::output::{Destination, make_way};
 use super::planning::{Planned, Setup, learn};
@@ -14,8 +13,8 @@ use super::policy;
 use super::reasons::Reasons;
 use super::secrets::Given;
 use super::session::{Session, Stop};
-use super::since;
-use crate::build::sandbox::{self, CancelFlag, Rung};
+use super::{preview, since};
+use crate::build::sandbox::{self, Rung};
 use crate::build::{Layers, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
 use crate::config::Finding;
@@ -42,11 +41,15 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &args.what)?;
     let destinations = args.output.iter().map(|text| Destination::parse(text, &setup.request.cwd)).collect::<Result<Vec<_>, _>>()?;
     let jobs = jobs(args, &setup)?;
+    if args.dry_run {
+        return preview::tell(&setup, &args.what, args.push, args.format);
+    }
     for (flag, path) in
         args.report.iter().map(|file| ("--report", file.path())).chain(args.metadata_file.iter().map(|path| ("--metadata-file", &**path)))
     {
         make_way(&setup.request.cwd.join(path)).map_err(|error| Failure::failed(format!("{flag}: {error}")))?;
     }
+    let interrupts = Interrupts::watch(setup.store.root())?;
     let mut planned = setup.plan(&args.what, args.push)?;
     let affected = since::narrow(&setup, &args.what, &mut planned)?;
     if args.push {
@@ -56,9 +59,13 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {
-        if let Some(code) =
-            build(global, args, &setup, &planned, &Outputs { destinations: &destinations, jobs, shared: &shared, affected: &affected })?
-        {
+        if let Some(code) = build(
+            global,
+            args,
+            &setup,
+            &planned,
+            &Outputs { destinations: &destinations, jobs, shared: &shared, affected: &affected, interrupts: &interrupts },
+        )? {
             return Ok(code);
         }
     }
@@ -71,13 +78,14 @@ struct Outputs<'a> {
     shared: &'a Shared<'a>,
     /// What `--since` has to say.
     affected: &'a [String],
+    interrupts: &'a Interrupts,
 }
 
 /// `None` if everything is to be looked up again.
 fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, outputs: &Outputs) -> Result<Option<ExitCode>, Failure> {
     let Setup { inside, handover, request, redactor, store, client, started } = setup;
     let Planned { workspace, targets, plan, findings, lints, .. } = planned;
-    let &Outputs { destinations, jobs, shared, affected } = outputs;
+    let &Outputs { destinations, jobs, shared, affected, interrupts } = outputs;
     let origins = Origins::of(plan);
     let lookup = setup.look_up(plan, shared, &origins);
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
@@ -113,7 +121,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let built = targets.iter().filter(|target| plan.images.iter().any(|image| image.service == target.service));
     reporter
         .emit(Event::Planned { services: built.map(|target| target.service.clone()).collect(), steps: plan.needed_steps().len() as u64 });
-    let cancel = cancel_on_signals(&reporter)?;
+    let cancel = interrupts.cancel(&reporter)?;
     let layers = Layers { store, client, reporter: &reporter, rung, origins: &origins };
     let mirrors = request.config.registries.iter().filter_map(|(host, options)| Some((host.clone(), options.mirror.clone()?)));
     let repositories = workspace.services.iter().map(|loaded| (loaded.service.name.as_str(), &loaded.service.image));
@@ -195,28 +203,4 @@ fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
     };
     let reporter = Reporter::new(mode, global.verbose, redactor.clone(), Box::new(std::io::stderr()), Terminal::stderr());
     reporter.map_err(|error| Failure::failed(error.to_string()))
-}
-
-/// How long a cancelled run may take to end by itself.
-const GRACE: std::time::Duration = std::time::Duration::from_millis(1500);
-
-/// A SIGINT, SIGTERM or SIGHUP ends every RUN and keeps what is finished.
-fn cancel_on_signals(reporter: &Reporter) -> Result<CancelFlag, Failure> {
-    let failed = |error: std::io::Error| Failure::failed(format!("signals cannot be handled: {error}"));
-    let cancel = CancelFlag::new().map_err(failed)?;
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
-    let (flag, reporter) = (cancel.clone(), reporter.clone());
-    std::thread::spawn(move || {
-        if signals.forever().next().is_none() {
-            return;
-        }
-        flag.cancel();
-        // RUNs end at once and the main thread says how it ended. Who waits for a network or a lock is not waited for: the store and the
-        // registry hold nothing half-done, and the RUNs die with this process.
-        std::thread::sleep(GRACE);
-        reporter.finish();
-        Failure::interrupted().tell();
-        std::process::exit(Code::Interrupted as i32);
-    });
-    Ok(cancel)
 }

@@ -16,6 +16,7 @@ use super::places::Places;
 use super::policy::{self, Known};
 use super::print;
 use super::sarif::sarif;
+use super::select::select;
 use super::tagging::{GivenTags, Tagging};
 use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::build::last_seen;
@@ -75,11 +76,9 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(Code::Usage as u8));
         }
     };
-    if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
-        return Err(Failure::unknown_service(unknown, &config));
-    }
+    let services = select(&config, &options.cwd, &args.services)?;
     let git = GitFacts::read(&config.root, &env);
-    let (workspace, mut findings) = Workspace::load(&config, &Disk, &args.services, &Tagging::new(&git, &env, GivenTags::default()));
+    let (workspace, mut findings) = Workspace::load(&config, &Disk, &services, &Tagging::new(&git, &env, GivenTags::default()));
     // Without a commit there is nothing to tag yet, but much to check.
     for finding in findings.iter_mut().filter(|finding| finding.code == "brik::tags::none") {
         finding.severity = Severity::Warning;
@@ -90,7 +89,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     let bases = bases(&workspace);
     // What cannot be read may use any base.
-    let complete = args.services.is_empty() && !Findings(findings.clone()).has_errors();
+    let complete = services.is_empty() && !Findings(findings.clone()).has_errors();
     findings.extend(unlocked(&config, &bases, lock.as_ref(), args.locked));
     if let Some(lock) = lock.as_ref().filter(|_| complete) {
         findings.extend(unused(&bases, lock));

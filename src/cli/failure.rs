@@ -7,7 +7,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use super::annotations::annotations;
 use super::places::Places;
 use super::print;
-use crate::config::{Config, Finding, did_you_mean};
+use crate::config::Finding;
 use crate::report::{Forge, Redactor, color_on_stderr};
 
 /// 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted.
@@ -45,8 +45,9 @@ impl Failure {
         Self::findings(code, &[Finding::error(name, message)], redactor)
     }
 
-    pub fn interrupted() -> Self {
-        Self::plain(Code::Interrupted, "interrupted: what was finished is kept\n".to_owned())
+    /// `kept`: what the next run need not do again.
+    pub fn interrupted(kept: &str) -> Self {
+        Self::plain(Code::Interrupted, format!("interrupted: {kept}\n"))
     }
 
     pub fn usage(message: impl Into<String>) -> Self {
@@ -77,16 +78,5 @@ pub fn render(out: &mut String, diagnostic: &dyn Diagnostic) {
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
     if handler.render_report(out, diagnostic).is_err() {
         out.push_str(&format!("error: {diagnostic}\n"));
-    }
-}
-
-impl Failure {
-    pub fn unknown_service(name: &str, config: &Config) -> Self {
-        let known: Vec<&str> = config.services.keys().map(String::as_str).collect();
-        let hint = match did_you_mean(name, known.iter().copied()) {
-            Some(near) => near,
-            None => format!("the services are: {}", known.join(", ")),
-        };
-        Self::usage(format!("there is no service {name:?}; {hint}"))
     }
 }

@@ -15,14 +15,19 @@ mod explain;
 mod failure;
 mod foreign_flags;
 mod github_output;
+mod graph;
 mod handover;
 mod help;
 mod init;
 mod inspect;
+mod interrupt;
 mod lint;
+mod list;
 mod lock;
 mod login;
 mod logout;
+mod matrix;
+mod offline;
 mod one_image;
 mod outdated;
 mod output;
@@ -38,6 +43,7 @@ mod remote_context;
 mod request;
 mod sarif;
 mod secrets;
+mod select;
 mod session;
 mod since;
 mod size;
@@ -57,6 +63,9 @@ use failure::Failure;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
 pub fn main() -> ExitCode {
+    if let Some(code) = interrupt::reclaim() {
+        return code;
+    }
     let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -74,6 +83,9 @@ pub fn main() -> ExitCode {
         Command::Update { bases, format } => update::run(&cli.global, &bases, format),
         Command::Outdated { format } => outdated::run(&cli.global, format),
         Command::Cache(command) => cache::run(&cli.global, &command),
+        Command::List(args) => list::run(&cli.global, &args),
+        Command::Graph(args) => graph::run(&cli.global, &args),
+        Command::Matrix(args) => matrix::run(&cli.global, *args),
         Command::Doctor(args) => doctor::run(&cli.global, &args),
         Command::Inspect(args) => inspect::run(&cli.global, &args),
         Command::Login(args) => login::run(&cli.global, &args),

@@ -82,6 +82,7 @@ pub fn config(
         build: BuildOptions::default(),
         cache: CacheOptions::default(),
         services: BTreeMap::from([(service.name.clone(), service)]),
+        groups: BTreeMap::new(),
         warnings: Vec::new(),
     };
     Ok((config, tags))

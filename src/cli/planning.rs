@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{Global, PlanArgs};
-use super::bases::{bases, read_lock, unlocked};
+use super::bases::{bases, pins_of, read_lock, unlocked};
 use super::failure::{Code, Failure};
 use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all};
@@ -64,7 +64,7 @@ impl Setup {
     pub fn plan(&self, args: &PlanArgs, push: bool) -> Result<Planned<'_>, Failure> {
         let Self { request, redactor, store, .. } = self;
         let git = GitFacts::read(&request.config.root, &request.env);
-        let (workspace, mut findings) = Workspace::load(&request.config, &Disk, &args.services, &request.tagging(&git));
+        let (workspace, mut findings) = Workspace::load(&request.config, &Disk, &request.services, &request.tagging(&git));
         if Findings(findings.clone()).has_errors() {
             return Err(Failure::findings(Code::Usage, &findings, Some(redactor)));
         }
@@ -139,17 +139,22 @@ impl Setup {
         workspace.services.iter().map(target).collect()
     }
 
-    /// What brik.lock holds tags to, and warnings about bases that it does not hold. One image without a brik.toml has no lock.
+    /// What brik.lock and `--pin` hold tags to, and warnings about bases that it does not hold. One image without a brik.toml has no lock.
     fn pins(&self, args: &PlanArgs, workspace: &Workspace) -> Result<(Pins, Vec<Finding>), Failure> {
+        let given = pins_of(args);
         if args.image.is_given() {
-            return Ok((Pins::new(), Vec::new()));
+            return Ok((given, Vec::new()));
         }
         let lock = read_lock(workspace.config)?;
-        let unlocked = unlocked(workspace.config, &bases(workspace), lock.as_ref(), args.locked);
+        let mut open = bases(workspace);
+        open.retain(|name, _| !given.contains_key(name));
+        let unlocked = unlocked(workspace.config, &open, lock.as_ref(), args.locked);
         if Findings(unlocked.clone()).has_errors() {
             return Err(Failure::findings(Code::Findings, &unlocked, Some(&self.redactor)));
         }
-        Ok((lock.map(|lock| lock.pins()).unwrap_or_default(), unlocked))
+        let mut pins = lock.map(|lock| lock.pins()).unwrap_or_default();
+        pins.extend(given);
+        Ok((pins, unlocked))
     }
 
     /// Whether what runs here runs with a single id: asked of the kernel only where it matters.

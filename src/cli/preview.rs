@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::args::{Format, Global, PreviewArgs};
+use super::args::{Format, Global, PlanArgs, PreviewArgs};
 use super::failure::{Code, Failure};
 use super::planning::{Planned, Setup, learn};
 use super::print;
@@ -96,20 +96,24 @@ enum TagState {
 }
 
 pub fn run(global: &Global, args: &PreviewArgs) -> Result<ExitCode, Failure> {
-    let setup = Setup::new(global, &args.what)?;
-    let mut planned = setup.plan(&args.what, args.push)?;
-    let since = since::narrow(&setup, &args.what, &mut planned)?;
+    tell(&Setup::new(global, &args.what)?, &args.what, args.push, args.format)
+}
+
+/// Of `brik plan` and `brik build --dry-run`. `push`: registries are asked for the tags, too.
+pub fn tell(setup: &Setup, args: &PlanArgs, push: bool, format: Format) -> Result<ExitCode, Failure> {
+    let mut planned = setup.plan(args, push)?;
+    let since = since::narrow(setup, args, &mut planned)?;
     learn(&setup.redactor, &setup.client)?;
-    let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
+    let shared = setup.shared(&args.cache, push, &planned.workspace)?;
     let lookup = setup.look_up_aloud(&planned.plan, &shared);
-    let reasons = Reasons::preview(&setup, &planned, &lookup, &shared);
+    let reasons = Reasons::preview(setup, &planned, &lookup, &shared);
     let mut preview = Preview::of(&planned, &lookup, &reasons, since);
-    if args.push {
+    if push {
         preview
             .ask_for_tags(&setup.client)
             .map_err(|message| Failure::diagnosed(Code::Failed, "brik::plan::registry", &message, Some(&setup.redactor)))?;
     }
-    print::out(&match args.format {
+    print::out(&match format {
         Format::Json => format!("{}\n", serde_json::to_string(&preview).unwrap_or_default()),
         Format::Human => preview.human(),
     })?;

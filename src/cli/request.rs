@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Global, PlanArgs, Progress};
 use super::failure::{Code, Failure};
+use super::select::select;
 use super::tagging::{GivenTags, Tagging};
 use super::{environment, one_image, remote_context, size};
 use crate::build::Answers;
@@ -18,6 +19,8 @@ const DEFAULT_EPOCH: i64 = 315_619_200;
 /// What the command line and brik.toml ask for.
 pub struct Request {
     pub config: Config,
+    /// Names of the services that were asked for; all where it is empty.
+    pub services: Vec<String>,
     /// `--tags` and `--flavor`; the tag of `--image`.
     pub tags: GivenTags,
     /// Where the context of the one image was fetched from.
@@ -66,14 +69,13 @@ impl Request {
         if !args.image.is_given() {
             overrides.apply(&mut config);
         }
-        if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
-            return Err(Failure::unknown_service(unknown, &config));
-        }
+        let services = select(&config, &cwd, &args.services)?;
         let shm_size =
             args.image.shm_size.as_deref().map(|text| {
                 size::parse_bytes(text).ok_or_else(|| Failure::usage(format!("--shm-size {text:?}: expected a size, as in 128m")))
             });
         Ok(Self {
+            services,
             tags,
             fetched: remote.map(|context| context.fetched),
             hosts: args.image.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,

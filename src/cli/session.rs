@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::args::{BuildArgs, Format, Progress};
 use super::dashboard::hits_and_misses;
 use super::failure::{Code, Failure};
+use super::interrupt::kept;
 use super::output::{Destination, export, write_whole};
 use super::planning::learn;
 use super::print;
@@ -73,10 +74,13 @@ impl Session<'_> {
     pub fn build(&self, lookup: &build::Lookup) -> (Results, Result<(), Stop>) {
         let done: Mutex<BTreeMap<String, Outcomes>> = Mutex::default();
         let mut finished = BTreeMap::new();
-        let ended = self.run(lookup, &done).and_then(|all| {
-            finished = all;
-            self.complete_rest(&finished, &done)?;
-            self.export(&finished)
+        let ended = self.run(lookup, &done).and_then(|ran| {
+            finished = ran.finished;
+            let mut failures = ran.failures;
+            if failures.is_empty() || self.args.keep_going {
+                self.complete_rest(&finished, &done, &mut failures);
+            }
+            if failures.is_empty() { self.export(&finished) } else { Err(self.stop(&failures)) }
         });
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         (Results { done, finished }, ended)
@@ -102,7 +106,7 @@ impl Session<'_> {
         exported.map_err(Failure::failed)
     }
 
-    fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<BTreeMap<usize, Finished>, Stop> {
+    fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<build::Ran, Stop> {
         if self.args.push && !lookup.run.is_empty() {
             self.preflight(lookup)?;
             learn(self.redactor, self.layers.client)?;
@@ -119,6 +123,7 @@ impl Session<'_> {
         let mounts = Mounts::new(self.shared, cache.mounts_size);
         let options = RunOptions {
             jobs: self.jobs,
+            keep_going: self.args.keep_going,
             format,
             order: &order,
             reasons: &reasons,
@@ -139,19 +144,32 @@ impl Session<'_> {
             }
             Ok(())
         };
-        build::run(self.plan, self.layers, &self.supplies, lookup, &options, single).map_err(|failures| self.stop(&failures))
+        Ok(build::run(self.plan, self.layers, &self.supplies, lookup, &options, single))
     }
 
-    /// The services of several platforms.
-    fn complete_rest(&self, finished: &BTreeMap<usize, Finished>, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<(), Stop> {
+    /// The services of several platforms, those that have them all.
+    fn complete_rest(
+        &self,
+        finished: &BTreeMap<usize, Finished>,
+        done: &Mutex<BTreeMap<String, Outcomes>>,
+        failures: &mut Vec<build::Failure>,
+    ) {
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tried = BTreeSet::new();
         for name in self.plan.images.iter().map(|image| &image.service) {
-            if !done.contains_key(name) {
-                let outcome = self.complete(name, &self.finished_of(name, finished)).map_err(|failure| self.stop(&[failure]))?;
-                done.insert(name.clone(), outcome);
+            let own = self.finished_of(name, finished);
+            let platforms = self.plan.images.iter().filter(|image| image.service == *name).count();
+            if !tried.insert(name) || done.contains_key(name) || own.len() < platforms {
+                continue;
+            }
+            match self.complete(name, &own) {
+                Ok(outcome) => drop(done.insert(name.clone(), outcome)),
+                Err(failure) => failures.push(failure),
+            }
+            if !failures.is_empty() && !self.args.keep_going {
+                return;
             }
         }
-        Ok(())
     }
 
     fn finished_of<'f>(&self, service: &str, finished: &'f BTreeMap<usize, Finished>) -> Vec<(usize, &'f Finished)> {
@@ -234,7 +252,7 @@ impl Session<'_> {
 
     fn failure(&self, failures: &[build::Failure]) -> Failure {
         if failures.iter().all(|failure| matches!(*failure.error, build::Error::Cancelled)) {
-            return Failure::interrupted();
+            return Failure::interrupted(&kept(self.layers.reporter.tally()));
         }
         let real = failures.iter().filter(|failure| !matches!(*failure.error, build::Error::Cancelled));
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -291,6 +309,9 @@ impl Session<'_> {
             print::err(&self.redactor.redact(&summary.table(columns)));
         }
         if !success {
+            if wanted {
+                print::err(&self.left_over(done));
+            }
             return Ok(());
         }
         if let (Some(path), Some(digest)) = (&self.args.digest_file, done.values().find_map(|outcome| outcome.digest)) {
@@ -303,6 +324,22 @@ impl Session<'_> {
             Format::Human => print::out(&summary.results()),
             Format::Json => print::out(&summary.json().map_err(|error| Failure::failed(error.to_string()))?),
         }
+    }
+
+    /// The services that failed, and those that were not finished because of that; a line each.
+    fn left_over(&self, done: &BTreeMap<String, Outcomes>) -> String {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let images = self.plan.images.iter().map(|image| image.service.as_str());
+        let (failed, others): (BTreeSet<&str>, BTreeSet<&str>) =
+            images.filter(|service| !done.contains_key(*service)).partition(|service| failed.contains(*service));
+        let line = |what: &str, services: BTreeSet<&str>| match services.is_empty() {
+            true => String::new(),
+            false => format!("{what}: {}\n", services.into_iter().collect::<Vec<_>>().join(", ")),
+        };
+        // Only a signal cancels what goes on after failures.
+        let all_tried = self.args.keep_going && !self.supplies.cancel.is_cancelled();
+        let why = if all_tried && !failed.is_empty() { "not tried, for they need what failed" } else { "not finished" };
+        line("failed", failed) + &line(why, others)
     }
 
     fn write_metadata(&self, path: &Path, done: &BTreeMap<String, Outcomes>, finished: &BTreeMap<usize, Finished>) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::PlanArgs;
+use super::bases::pins_of;
 use super::failure::{Code, Failure};
 use super::planning::{Planned, Setup};
 use super::workspace::{Workspace, plan_finding, shown};
@@ -120,7 +121,9 @@ impl Then {
             Ok(lock) => lock,
             Err(Findings(findings)) => return Ok(Self::refusing(&names, &findings)),
         };
-        let remote = setup.remote(&workspace).pinned(lock.map(|lock| lock.pins()).unwrap_or_default(), false);
+        let mut pins = pins_of(args);
+        pins.extend(lock.map(|lock| lock.pins()).unwrap_or_default());
+        let remote = setup.remote(&workspace).pinned(pins, false);
         let targets = setup.targets(&workspace, git)?;
         remote.prefetch(&workspace.references());
         let (plan, failed) = plan::plan_each(&targets, &setup.options(args, &workspace, files, stat_cache, &remote));

@@ -10,14 +10,15 @@ use serde::Serialize;
 use super::args::{Format, Global, TaggingArgs};
 use super::failure::{Code, Failure};
 use super::provenance::provenance;
+use super::select::select;
 use super::tagging::{GivenTags, Tagging, no_tag};
-use super::{environment, github_output, print};
-use crate::config::{Findings, LoadOptions, TagEntry, load};
+use super::{environment, github_output, offline, print};
+use crate::config::TagEntry;
 use crate::oci::Reference;
 use crate::plan::Provenance;
 use crate::plan::tags::Tags;
 use crate::report::sanitise;
-use crate::source::{Disk, GitFacts};
+use crate::source::GitFacts;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -28,7 +29,7 @@ use crate::source::{Disk, GitFacts};
 
 In GitHub Actions, the step has the outputs version, tags, tag-names, labels and json afterwards.")]
 pub struct TagsArgs {
-    /// Services; all without any
+    /// Services: names, groups, globs or folders; all without any
     #[arg(value_name = "SERVICE", conflicts_with = "image")]
     pub services: Vec<String>,
     #[command(flatten)]
@@ -94,21 +95,12 @@ pub fn run(global: &Global, args: &TagsArgs) -> Result<ExitCode, Failure> {
 }
 
 fn of_config(global: &Global, args: &TagsArgs, env: &BTreeMap<String, String>, given: GivenTags) -> Result<Vec<Tagged>, Failure> {
-    let options = LoadOptions {
-        cwd: global.cwd()?,
-        file: global.config.clone(),
-        environment: global.environment.clone(),
-        env: env.clone(),
-        set: global.set.clone(),
-    };
-    let config = load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?;
-    if let Some(unknown) = args.services.iter().find(|name| !config.services.contains_key(*name)) {
-        return Err(Failure::unknown_service(unknown, &config));
-    }
+    let config = offline::config(global)?;
+    let asked = select(&config, &global.cwd()?, &args.services)?;
     let git = GitFacts::read(&config.root, env);
     let tagging = Tagging::new(&git, env, given);
     let (mut tagged, mut findings) = (Vec::new(), Vec::new());
-    for service in config.services.values().filter(|service| args.services.is_empty() || args.services.contains(&service.name)) {
+    for service in config.services.values().filter(|service| asked.is_empty() || asked.contains(&service.name)) {
         match tagging.tags_of(service) {
             Ok(tags) => {
                 let known = provenance(&git, env, &config.root, &service.context, tags.released.clone())?;

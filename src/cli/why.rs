@@ -44,7 +44,7 @@ struct AnswerStep {
 pub fn run(global: &Global, args: &WhyArgs) -> Result<ExitCode, Failure> {
     let setup = Setup::new(global, &args.what)?;
     let answers = match args.last {
-        true => last(&setup, &args.what.services)?,
+        true => last(&setup)?,
         false => now(&setup, args)?,
     };
     print::out(&match args.format {
@@ -63,7 +63,8 @@ fn now(setup: &Setup, args: &WhyArgs) -> Result<Vec<Answer>, Failure> {
     let lookup = setup.look_up_aloud(&planned.plan, &shared);
     let reasons = Reasons::preview(setup, &planned, &lookup, &shared);
     let Planned { plan, .. } = &planned;
-    let asked = |service: &str| args.what.services.is_empty() || args.what.services.iter().any(|name| name == service);
+    let services = &setup.request.services;
+    let asked = |service: &String| services.is_empty() || services.contains(service);
     let images = plan.images.iter().enumerate().filter(|(_, image)| asked(&image.service));
     let answer = |(index, image): (usize, &ImagePlan)| {
         let digest = lookup.images.get(&index).map(|record| record.manifest.digest);
@@ -90,7 +91,8 @@ fn now(setup: &Setup, args: &WhyArgs) -> Result<Vec<Answer>, Failure> {
 }
 
 /// What the last build ran, as it was explained then.
-fn last(setup: &Setup, services: &[String]) -> Result<Vec<Answer>, Failure> {
+fn last(setup: &Setup) -> Result<Vec<Answer>, Failure> {
+    let services = &setup.request.services;
     learn_secrets(setup, setup.request.config.services.values());
     let mut answers = Vec::new();
     for (name, service) in &setup.request.config.services {

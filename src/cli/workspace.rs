@@ -33,50 +33,40 @@ pub struct Loaded<'c> {
 }
 
 impl<'c> Workspace<'c> {
-    /// Loads the services named in `selected` (all if it is empty) and those they need; their Dockerfiles are read in `files`. What is wrong is in the findings; the
-    /// workspace then lacks what could not be loaded.
+    /// Loads the services named in `selected` (all if it is empty) and those they need; their Dockerfiles, and no others, are read in
+    /// `files`. What is wrong is in the findings; the workspace then lacks what could not be loaded.
     pub fn load(config: &'c Config, files: &dyn Files, selected: &[String], tagging: &Tagging) -> (Self, Vec<Finding>) {
-        let mut findings = Vec::new();
+        let wanted = |name: &String| selected.is_empty() || selected.contains(name);
+        let (mut tags, mut findings) = tags_of_all(config, wanted, tagging);
         let mut names = ServiceNames::default();
+        config.services.iter().for_each(|(name, service)| names.insert(name, &service.image, tags[name.as_str()].tags.clone()));
         let mut loaded: BTreeMap<&str, Loaded> = BTreeMap::new();
-        for (name, service) in &config.services {
-            let tags = tagging.tags_of(service).unwrap_or_else(|error| {
-                if selected.is_empty() || selected.iter().any(|s| s == name) {
-                    findings.push(no_tag(service, &error));
+        let mut seen = BTreeSet::new();
+        let mut following: Vec<Following> = Vec::new();
+        let mut pending: BTreeSet<&str> = config.services.keys().filter(|name| wanted(name)).map(String::as_str).collect();
+        while !pending.is_empty() {
+            while let Some(name) = pending.pop_first() {
+                let Some(service) = config.services.get(name).filter(|_| seen.insert(name)) else { continue };
+                let (one, more) = load_one(config, files, service, tags.remove(name).unwrap_or_default());
+                findings.extend(more);
+                if let Some(one) = one {
+                    pending.extend(needs(name, &one, &names).into_iter().filter_map(|(other, _)| key_of(config, other)));
+                    following.push(Following { name, followed: vec![0; one.surveys.len()] });
+                    loaded.insert(name, one);
                 }
-                Tags::default()
-            });
-            names.insert(name, &service.image, tags.tags.clone());
-            match load_dockerfile(config, files, &service.dockerfile) {
-                Ok(dockerfile) => {
-                    let contexts = service.contexts.clone().into_iter().collect();
-                    let Tags { tags, released, .. } = tags;
-                    loaded
-                        .insert(name, Loaded { service, dockerfile: Arc::new(dockerfile), contexts, surveys: Vec::new(), tags, released });
-                }
-                Err(more) => findings.extend(more),
             }
-        }
-        for one in loaded.values_mut() {
-            for platform in &one.service.platforms {
-                let target = one.service.target.as_deref();
-                match one.dockerfile.survey(&one.service.args, target, platform, &Platform::host(), &one.contexts) {
-                    Ok(survey) => {
-                        // The first platform tells what is wrong for all of them.
-                        if one.surveys.is_empty() {
-                            let errors = one.dockerfile.verify(&survey, &one.contexts);
-                            findings.extend(errors.iter().map(|error| plan_finding(config, &one.dockerfile, error)));
-                        }
-                        one.surveys.push((platform.clone(), survey));
-                    }
-                    Err(error) => {
-                        findings.push(plan_finding(config, &one.dockerfile, &error));
-                        break;
-                    }
+            // What they need by now is there: its triggers may name more.
+            for mut one in std::mem::take(&mut following) {
+                findings.extend(one.follow_triggers(config, &mut loaded, &names, &seen));
+                let needed = loaded.get(one.name).into_iter().flat_map(|loaded| needs(one.name, loaded, &names));
+                let unseen: Vec<&str> =
+                    needed.filter_map(|(other, _)| key_of(config, other)).filter(|other| !seen.contains(other)).collect();
+                if !unseen.is_empty() {
+                    pending.extend(unseen);
+                    following.push(one);
                 }
             }
         }
-        findings.extend(follow_triggers(config, &mut loaded, &names));
         let edges = edges(&loaded, &names);
         let ordered = match order(loaded.keys().copied(), &edges) {
             Ok(ordered) => ordered.into_iter().map(str::to_owned).collect(),
@@ -88,14 +78,53 @@ impl<'c> Workspace<'c> {
                 Vec::new()
             }
         };
-        let wanted = closure(selected, &edges);
-        let services = ordered
-            .iter()
-            .filter(|name| selected.is_empty() || wanted.contains(name.as_str()))
-            .filter_map(|name| loaded.remove(name.as_str()));
-        let services = services.collect();
+        let services = ordered.iter().filter_map(|name| loaded.remove(name.as_str())).collect();
         (Self { config, services, names, edges }, findings)
     }
+}
+
+/// Tags by service: also of those that are not wanted, which the Dockerfiles of others may name by them.
+fn tags_of_all<'c>(config: &'c Config, wanted: impl Fn(&String) -> bool, tagging: &Tagging) -> (BTreeMap<&'c str, Tags>, Vec<Finding>) {
+    let (mut all, mut findings) = (BTreeMap::new(), Vec::new());
+    for (name, service) in &config.services {
+        let tags = tagging.tags_of(service).unwrap_or_else(|error| {
+            if wanted(name) {
+                findings.push(no_tag(service, &error));
+            }
+            Tags::default()
+        });
+        all.insert(name.as_str(), tags);
+    }
+    (all, findings)
+}
+
+/// A service with its Dockerfile, as far as that can be read.
+fn load_one<'c>(config: &'c Config, files: &dyn Files, service: &'c Service, tags: Tags) -> (Option<Loaded<'c>>, Vec<Finding>) {
+    let dockerfile = match load_dockerfile(config, files, &service.dockerfile) {
+        Ok(dockerfile) => Arc::new(dockerfile),
+        Err(findings) => return (None, findings),
+    };
+    let mut findings = Vec::new();
+    let Tags { tags, released, .. } = tags;
+    let mut one =
+        Loaded { service, dockerfile, contexts: service.contexts.clone().into_iter().collect(), surveys: Vec::new(), tags, released };
+    for platform in &service.platforms {
+        match one.dockerfile.survey(&service.args, service.target.as_deref(), platform, &Platform::host(), &one.contexts) {
+            Ok(survey) => {
+                // The first platform tells what is wrong for all of them.
+                if one.surveys.is_empty() {
+                    let errors = one.dockerfile.verify(&survey, &one.contexts);
+                    findings.extend(errors.iter().map(|error| plan_finding(config, &one.dockerfile, error)));
+                }
+                one.surveys.push((platform.clone(), survey));
+            }
+            Err(error) => {
+                findings.push(plan_finding(config, &one.dockerfile, &error));
+                break;
+            }
+        }
+    }
+    (Some(one), findings)
 }
 
 impl<'c> Workspace<'c> {
@@ -118,32 +147,33 @@ impl<'c> Workspace<'c> {
     }
 }
 
-/// `selected` and all that they need.
-fn closure<'a>(selected: &'a [String], edges: &'a [Edge]) -> BTreeSet<&'a str> {
-    let mut wanted: BTreeSet<&str> = BTreeSet::new();
-    let mut pending: Vec<&str> = selected.iter().map(String::as_str).collect();
-    while let Some(name) = pending.pop() {
-        if wanted.insert(name) {
-            pending.extend(edges.iter().filter(|edge| edge.service == name).map(|edge| edge.dependency.as_str()));
-        }
-    }
-    wanted
+/// A service whose surveys are to see what triggers of others need, which fire where a stage starts from one.
+struct Following<'c> {
+    name: &'c str,
+    /// Names from outside that were looked at, in each survey.
+    followed: Vec<usize>,
 }
 
-/// Lets the surveys see what triggers of other services need, which fire where a stage starts from one.
-fn follow_triggers(config: &Config, loaded: &mut BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let names_of: Vec<&str> = loaded.keys().copied().collect();
-    for name in names_of {
-        let Some(mut one) = loaded.remove(name) else { continue };
+impl Following<'_> {
+    /// Goes on until a base is not loaded yet. What is added is followed in its turn.
+    fn follow_triggers(
+        &mut self,
+        config: &Config,
+        loaded: &mut BTreeMap<&str, Loaded>,
+        names: &ServiceNames,
+        seen: &BTreeSet<&str>,
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let Some((name, mut one)) = loaded.remove_entry(self.name) else { return findings };
         let dockerfile = one.dockerfile.clone();
-        for (_, survey) in &mut one.surveys {
-            // What is added is followed in its turn.
-            let mut at = 0;
-            while let Some(outside) = survey.outside.get(at).cloned() {
-                at += 1;
+        for ((_, survey), at) in one.surveys.iter_mut().zip(&mut self.followed) {
+            while let Some(outside) = survey.outside.get(*at).cloned() {
                 let from = outside.reason == EdgeReason::From;
                 let service = dependency(&one.contexts, names, &outside.name, name).filter(|_| from);
+                if service.is_some_and(|(service, _)| !seen.contains(service)) {
+                    break;
+                }
+                *at += 1;
                 let Some(base) = service.and_then(|(service, _)| loaded.get(service)) else { continue };
                 let Some((_, surveyed)) = base.surveys.first() else { continue };
                 let triggers = base.dockerfile.triggers(surveyed.target);
@@ -153,8 +183,8 @@ fn follow_triggers(config: &Config, loaded: &mut BTreeMap<&str, Loaded>, names: 
             }
         }
         loaded.insert(name, one);
+        findings
     }
-    findings
 }
 
 /// The service that a name from outside means, and whether a named context says so.
@@ -166,20 +196,28 @@ fn dependency<'a>(contexts: &'a NamedContexts, names: &'a ServiceNames, outside:
     }
 }
 
-fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
-    let mut edges = BTreeSet::new();
-    let mut add = |service: &str, dependency: &str, reason: EdgeReason| {
-        edges.insert(Edge { service: service.to_owned(), dependency: dependency.to_owned(), reason });
-    };
-    for (name, one) in loaded {
-        one.service.needs.iter().for_each(|needed| add(name, needed, EdgeReason::Needs));
-        for outside in one.surveys.iter().flat_map(|(_, survey)| &survey.outside) {
-            if let Some((service, by_context)) = dependency(&one.contexts, names, &outside.name, name) {
-                add(name, service, if by_context { EdgeReason::Context } else { outside.reason.clone() });
-            }
+/// The services that one needs, and why.
+fn needs<'a>(name: &str, one: &'a Loaded, names: &'a ServiceNames) -> Vec<(&'a str, EdgeReason)> {
+    let mut needs: Vec<(&str, EdgeReason)> = one.service.needs.iter().map(|needed| (needed.as_str(), EdgeReason::Needs)).collect();
+    for outside in one.surveys.iter().flat_map(|(_, survey)| &survey.outside) {
+        if let Some((service, by_context)) = dependency(&one.contexts, names, &outside.name, name) {
+            needs.push((service, if by_context { EdgeReason::Context } else { outside.reason.clone() }));
         }
     }
+    needs
+}
+
+fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
+    let edge =
+        |name: &str, (dependency, reason): (&str, EdgeReason)| Edge { service: name.to_owned(), dependency: dependency.to_owned(), reason };
+    let edges: BTreeSet<Edge> =
+        loaded.iter().flat_map(|(name, one)| needs(name, one, names).into_iter().map(|need| edge(name, need))).collect();
     edges.into_iter().collect()
+}
+
+/// The name as brik.toml has it.
+fn key_of<'c>(config: &'c Config, name: &str) -> Option<&'c str> {
+    config.services.get_key_value(name).map(|(name, _)| name.as_str())
 }
 
 /// A path as the user would write it: relative to brik.toml where it lies below.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::groups::{is_glob, name_glob};
 use super::metadata_action::Flavor;
 use super::size::parse_bytes;
 use super::tag_entry::TagEntry;
@@ -12,6 +13,7 @@ use crate::oci::{Platform, Reference};
 pub(super) enum Format {
     Date,
     Glob,
+    GroupMember,
     Host,
     Id,
     Image,
@@ -54,6 +56,7 @@ impl Format {
         Some(match name {
             "date" => Self::Date,
             "glob" => Self::Glob,
+            "group-member" => Self::GroupMember,
             "host" => Self::Host,
             "id" => Self::Id,
             "image" => Self::Image,
@@ -84,6 +87,7 @@ impl Format {
             Self::Text => Ok(()),
             Self::Date => date(text),
             Self::Glob => glob(text),
+            Self::GroupMember => group_member(text),
             Self::Host => host(text),
             Self::Id => id(text),
             Self::Image => image(text),
@@ -180,6 +184,14 @@ fn platform(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// A name, or a glob over names.
+fn group_member(text: &str) -> Result<(), Complaint> {
+    if !is_glob(text) {
+        return service(text);
+    }
+    name_glob(text).map(drop).map_err(|error| Complaint::new("brik::config::invalid-glob", format!("invalid glob: {}", error.kind())))
+}
+
 /// A service's name is a component of its image's repository, and names it in `--set` and `service:`.
 fn service(text: &str) -> Result<(), Complaint> {
     let component = !text.contains(['/', ':', '@']) && text.len() <= 128 && text.parse::<Reference>().is_ok();
@@ -234,10 +246,11 @@ mod tests {
 
     #[test]
     fn each_format_takes_the_good_and_refuses_the_bad() {
-        let table: [(Format, &[&str], &[&str]); 16] = [
+        let table: [(Format, &[&str], &[&str]); 17] = [
             (Format::Date, &["2027-01-31"], &["2027-02-30", "31.1.2027", "2027-01-31T10:00:00", "20270131"]),
             (Format::TagGlob, &["v*", "sha-[0-9a-f]*", "{dev,edge}"], &["a[", "{a"]),
             (Format::Glob, &["services/*", "a/**/b", "!x", "{a,b}/*"], &["", "/abs/*", "a[", "!"]),
+            (Format::GroupMember, &["api", "svc-*", "{a,b}"], &["Api", "a/b", "svc-[", ""]),
             (Format::Host, &["ghcr.io", "localhost", "m:5000", "[::1]:5000"], &["ghcr", "ghcr.io/org", "a b.c"]),
             (Format::Id, &["npm_token", "a.b-C"], &["a b", "a,b"]),
             (Format::Image, &["api", "ghcr.io/org/api", "org/api"], &["api:v1", "Api", "a//b", "x@sha256:00"]),

@@ -7,6 +7,7 @@
 //! resolve    the merged model -> `types`: defaults filled in, paths absolute, names looked up
 //! policy     `[policy]` and what its presets stand for
 //! tag_entry  what makes a tag: brik's `template`s and lines of docker/`metadata_action`
+//! groups     names for several services, and what else may stand for them: globs
 //! lock       brik.lock, which stands beside brik.toml and is no layer of it
 //! ```
 //!
@@ -17,6 +18,7 @@ mod check;
 mod document;
 mod finding;
 mod format;
+mod groups;
 mod layer;
 mod layers;
 mod lock;
@@ -42,6 +44,7 @@ use std::path::PathBuf;
 use crate::source::Files;
 
 pub use finding::{Finding, Findings, Location, Severity, Source};
+pub use groups::NameError;
 pub use lock::{Lock, LockedBase};
 pub use policy::{Policy, PolicyRule, Preset, RequireVersion, Waiver};
 pub use schema::schema_json;

@@ -41,6 +41,9 @@ pub(super) struct File {
     /// Services by name: a member directory's name, or a new one with its own `context`.
     #[schemars(extend("propertyNames" = {"format": "service"}))]
     pub services: BTreeMap<String, ServiceTable>,
+    /// Names for several services at once, on the command line: lists of services, of other groups, or of globs over their names.
+    #[schemars(extend("propertyNames" = {"format": "service"}))]
+    pub groups: BTreeMap<String, Vec<GroupMember>>,
     /// How images are built.
     pub build: BuildTable,
     /// What cache repositories hold besides the results of Steps.
@@ -298,6 +301,7 @@ formatted! {
     FlavorLine: "tag-flavor",
     PlatformName: "platform",
     ServiceName: "service",
+    GroupMember: "group-member",
     ContextText: "named-context",
     TagGlob: "tag-glob",
     RegistryPrefix: "registry",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::LoadOptions;
 use super::finding::Finding;
+use super::groups;
 use super::layers::Layers;
 use super::members::{self, Member};
 use super::model::{self, File};
@@ -41,6 +42,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
     }
     let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     services.values().for_each(|service| unknown_services(&scope, service, &known, findings));
+    let groups = groups::resolve(&scope, &known, findings);
     duplicate_images(&scope, &services, findings);
     let policy = policy::resolve(&scope, &known, findings);
     let registry_options = |table: &model::RegistryTable| RegistryOptions {
@@ -68,6 +70,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
             mounts_size: file.cache.mounts_size.as_deref().and_then(parse_bytes).unwrap_or(CacheOptions::default().mounts_size),
         },
         services,
+        groups,
         warnings: Vec::new(),
     }
 }

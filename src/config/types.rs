@@ -1,6 +1,6 @@
 //! What brik.toml promises once read: plain values with every default filled in and every path absolute.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -33,6 +33,8 @@ pub struct Config {
     pub cache: CacheOptions,
     /// By name.
     pub services: BTreeMap<String, Service>,
+    /// The services of each group, by its name; none is empty, and none is called like a service.
+    pub groups: BTreeMap<String, BTreeSet<String>>,
     /// What is odd about the files but stops nothing.
     pub warnings: Vec<Finding>,
 }

@@ -76,6 +76,26 @@ pub fn order<'a>(services: impl Iterator<Item = &'a str>, edges: &'a [Edge]) -> 
     Ok(order)
 }
 
+/// Those of `services` that `wanted` picks, in waves: each stands in a later one than all others of them that it needs, directly or not.
+/// `services` are in the order of their needs.
+pub fn waves<'a>(services: impl Iterator<Item = &'a str>, edges: &[Edge], wanted: impl Fn(&str) -> bool) -> Vec<Vec<&'a str>> {
+    let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    edges.iter().for_each(|edge| needs.entry(&edge.service).or_default().push(&edge.dependency));
+    let mut waves: Vec<Vec<&str>> = Vec::new();
+    // How many waves there are up to and with each service.
+    let mut depths: BTreeMap<&str, usize> = BTreeMap::new();
+    for service in services {
+        let before = needs.get(service).into_iter().flatten().filter_map(|needed| depths.get(needed)).max().copied().unwrap_or(0);
+        let own = wanted(service);
+        if own {
+            waves.resize(waves.len().max(before + 1), Vec::new());
+            waves[before].push(service);
+        }
+        depths.insert(service, before + usize::from(own));
+    }
+    waves
+}
+
 /// A shortest way round within the first strongly connected component, in the direction "needs"; nothing if there is no cycle.
 pub(super) fn cycle<N: Copy + Ord + Hash>(graph: &DiGraphMap<N, ()>) -> Vec<N> {
     let components = kosaraju_scc(graph);
@@ -126,6 +146,20 @@ mod tests {
     #[test]
     fn services_that_need_nothing_of_each_other_stand_by_name() {
         assert_eq!(order(["a", "b", "c"].into_iter(), &[edge("a", "c")]).unwrap(), ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn a_wave_comes_after_all_that_it_needs_also_through_those_that_are_not_wanted() {
+        let edges = [edge("api", "base"), edge("web", "api"), edge("docs", "web")];
+        let services = ["base", "api", "cron", "web", "docs"];
+        for (wanted, expected) in [
+            (&services[..], vec![vec!["base", "cron"], vec!["api"], vec!["web"], vec!["docs"]]),
+            (&["base", "web", "cron"], vec![vec!["base", "cron"], vec!["web"]]),
+            (&["docs"], vec![vec!["docs"]]),
+            (&[], vec![]),
+        ] {
+            assert_eq!(waves(services.into_iter(), &edges, |service| wanted.contains(&service)), expected);
+        }
     }
 
     #[test]

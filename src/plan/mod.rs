@@ -58,7 +58,7 @@ pub use environment::{Environment, platform_args};
 pub use epoch::{EpochError, epoch_seconds};
 pub use error::{Error, ErrorKind};
 pub use explain::{Explained, Explanation, Past, Question, explain};
-pub use graph::{Edge, EdgeReason, ServiceNames, order};
+pub use graph::{Edge, EdgeReason, ServiceNames, order, waves};
 pub use key::{CacheKey, KeyInputs};
 pub use labels::Provenance;
 pub use miss::MissReason;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::contexts::NamedContexts;
 use super::epoch;
 use super::error::{Error, ErrorKind};
-use super::graph::ServiceNames;
+use super::graph::{EdgeReason, ServiceNames};
 use super::key::{CacheKey, KeyInputs};
 use super::labels::{Provenance, rfc3339};
 use super::stage::StagePlanner;
@@ -337,6 +337,7 @@ pub(super) enum Outside {
 pub struct NamedImage {
     pub reference: Reference,
     pub platform: Platform,
+    pub reason: EdgeReason,
     /// Where the Dockerfile names it.
     pub span: Span,
 }
@@ -350,7 +351,8 @@ pub fn images_of(survey: &Survey, contexts: &NamedContexts, names: &ServiceNames
             None if names.service_of(&outside.name, asking).is_some() => return None,
             None => outside.name.parse().ok()?,
         };
-        Some(NamedImage { reference, platform: outside.platform.as_ref().unwrap_or(platform).clone(), span: outside.span })
+        let platform = outside.platform.as_ref().unwrap_or(platform).clone();
+        Some(NamedImage { reference, platform, reason: outside.reason.clone(), span: outside.span })
     };
     survey.outside.iter().filter_map(image).collect()
 }

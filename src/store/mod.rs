@@ -165,6 +165,11 @@ impl Store {
         self.temp.dir()
     }
 
+    /// Where all work in progress lies.
+    pub fn work_area(&self) -> &Path {
+        self.temp.root()
+    }
+
     /// Removes what killed processes left in `tmp/`, except for caches, which go back to `mounts/`. Needs the rights under which it was
     /// made.
     pub fn reclaim(&self) {

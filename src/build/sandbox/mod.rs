@@ -50,7 +50,7 @@ mod tests;
 pub use cancel::CancelFlag;
 pub use error::SandboxError;
 pub use idmap::{own_user, subordinate_ids};
-pub use overlay::Overlay;
+pub use overlay::{Overlay, unmount_below};
 pub use refusal::{APPARMOR_FILE, Refusal, apparmor_profile};
 pub use respawn::{Entry, ask_inside, enter, handed_over, inside, probe, probe_ladder};
 pub use run::run;

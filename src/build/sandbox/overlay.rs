@@ -4,10 +4,11 @@
 //! has `userxattr`, as root too, so that one store serves root and rootless; that excludes `metacopy` and `redirect_dir`, which an
 //! upper that becomes a layer must not have anyway.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -63,6 +64,27 @@ impl Drop for Overlay {
         // Nothing is left to do if it fails: the mount dies with the namespace.
         let _ = rustix::mount::unmount(&self.target, UnmountFlags::DETACH);
     }
+}
+
+/// Takes away all mounts of this process's namespace below `directory`, the last one first: what an [`Overlay`] that was never dropped has left.
+pub fn unmount_below(directory: &Path) {
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return };
+    // proc_pid_mountinfo(5): the fifth field is the mount point, with blanks and backslashes as octal numbers.
+    let places = mounts.lines().rev().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?)));
+    for place in places.filter(|place| place.starts_with(directory) && place != directory) {
+        let _ = rustix::mount::unmount(&place, UnmountFlags::DETACH);
+    }
+}
+
+fn unescaped(field: &str) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::new(), field.as_bytes());
+    while let Some((&first, behind)) = rest.split_first() {
+        let octal = behind.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        let (byte, behind) = octal.filter(|_| first == b'\\').map_or((first, behind), |byte| (byte, &behind[3..]));
+        bytes.push(byte);
+        rest = behind;
+    }
+    OsString::from_vec(bytes).into()
 }
 
 fn hint(errno: Errno) -> &'static str {

@@ -43,7 +43,7 @@ struct Contents<'r> {
 impl Remote {
     pub fn new(global: &Global, args: &RemoteArgs) -> Result<Self, Failure> {
         let setup = Setup::new(global, &PlanArgs { services: args.services.clone(), ..PlanArgs::default() })?;
-        let asked = |name: &String| args.services.is_empty() || args.services.contains(name);
+        let asked = |name: &String| setup.request.services.is_empty() || setup.request.services.contains(name);
         let services = setup.request.config.services.iter().filter(|(name, _)| asked(name));
         let all = match args.repository.is_empty() {
             true => services.filter_map(|(_, service)| service.cache.clone()).collect(),
