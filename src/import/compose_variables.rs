@@ -81,7 +81,7 @@ mod tests {
             ("${A-}", String::new(), a.clone()),
             ("${A:-${B:-in}}", "in".into(), a.clone()),
             ("${A:?must}", a.clone(), a.clone()),
-            ("${A", format!("${{A"), format!("${{A")),
+            ("${A", "${A".into(), "${A".into()),
             ("$", "$".into(), "$".into()),
             ("5$ é", "5$ é".into(), "5$ é".into()),
         ];

@@ -12,7 +12,7 @@ impl Remote {
     /// Reads `https://host/path.git`, `ssh://git@host:port/path` and `git@host:path`.
     pub fn parse(url: &str) -> Option<Self> {
         let (host, path) = match url.split_once("://") {
-            Some((scheme, _)) if scheme == "file" => return None,
+            Some(("file", _)) => return None,
             Some((_, rest)) => rest.split_once('/')?,
             None => url.split_once(':').filter(|(host, _)| !host.contains('/'))?,
         };
