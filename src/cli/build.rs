@@ -1,5 +1,6 @@
 //! `brik build`: plan, look up, and only if something has to run, enter the sandbox and build.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -15,7 +16,7 @@ use super::secrets::Given;
 use super::session::{Session, Stop};
 use super::{preview, since};
 use crate::build::sandbox::{self, Rung};
-use crate::build::{Layers, Origins, Pusher, Supplies};
+use crate::build::{Layers, Lookup, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
 use crate::config::Finding;
 use crate::report::{Event, Forge, Mode, Redactor, Reporter, Terminal};
@@ -57,6 +58,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
         planned.findings.extend(warnings);
     }
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
+    let reporter = Cell::new(None);
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {
         if let Some(code) = build(
@@ -64,7 +66,14 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
             args,
             &setup,
             &planned,
-            &Outputs { destinations: &destinations, jobs, shared: &shared, affected: &affected, interrupts: &interrupts },
+            &Outputs {
+                destinations: &destinations,
+                jobs,
+                shared: &shared,
+                affected: &affected,
+                interrupts: &interrupts,
+                reporter: &reporter,
+            },
         )? {
             return Ok(code);
         }
@@ -79,48 +88,46 @@ struct Outputs<'a> {
     /// What `--since` has to say.
     affected: &'a [String],
     interrupts: &'a Interrupts,
+    /// Of the attempt before: what has run then is counted, and what there is to say is said once.
+    reporter: &'a Cell<Option<Reporter>>,
 }
 
 /// `None` if everything is to be looked up again.
 fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, outputs: &Outputs) -> Result<Option<ExitCode>, Failure> {
     let Setup { inside, handover, request, redactor, store, client, started } = setup;
-    let Planned { workspace, targets, plan, findings, lints, .. } = planned;
-    let &Outputs { destinations, jobs, shared, affected, interrupts } = outputs;
+    let Planned { workspace, plan, .. } = planned;
+    let &Outputs { destinations, jobs, shared, affected, interrupts, .. } = outputs;
+    let mut earlier = outputs.reporter.take();
     let origins = Origins::of(plan);
     let lookup = setup.look_up(plan, shared, &origins);
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
     let rung = match lookup.run.is_empty() {
         true => inside.unwrap_or(Rung::Root),
-        false => match enter_sandbox(&handover.to_bytes(client, *started))? {
-            Entered::Ran(code) => return Ok(Some(code)),
-            Entered::Here(rung) => rung,
-        },
+        false => {
+            // The one inside talks now.
+            if inside.is_none() {
+                earlier.take().inspect(Reporter::finish);
+            }
+            match enter_sandbox(&handover.to_bytes(client, *started))? {
+                Entered::Ran(code) => return Ok(Some(code)),
+                Entered::Here(rung) => rung,
+            }
+        }
     };
     let given = Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, redactor)?;
     learn(redactor, client)?;
     store.reclaim();
     let reasons = Reasons::find(planned, &lookup, store, shared, redactor);
 
-    let reporter = reporter(global, redactor)?;
-    let waits = reporter.clone();
-    client.on_long_wait(move |wait| waits.warning(wait.to_string()));
-    for finding in findings.iter().chain(&request.config.warnings) {
-        reporter.emit(warning(finding, finding.one_line()));
-    }
-    lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding))));
-    handover.warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
-    affected.iter().for_each(|line| reporter.notice(line.clone()));
-    if !lookup.run.is_empty() {
-        reporter.emit(Event::Sandbox { description: rung.to_string() });
-        let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
-        ours.for_each(|(_, missing)| reporter.warning(missing.clone()));
-    }
-    let noticed = if lookup.single_uid { Rung::SingleUid } else { rung };
-    noticed.notice().into_iter().for_each(|notice| reporter.notice(notice));
+    let reporter = match earlier {
+        Some(reporter) => reporter,
+        None => {
+            let reporter = new_reporter(global, redactor)?;
+            announce(setup, planned, &lookup, rung, &given, affected, &reporter);
+            reporter
+        }
+    };
     tell_of_cache(shared, &reporter);
-    let built = targets.iter().filter(|target| plan.images.iter().any(|image| image.service == target.service));
-    reporter
-        .emit(Event::Planned { services: built.map(|target| target.service.clone()).collect(), steps: plan.needed_steps().len() as u64 });
     let cancel = interrupts.cancel(&reporter)?;
     let layers = Layers { store, client, reporter: &reporter, rung, origins: &origins };
     let mirrors = request.config.registries.iter().filter_map(|(host, options)| Some((host.clone(), options.mirror.clone()?)));
@@ -148,7 +155,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         Ok(()) => None,
         Err(Stop::Failed(failure)) => Some(failure),
         Err(Stop::Lost) => {
-            reporter.finish();
+            outputs.reporter.set(Some(reporter));
             return Ok(None);
         }
     };
@@ -164,6 +171,30 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
             Err(failure)
         }
     }
+}
+
+/// What there is to say before anything runs.
+fn announce(setup: &Setup, planned: &Planned, lookup: &Lookup, rung: Rung, given: &Given, affected: &[String], reporter: &Reporter) {
+    let Setup { handover, request, client, .. } = setup;
+    let Planned { targets, plan, findings, lints, .. } = planned;
+    let waits = reporter.clone();
+    client.on_long_wait(move |wait| waits.warning(wait.to_string()));
+    for finding in findings.iter().chain(&request.config.warnings) {
+        reporter.emit(warning(finding, finding.one_line()));
+    }
+    lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding))));
+    handover.warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
+    affected.iter().for_each(|line| reporter.notice(line.clone()));
+    if !lookup.run.is_empty() {
+        reporter.emit(Event::Sandbox { description: rung.to_string() });
+        let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
+        ours.for_each(|(_, missing)| reporter.warning(missing.clone()));
+    }
+    let noticed = if lookup.single_uid { Rung::SingleUid } else { rung };
+    noticed.notice().into_iter().for_each(|notice| reporter.notice(notice));
+    let built = targets.iter().filter(|target| plan.images.iter().any(|image| image.service == target.service));
+    reporter
+        .emit(Event::Planned { services: built.map(|target| target.service.clone()).collect(), steps: plan.needed_steps().len() as u64 });
 }
 
 fn warning(finding: &Finding, message: String) -> Event {
@@ -193,7 +224,7 @@ fn jobs(args: &BuildArgs, setup: &Setup) -> Result<usize, Failure> {
     }
 }
 
-fn reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
+fn new_reporter(global: &Global, redactor: &Redactor) -> Result<Reporter, Failure> {
     let mode = match global.progress {
         Progress::Auto => Forge::here().map_or(Mode::Auto, Mode::Grouped),
         Progress::Tty => Mode::Tty,

@@ -1,5 +1,6 @@
 //! Cache repositories: what a fresh runner asks, moves and runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -199,8 +200,16 @@ fn a_cache_that_has_lost_or_damaged_what_it_promises_costs_time_and_is_told() {
                 _ => fs::remove_file(monorepo.blob(&hex)).unwrap(),
             }
         }
-        let run = monorepo.runner("second").succeeds();
+        let run = monorepo.runner("second").args(["--report", "report.json"]).succeeds();
         assert!(!warnings(&run).is_empty(), "{what}: {}", run.stderr);
+        assert_eq!(run.events_of("sandbox").len(), 1, "{what}: {}", run.stderr);
+        let built: BTreeSet<String> =
+            run.events_of("step_finished").iter().filter(|e| e["outcome"] == "built").map(|e| e["id"].to_string()).collect();
+        let of_b = |e: &&Value| e["services"].as_array().unwrap().iter().any(|name| name == "b");
+        let ran: BTreeSet<String> = run.events_of("step_started").iter().filter(of_b).map(|e| e["id"].to_string()).collect();
+        let report: Value = serde_json::from_slice(&fs::read(monorepo.project.path("report.json")).unwrap()).unwrap();
+        let b = report["services"].as_array().unwrap().iter().find(|service| service["service"] == "b").unwrap();
+        assert_eq!(b["misses"], ran.intersection(&built).count(), "{what}: what ran before the loss was known counts, too: {report}");
         let clean = Monorepo { registry: Registry::start(), project: monorepo.project };
         let whole = clean.runner("clean").args(["--no-remote-cache"]).succeeds();
         assert_eq!(digests(&run), digests(&whole), "{what}");
