@@ -24,12 +24,12 @@ fn a_layout_shows_its_layers_their_files_and_its_configuration() {
     {
         assert!(run.stdout.contains(part), "{part:?} is not in:\n{}", run.stdout);
     }
-    assert!(run.stdout.contains("TOKEN, PATH") && !run.stdout.contains("hunter2"), "{}", run.stdout);
+    assert!(run.stdout.contains("PATH, TOKEN") && !run.stdout.contains("hunter2"), "{}", run.stdout);
     let report = json(&project.brik(["inspect", "oci:../out:latest", "--files", "--format", "json"]).succeeds());
     let copied = report["history"].as_array().unwrap().iter().find(|step| !step["layer"].is_null()).unwrap();
     let file = copied["layer"]["files"].as_array().unwrap().iter().find(|file| file["path"] == "/data/file").unwrap();
     assert_eq!(file, &json!({"path": "/data/file", "kind": "file", "mode": "0640", "uid": 0, "gid": 0, "size": 5}));
-    assert_eq!(report["config"]["env"], json!(["TOKEN", "PATH"]));
+    assert_eq!(report["config"]["env"], json!(["PATH", "TOKEN"]));
     assert_eq!(report["config"]["entrypoint"], json!(["/data/file"]));
     assert_eq!(report["place"], "OCI layout");
 }

@@ -48,7 +48,8 @@ impl Place {
     }
 
     pub fn checks(&self) -> Vec<Check> {
-        vec![self.store(), self.disk()]
+        // What cannot be written to needs no space.
+        [Some(self.store()), self.writable.then(|| self.disk())].into_iter().flatten().collect()
     }
 
     fn store(&self) -> Check {
