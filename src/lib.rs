@@ -101,7 +101,7 @@
 //! | a file of another tool for `brik init` | `import/<tool>.rs`, and its name in `import/sources.rs` |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |
-//! | a label or ARG from git | `plan/labels.rs`; its facts: `cli/provenance.rs` |
+//! | a label or ARG from git | `plan/labels.rs`; its facts: `cli/source_facts.rs` |
 //! | an error | the room's own `thiserror` enum; text for people and exit codes are made in `cli` only |
 
 pub mod build;

@@ -273,7 +273,7 @@ mod tests {
             target: None,
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
-            provenance: Default::default(),
+            source_facts: Default::default(),
             exact_labels: false,
             epoch: Some(0),
             created: None,

@@ -8,9 +8,9 @@ use super::bases::{bases, pins_of, read_lock, unlocked};
 use super::failure::{Code, Failure};
 use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all};
-use super::provenance::provenance;
 use super::request::{Request, created, epoch};
 use super::secrets::{self, Shown};
+use super::source_facts::source_facts;
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::RemoteSources;
 use crate::build::sandbox::{self, Rung};
@@ -132,7 +132,7 @@ impl Setup {
                 implicit_platform: loaded.service.implicit_platform,
                 epoch: epoch(workspace.config),
                 created: created(&request.env)?,
-                provenance: provenance(git, &request.env, &workspace.config.root, &loaded.service.context, loaded.released.clone())?,
+                source_facts: source_facts(git, &request.env, &workspace.config.root, &loaded.service.context, loaded.released.clone())?,
                 exact_labels: workspace.config.build.exact_labels,
             })
         };

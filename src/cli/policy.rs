@@ -7,7 +7,7 @@ use super::bases::read_lock;
 use super::evidence::write_evidence;
 use super::failure::{Code, Failure};
 use super::planning::{Planned, Setup};
-use super::provenance::provenance;
+use super::source_facts::source_facts;
 use super::workspace::{Loaded, Workspace, source_of};
 use crate::config::{Config, Finding, Findings, Location, NamedContext, PolicyRule, Source};
 use crate::oci::{ImageConfig, Platform, Reference};
@@ -103,7 +103,7 @@ fn subject<'w>(
 /// Names only: the values may be those of another time.
 fn standard_labels(git: &GitFacts, config: &Config, loaded: &Loaded) -> Vec<String> {
     let (service, version) = (loaded.service, loaded.released.clone());
-    let known = provenance(git, &BTreeMap::new(), &config.root, &service.context, version).unwrap_or_default();
+    let known = source_facts(git, &BTreeMap::new(), &config.root, &service.context, version).unwrap_or_default();
     known.stable(&service.name).into_keys().chain(known.volatile(None).into_keys()).collect()
 }
 

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use super::args::{Format, Global, TaggingArgs};
 use super::failure::{Code, Failure};
-use super::provenance::provenance;
 use super::select::select;
+use super::source_facts::source_facts;
 use super::tagging::{GivenTags, Tagging, no_tag};
 use super::{environment, github_output, offline, print};
 use crate::config::TagEntry;
 use crate::oci::Reference;
-use crate::plan::Provenance;
+use crate::plan::SourceFacts;
 use crate::plan::tags::Tags;
 use crate::report::sanitise;
 use crate::source::GitFacts;
@@ -103,7 +103,7 @@ fn of_config(global: &Global, args: &TagsArgs, env: &BTreeMap<String, String>, g
     for service in config.services.values().filter(|service| asked.is_empty() || asked.contains(&service.name)) {
         match tagging.tags_of(service) {
             Ok(tags) => {
-                let known = provenance(&git, env, &config.root, &service.context, tags.released.clone())?;
+                let known = source_facts(&git, env, &config.root, &service.context, tags.released.clone())?;
                 tagged.push(Tagged::new(&service.name, &service.image, tags, &known, &service.labels));
             }
             Err(error) => findings.push(no_tag(service, &error)),
@@ -126,7 +126,7 @@ fn of_images(global: &Global, args: &TagsArgs, env: &BTreeMap<String, String>, g
         let service = image.repository.rsplit('/').next().unwrap_or(&image.repository).to_owned();
         let tags = tagging.render(&service, &default, None);
         let tags = tags.map_err(|error| Failure::diagnosed(Code::Usage, "brik::tags::none", &error.to_string(), None))?;
-        let known = provenance(&git, env, &cwd, &cwd, tags.released.clone())?;
+        let known = source_facts(&git, env, &cwd, &cwd, tags.released.clone())?;
         Ok(Tagged::new(&service, &image, tags, &known, &BTreeMap::new()))
     };
     args.image.iter().map(one).collect()
@@ -134,7 +134,7 @@ fn of_images(global: &Global, args: &TagsArgs, env: &BTreeMap<String, String>, g
 
 impl Tagged {
     /// `own`: labels that brik.toml says, which count more than the standard ones.
-    fn new(service: &str, image: &Reference, tags: Tags, known: &Provenance, own: &BTreeMap<String, String>) -> Self {
+    fn new(service: &str, image: &Reference, tags: Tags, known: &SourceFacts, own: &BTreeMap<String, String>) -> Self {
         let mut labels = known.stable(service);
         labels.extend(known.volatile(None));
         labels.extend(own.clone());

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// What is known of the source of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Provenance {
+pub struct SourceFacts {
     /// The page of the repository.
     pub url: Option<String>,
     pub license: Option<String>,
@@ -30,7 +30,7 @@ const PREFIX: &str = "org.opencontainers.image.";
 /// The label whose value an own SOURCE_DATE_EPOCH of the Dockerfile decides.
 const CREATED: &str = "org.opencontainers.image.created";
 
-impl Provenance {
+impl SourceFacts {
     /// Labels that stay from commit to commit. Without a commit, nothing is known of an image.
     pub fn stable(&self, service: &str) -> BTreeMap<String, String> {
         let known = [
@@ -63,7 +63,7 @@ impl Provenance {
     }
 }
 
-/// Whether another commit changes what [`Provenance::arg`] has for an ARG.
+/// Whether another commit changes what [`SourceFacts::arg`] has for an ARG.
 pub(super) fn is_volatile(arg: &str) -> bool {
     matches!(arg, "VCS_REF" | "BUILD_DATE")
 }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn labels_and_args_say_what_is_known() {
-        let known = Provenance {
+        let known = SourceFacts {
             url: Some("https://h/o/r".to_owned()),
             license: Some("MIT".to_owned()),
             revision: Some("abc".to_owned()),
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(text(known.volatile(Some(0))), "created=1970-01-01T00:00:00Z revision=abc");
         let args = ["BUILD_DATE", "IMAGE_SOURCE", "VCS_REF", "OTHER"].map(|name| known.arg(name).unwrap_or_default());
         assert_eq!(args, ["2020-01-10T00:30:00Z", "https://h/o/r", "abc", ""]);
-        let nothing = Provenance::default();
+        let nothing = SourceFacts::default();
         assert!(nothing.stable("api").is_empty() && nothing.volatile(None).is_empty() && nothing.arg("VCS_REF").is_none());
     }
 }

@@ -60,7 +60,7 @@ pub use error::{Error, ErrorKind};
 pub use explain::{Explained, Explanation, Past, Question, explain};
 pub use graph::{Edge, EdgeReason, ServiceNames, order, waves};
 pub use key::{CacheKey, KeyInputs};
-pub use labels::Provenance;
+pub use labels::SourceFacts;
 pub use miss::MissReason;
 pub use mode::{ModeChange, ModeError};
 pub use planner::{Fetched, NamedImage, Options, Target, images_of, plan, plan_each};

@@ -10,7 +10,7 @@ use super::epoch;
 use super::error::{Error, ErrorKind};
 use super::graph::{EdgeReason, ServiceNames};
 use super::key::{CacheKey, KeyInputs};
-use super::labels::{Provenance, rfc3339};
+use super::labels::{SourceFacts, rfc3339};
 use super::stage::StagePlanner;
 use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
@@ -49,7 +49,7 @@ pub struct Target {
     pub args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     /// What git tells of it.
-    pub provenance: Provenance,
+    pub source_facts: SourceFacts,
     /// Every commit gets its own image: what git tells is part of its key.
     pub exact_labels: bool,
     /// Seconds since 1970 that files are dated with where no SOURCE_DATE_EPOCH says otherwise; `None` keeps their times in any case.
@@ -125,8 +125,8 @@ impl<'a> Planner<'a> {
         let source_date = epoch::resolve(self, target, &survey)?;
         let mut state = StagePlanner::new(self, target, platform, &survey, source_date).run()?;
         let created = target.created.or(source_date.and_then(|date| date.0));
-        state.complete_labels(target.provenance.stable(&target.service), false);
-        state.complete_labels(target.provenance.volatile(created), !target.exact_labels);
+        state.complete_labels(target.source_facts.stable(&target.service), false);
+        state.complete_labels(target.source_facts.volatile(created), !target.exact_labels);
         state.image.config.labels.extend(target.labels.clone());
         state.volatile.retain(|name, _| !target.labels.contains_key(name));
         if let Some(epoch) = created.or(target.epoch) {

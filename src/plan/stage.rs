@@ -63,7 +63,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
 
     /// What git tells of an ARG that nobody gives a value.
     fn filled(&self, name: &str) -> Option<String> {
-        self.target.provenance.arg(name).filter(|_| !self.target.args.contains_key(name))
+        self.target.source_facts.arg(name).filter(|_| !self.target.args.contains_key(name))
     }
 
     /// What a build argument or a global ARG gives to an ARG of a stage.

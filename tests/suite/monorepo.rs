@@ -131,10 +131,13 @@ fn a_change_of_the_base_rebuilds_those_that_stand_on_it_and_no_others() {
 
 #[test]
 fn jobs_stores_and_paths_change_no_digest() {
-    let (one, other) = (example(), example());
-    // The names of the images differ between projects; the example's digests hold no name.
-    let build = |project: &Project, jobs| project.brik(["build", "-j", jobs]).succeeds().digests();
-    assert_eq!(build(&one, "1"), build(&other, "2"));
+    let project = example();
+    let elsewhere = project.beside("elsewhere");
+    project.git(["clone", "--quiet", project.path("").to_str().unwrap(), elsewhere.to_str().unwrap()]);
+    let build = |args: &[&str]| project.brik(args).args(["build", "-j"]);
+    let one = build(&[]).args(["1"]).succeeds().digests();
+    let other = build(&["-C", elsewhere.to_str().unwrap()]).args(["2"]).store(&project.beside("store")).succeeds().digests();
+    assert_eq!(one, other);
 }
 
 /// The Steps of two services that each take a while: how many were running at the same time, at most.

@@ -378,3 +378,23 @@ fn a_detached_head_and_a_shallow_clone_have_tags_too() {
     let run = project.brik(["-C", clone.to_str().unwrap()]).args(list).succeeds();
     assert_eq!(tags(&run), "1.0.0 latest");
 }
+
+#[test]
+fn it_needs_no_home_no_store_and_no_wide_terminal() {
+    let project = monorepo();
+    let run = project.brik(["tags"]).env("HOME", "/proc/none").env("XDG_CACHE_HOME", "/proc/none").succeeds();
+    assert!(run.stdout.contains("tag     r.example.com/org/api:main\n"), "{}", run.stdout);
+    let (code, text) = project.brik(["tags", "api", "--tags", "type=semver,pattern={{version}}"]).in_terminal(40, 40).ends();
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("not on a git tag") || text.replace(['\n', ' ', '│'], "").contains("notonagittag"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+}
+
+#[test]
+fn a_repository_without_a_commit_has_what_needs_none() {
+    let project = monorepo();
+    fs::remove_dir_all(project.path(".git")).unwrap();
+    project.git(["init", "--quiet", "--initial-branch=main"]);
+    let run = project.brik(["tags", "api", "--format", "json", "--tags", "sha-{sha}\ntype=sha\ntype=ref,event=branch"]).succeeds();
+    assert_eq!((tags(&run).as_str(), report(&run)[0]["labels"].to_string().as_str()), ("main", "{}"));
+}

@@ -138,7 +138,7 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
         target: None,
         args: BTreeMap::new(),
         labels: BTreeMap::new(),
-        provenance: Default::default(),
+        source_facts: Default::default(),
         exact_labels: false,
         epoch: Some(0),
         created: None,
