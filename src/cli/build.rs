@@ -8,6 +8,7 @@ use super::failure::{Code, Failure};
 use super::interrupt::Interrupts;
 use super::lint::one_line;
 use super::output::{Destination, make_way};
+use super::places::Places;
 use super::planning::{Planned, Setup, learn};
 use super::policy;
 use super::reasons::Reasons;
@@ -104,10 +105,11 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let reporter = reporter(global, redactor)?;
     let waits = reporter.clone();
     client.on_long_wait(move |wait| waits.warning(wait.to_string()));
+    let places = Forge::here().map(|_| Places::new(request.cwd.clone(), global.config.as_deref()));
     for finding in findings.iter().chain(&request.config.warnings) {
-        reporter.emit(warning(finding, finding.one_line()));
+        reporter.emit(warning(finding, finding.one_line(), places.as_ref()));
     }
-    lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding))));
+    lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding), places.as_ref())));
     handover.warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
     affected.iter().for_each(|line| reporter.notice(line.clone()));
     if !lookup.run.is_empty() {
@@ -166,9 +168,13 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     }
 }
 
-fn warning(finding: &Finding, message: String) -> Event {
+/// `places`: for who takes files from the top of the repository.
+fn warning(finding: &Finding, message: String, places: Option<&Places>) -> Event {
     let place = finding.location.as_ref();
-    let file = place.map(|place| place.source.name.to_string());
+    let file = place.and_then(|place| match places {
+        Some(places) => places.path_of(&place.source),
+        None => Some(place.source.name.to_string()),
+    });
     Event::Warning { message, file, line: place.map(|place| place.source.position(place.span.start).0) }
 }
 
