@@ -114,7 +114,9 @@ fn what_is_no_regular_file_is_written_to_as_it_is() {
 #[test]
 fn lines_of_steps_that_run_at_the_same_time_are_whole() {
     let slowly = |name: &str| {
-        format!("FROM {{busybox}}\nRUN for i in 1 2 3 4 5 6 7 8 9; do for c in a b c d e f; do printf $c; usleep 900; done; echo ' {name}'; done\n")
+        format!(
+            "FROM {{busybox}}\nRUN for i in 1 2 3 4 5 6 7 8 9; do for c in a b c d e f; do printf $c; usleep 900; done; echo ' {name}'; done\n"
+        )
     };
     let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]").file("api/Dockerfile", slowly("api"));
     let project = project.file("web/Dockerfile", slowly("web"));
