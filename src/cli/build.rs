@@ -9,6 +9,7 @@ use super::failure::{Code, Failure};
 use super::interrupt::Interrupts;
 use super::lint::one_line;
 use super::output::{Destination, make_way};
+use super::places::Places;
 use super::planning::{Planned, Setup, learn};
 use super::policy;
 use super::reasons::Reasons;
@@ -123,7 +124,8 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         Some(reporter) => reporter,
         None => {
             let reporter = new_reporter(global, redactor)?;
-            announce(setup, planned, &lookup, rung, &given, affected, &reporter);
+            announce(global, setup, planned, affected, &reporter);
+            announce_run(planned, &lookup, rung, &given, &reporter);
             reporter
         }
     };
@@ -173,18 +175,23 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     }
 }
 
-/// What there is to say before anything runs.
-fn announce(setup: &Setup, planned: &Planned, lookup: &Lookup, rung: Rung, given: &Given, affected: &[String], reporter: &Reporter) {
+/// What is known of the plan.
+fn announce(global: &Global, setup: &Setup, planned: &Planned, affected: &[String], reporter: &Reporter) {
     let Setup { handover, request, client, .. } = setup;
-    let Planned { targets, plan, findings, lints, .. } = planned;
     let waits = reporter.clone();
     client.on_long_wait(move |wait| waits.warning(wait.to_string()));
-    for finding in findings.iter().chain(&request.config.warnings) {
-        reporter.emit(warning(finding, finding.one_line()));
+    let places = Forge::here().map(|_| Places::new(request.cwd.clone(), global.config.as_deref()));
+    for finding in planned.findings.iter().chain(&request.config.warnings) {
+        reporter.emit(warning(finding, finding.one_line(), places.as_ref()));
     }
-    lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding))));
+    planned.lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding), places.as_ref())));
     handover.warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
     affected.iter().for_each(|line| reporter.notice(line.clone()));
+}
+
+/// What is going to run, and where.
+fn announce_run(planned: &Planned, lookup: &Lookup, rung: Rung, given: &Given, reporter: &Reporter) {
+    let Planned { targets, plan, .. } = planned;
     if !lookup.run.is_empty() {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
         let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
@@ -197,9 +204,13 @@ fn announce(setup: &Setup, planned: &Planned, lookup: &Lookup, rung: Rung, given
         .emit(Event::Planned { services: built.map(|target| target.service.clone()).collect(), steps: plan.needed_steps().len() as u64 });
 }
 
-fn warning(finding: &Finding, message: String) -> Event {
+/// `places`: for who takes files from the top of the repository.
+fn warning(finding: &Finding, message: String, places: Option<&Places>) -> Event {
     let place = finding.location.as_ref();
-    let file = place.map(|place| place.source.name.to_string());
+    let file = place.and_then(|place| match places {
+        Some(places) => places.path_of(&place.source),
+        None => Some(place.source.name.to_string()),
+    });
     Event::Warning { message, file, line: place.map(|place| place.source.position(place.span.start).0) }
 }
 

@@ -28,8 +28,9 @@ struct Content {
     time: String,
 }
 
-/// From how many columns on the last line of a Step's output is worth to be shown.
-const ASIDE_FROM: usize = 24;
+/// From how many columns on the last line of a Step's output is worth to be shown, if it is longer.
+const ASIDE_FROM: usize = 27;
+const BAR: &str = " │ ";
 
 /// Nothing before there is a plan. A header, and one line a Service, a pull or an export that is under way: none as wide as the terminal and fewer than it has rows.
 pub(super) fn frame(live: &Live, size: Size, style: Style, now: Duration) -> Vec<Line> {
@@ -132,11 +133,12 @@ impl Content {
             return Line { width: width(&text), text };
         };
         // Of a long instruction, half is enough where there is something to tell how far it is.
-        let asides = self.aside.as_ref().filter(|_| room >= 2 * ASIDE_FROM).map_or(0, |aside| (width(aside) + 3).min(room / 2));
-        let text = truncate(&self.text, room - asides, ellipsis);
-        let left = room.saturating_sub(width(&text) + 3);
+        let wanted = self.aside.as_ref().map_or(0, |aside| width(aside) + width(BAR));
+        let reserved = if room >= 2 * ASIDE_FROM { wanted.min(room / 2) } else { 0 };
+        let text = truncate(&self.text, room - reserved, ellipsis);
+        let left = room - width(&text);
         let aside = match &self.aside {
-            Some(line) if left >= ASIDE_FROM => format!(" {} {}", style.choose("│", "|"), truncate(line, left, ellipsis)),
+            Some(line) if left >= wanted.min(ASIDE_FROM) => truncate(&format!("{}{line}", style.choose(BAR, " | ")), left, ellipsis),
             _ => String::new(),
         };
         let filler = pad("", room.saturating_sub(width(&text) + width(&aside)) + 1);

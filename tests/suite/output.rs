@@ -110,3 +110,19 @@ fn what_is_no_regular_file_is_written_to_as_it_is() {
     use std::os::unix::fs::FileTypeExt;
     assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
+
+#[test]
+fn lines_of_steps_that_run_at_the_same_time_are_whole() {
+    let slowly = |name: &str| {
+        format!(
+            "FROM {{busybox}}\nRUN for i in 1 2 3 4 5 6 7 8 9; do for c in a b c d e f; do printf $c; usleep 900; done; echo ' {name}'; done\n"
+        )
+    };
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]").file("api/Dockerfile", slowly("api"));
+    let project = project.file("web/Dockerfile", slowly("web"));
+    let run = project.brik(["build", "-j2"]).succeeds();
+    for service in ["api", "web"] {
+        let line = format!("{service} stage-0 1/1│ abcdef {service}");
+        assert_eq!(run.stderr.lines().filter(|said| *said == line).count(), 9, "{}", run.stderr);
+    }
+}

@@ -35,8 +35,8 @@ use report::{Inspected, Report};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   brik inspect api                    the service api as it was built here last, else as it was pushed
-  brik inspect ghcr.io/org/api:v1.2.0 an image of a registry
-  brik inspect oci:out:latest --files an OCI layout, with the files of each layer
+  brik inspect ghcr.io/org/api:v1.2   an image of a registry
+  brik inspect --files oci:out:v1.2   an OCI layout, with the files of each layer
   brik inspect api ghcr.io/org/api:v1.2.0
                                       what has changed since that one: layers, configuration, files
 

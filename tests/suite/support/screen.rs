@@ -67,11 +67,21 @@ impl Screen {
         Self { child, keyboard, shown, reader: Some(reader) }
     }
 
-    /// Makes the window another size, as a person does who drags its corner.
+    /// Makes the window another size, as a person does who drags its corner; right after something was drawn, so that nothing is on its way
+    /// to a window of the size before.
     pub fn resize(&self, columns: u16, rows: u16) {
-        let mut shown = self.shown.lock().unwrap();
-        shown.terminal.resize(columns.into(), rows.into());
-        tcsetwinsize(&self.keyboard, size(columns, rows)).expect("a terminal has a size");
+        let before = self.shown.lock().unwrap().bytes.len();
+        let begun = Instant::now();
+        loop {
+            let mut shown = self.shown.lock().unwrap();
+            if shown.bytes.len() > before || begun.elapsed() > PATIENCE {
+                shown.terminal.resize(columns.into(), rows.into());
+                tcsetwinsize(&self.keyboard, size(columns, rows)).expect("a terminal has a size");
+                return;
+            }
+            drop(shown);
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn press(&self, keys: &[u8]) {
