@@ -18,6 +18,7 @@ mod github_output;
 mod graph;
 mod handover;
 mod help;
+mod image_args;
 mod init;
 mod inspect;
 mod interrupt;

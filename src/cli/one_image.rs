@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{ImageArgs, PlanArgs};
+use super::args::PlanArgs;
 use super::cache_places::repository;
 use super::failure::Failure;
+use super::image_args::ImageArgs;
 use super::remote_context::{RemoteContext, dockerfile_in};
 use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Secret, SecretSource, Service, Source, SshAgent, TagEntry};
 use crate::oci::{Platform, Reference};

@@ -50,14 +50,35 @@ fn written(project: &Project) -> String {
 
 #[test]
 fn a_repository_of_dockerfiles_needs_two_lines() {
-    insta::assert_snapshot!(written(&on_github(services())), @"");
+    insta::assert_snapshot!(written(&on_github(services())), @r#"
+    service  context       from
+    api      services/api  services/api/Dockerfile
+    web      services/web  services/web/Dockerfile
+    registry ghcr.io/acme, after the git remote
+    wrote brik.toml (2 lines); next: brik check
+    ---
+    registry = "ghcr.io/acme"
+    members = ["services/*"]
+    "#);
 }
 
 #[test]
 fn a_call_of_the_kaniko_workflow_becomes_a_service() {
     let project =
         Project::empty().file(".github/workflows/ci.yml", WORKFLOW).file("node-api-example/Dockerfile", "FROM scratch\nCOPY x /x\n");
-    insta::assert_snapshot!(written(&on_github(project.file("x", ""))), @"");
+    insta::assert_snapshot!(written(&on_github(project.file("x", ""))), @r#"
+    service           context  from
+    example-node-api  .        .github/workflows/ci.yml
+    registry ghcr.io/acme, as its images are named
+    wrote brik.toml (6 lines); next: brik check
+    ---
+    registry = "ghcr.io/acme"
+    tags = ["v0.1.0", "sha-{sha_long}"]
+
+    [services.example-node-api]
+    context = "."
+    dockerfile = "node-api-example/Dockerfile"
+    "#);
 }
 
 #[test]
@@ -85,7 +106,30 @@ target "each" {
 }
 "#;
     let project = services().file("docker-bake.hcl", bake).file("services/attic/Dockerfile", "FROM scratch\n");
-    insta::assert_snapshot!(written(&project.file("docker-bake.override.hcl", "")), @"");
+    insta::assert_snapshot!(written(&project.file("docker-bake.override.hcl", "")), @r#"
+    service  context       from
+    api      services/api  docker-bake.hcl
+    web      services/web  docker-bake.hcl
+    registry ghcr.io/acme, as its images are named
+    left:
+      docker-bake.hcl: target "each": it has a matrix: write a service for each of its values
+      docker-bake.hcl: output (api, web): `brik build --push` pushes, `--output` writes files
+      docker-bake.hcl: ulimits (api): a RUN has no limits of its own
+      docker-bake.hcl: tags (api): made of the variable TAG: brik has its own tags, `--tags "$TAG"` gives others
+      docker-bake.override.hcl: what it lays over the other file is not looked at
+      services/attic/Dockerfile: docker-bake.hcl builds nothing from it
+    wrote brik.toml (9 lines); next: brik check
+    ---
+    registry = "ghcr.io/acme"
+    members = ["services/*", "!services/attic"]
+    platforms = ["linux/amd64"]
+
+    # Not taken over:
+    # - docker-bake.hcl: target "each": it has a matrix: write a service for each of its values
+    # - docker-bake.hcl: ulimits (api): a RUN has no limits of its own
+    # - docker-bake.override.hcl: what it lays over the other file is not looked at
+    # - services/attic/Dockerfile: docker-bake.hcl builds nothing from it
+    "#);
 }
 
 #[test]
