@@ -201,6 +201,8 @@ fn prune_keeps_what_builds_of_other_commits_ask_for() {
         project.git(["commit", "--quiet", "--message", message]);
     };
     commit("first");
+    // With what git tells, it is another image.
+    let _ = monorepo.push("first").succeeds();
     project.git(["branch", "release"]);
     project.write("services/b/src", "a longer source of b\n");
     commit("second");

@@ -130,7 +130,7 @@ fn ctrl_c_takes_the_view_away_and_says_what_is_kept() {
     let (code, text) = screen.ends();
     assert_eq!(code, Some(130), "{text}");
     is_clean(&text);
-    assert!(text.contains("interrupted: what was finished is kept"), "{text}");
+    assert!(text.contains("interrupted: nothing was finished yet"), "{text}");
 }
 
 #[test]
