@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
+use super::args::LsArgs;
 use super::{Failure, one_line, print, size};
 use crate::build::Remembered;
-use crate::cli::args::{Format, LsArgs};
+use crate::cli::args::Format;
 use crate::oci::Digest;
 use crate::store::{Entry, Store};
 

@@ -1,6 +1,7 @@
 //! `brik cache`: what the store holds, what it takes, whether it is whole, and how it is made smaller. One file a subcommand;
 //! the same of cache repositories in `remote`.
 
+mod args;
 mod du;
 mod ls;
 mod prune;
@@ -9,9 +10,10 @@ mod verify;
 
 use std::process::ExitCode;
 
+pub use args::CacheCommand;
 use remote::Remote;
 
-use super::args::{CacheCommand, Global};
+use super::args::Global;
 use super::build;
 use super::environment;
 use super::failure::Failure;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use super::args::PruneArgs;
 use super::{Failure, count, print, size};
-use crate::cli::args::{Format, PruneArgs};
+use crate::cli::args::Format;
 use crate::store::{PruneBudget, Pruned, Store};
 
 /// What is to stay.

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::args::VerifyArgs;
 use super::{Failure, count, print, size};
 use crate::build::Remembered;
-use crate::cli::args::{Format, VerifyArgs};
+use crate::cli::args::Format;
 use crate::cli::failure::Code;
 use crate::oci::Digest;
 use crate::store::{self, Entry, Store};

@@ -111,8 +111,9 @@ pub fn run(global: &Global, mut args: MatrixArgs) -> Result<ExitCode, Failure> {
     let shared = setup.shared(&args.what.cache, true, &planned.workspace)?;
     let lookup = elsewhere(&setup, &planned, &shared)?;
     for message in shared.known.take_messages() {
-        let (Message::Notice(text) | Message::Warning(text)) = message;
-        tell(&setup.redactor.redact(&format!("warning: {text}")));
+        if let Message::Warning(text) = message {
+            tell(&setup.redactor.redact(&format!("warning: {text}")));
+        }
     }
     let wanted = wanted(&args, &planned, &lookup);
     let in_waves = in_waves(&planned.workspace, &wanted);

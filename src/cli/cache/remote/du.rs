@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Contents, Failure, Remote, blobs, size};
-use crate::cli::args::{DuArgs, Format};
+use crate::cli::args::Format;
+use crate::cli::cache::args::DuArgs;
 use crate::cli::columns::columns;
 use crate::oci::Digest;
 

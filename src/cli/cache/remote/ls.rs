@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{Contents, Failure, Remote, one_line, short_key, size, what};
 use crate::cache::{Content, Stored};
-use crate::cli::args::{Format, LsArgs};
+use crate::cli::args::Format;
+use crate::cli::cache::args::LsArgs;
 use crate::cli::columns::columns;
 use crate::oci::Digest;
 use crate::plan::CacheKey;

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Contents, Failure, Remote, blobs, count, one_line, short_key, size, what};
 use crate::cache::{Content, Reach, Stored};
-use crate::cli::args::{Format, PlanArgs, PruneArgs};
+use crate::cli::args::{Format, PlanArgs};
+use crate::cli::cache::args::PruneArgs;
 use crate::cli::failure::Code;
 use crate::cli::since::plan_at;
 use crate::config::Finding;

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{Contents, Failure, Remote, count, one_line, short_key, size, what};
 use crate::cache::{Content, Repository, Stored};
-use crate::cli::args::{Format, VerifyArgs};
+use crate::cli::args::Format;
+use crate::cli::cache::args::VerifyArgs;
 use crate::cli::failure::Code;
 use crate::oci::{Descriptor, Digest, Reference};
 
