@@ -100,7 +100,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     findings.extend(lint_all(&workspace, Reach::Everything, &Bases { image: &image, service: &|_, _| None }));
     let locked = |name: &Reference| lock.as_ref().is_some_and(|lock| lock.bases.contains_key(name));
     let known = Known { git: &git, tags_given: false, locked: &locked, image: &image, plan: None };
-    if let Some(verdict) = policy::verdict(&workspace, &args.services, &known) {
+    if let Some(verdict) = policy::verdict(&workspace, &services, &known) {
         findings.retain(|finding| !policy::says_it_too(&verdict, finding));
         findings.extend(verdict.findings());
         findings.extend(write_evidence(&config, &options.cwd, verdict));

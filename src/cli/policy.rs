@@ -28,8 +28,7 @@ pub struct Known<'k> {
     pub plan: Option<&'k Plan>,
 }
 
-/// What the policy of brik.toml says; `None` where there is none. `asked`: the services that
-/// the command line names.
+/// What the policy of brik.toml says; `None` where there is none. `asked`: the services that are meant; all without any.
 pub fn verdict<'w>(workspace: &'w Workspace<'w>, asked: &[String], known: &Known<'w>) -> Option<Verdict<'w>> {
     let config = workspace.config;
     let policy = config.policy.as_ref()?;
@@ -134,7 +133,7 @@ fn held(config: &Config, loaded: &Loaded) -> Vec<String> {
 }
 
 /// Refuses a push that the policy forbids; else what it warns about. Everything is known: nothing has been built yet.
-pub fn before_push(setup: &Setup, planned: &Planned, asked: &[String]) -> Result<Vec<Finding>, Failure> {
+pub fn before_push(setup: &Setup, planned: &Planned) -> Result<Vec<Finding>, Failure> {
     let config = &setup.request.config;
     if config.policy.is_none() {
         return Ok(Vec::new());
@@ -147,7 +146,9 @@ pub fn before_push(setup: &Setup, planned: &Planned, asked: &[String]) -> Result
         image: &|_, _| None,
         plan: Some(&planned.plan),
     };
-    let Some(verdict) = verdict(&planned.workspace, asked, &known) else { return Ok(Vec::new()) };
+    // What cannot be read has no plan.
+    let asked: Vec<String> = planned.workspace.services.iter().map(|loaded| loaded.service.name.clone()).collect();
+    let Some(verdict) = verdict(&planned.workspace, &asked, &known) else { return Ok(Vec::new()) };
     let mut findings = verdict.findings();
     // Inside the sandbox the same is found once more.
     if setup.inside.is_none() {

@@ -29,7 +29,10 @@ fn codes_in(directory: &Path, codes: &mut BTreeSet<String>) {
 
 fn listed() -> BTreeSet<String> {
     let list = Project::empty().brik(["explain"]).succeeds().stdout;
-    list.lines().map(|line| line.split_once("  ").unwrap_or_else(|| panic!("no summary: {line}")).0.to_owned()).collect()
+    let codes: BTreeSet<String> =
+        list.lines().map(|line| line.split_once("  ").unwrap_or_else(|| panic!("no summary: {line}")).0.to_owned()).collect();
+    assert_eq!(codes.len(), list.lines().count(), "a code has two pages");
+    codes
 }
 
 #[test]
