@@ -1,7 +1,8 @@
 //! What a job says to `brik build`: what was said to `brik matrix`, the bases, and the services.
 
 use super::MatrixArgs;
-use crate::cli::args::{Global, ImageArgs};
+use crate::cli::args::Global;
+use crate::cli::image_args::ImageArgs;
 use crate::oci::{Digest, Reference};
 
 pub fn arguments(global: &Global, args: &MatrixArgs, pins: Vec<&(Reference, Digest)>, services: &[String]) -> Vec<String> {
