@@ -94,7 +94,7 @@ struct Entry {
 }
 
 pub fn run(global: &Global, mut args: MatrixArgs) -> Result<ExitCode, Failure> {
-    if args.what.image.image.is_some() {
+    if args.what.image.is_given() {
         return Err(Failure::usage("brik matrix is about the services of brik.toml; --image builds one image without it"));
     }
     let setup = Setup::new(global, &args.what)?;
