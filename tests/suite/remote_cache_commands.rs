@@ -193,7 +193,7 @@ fn prune_leaves_what_the_last_images_and_the_next_build_are_made_of() {
 #[test]
 fn prune_keeps_what_builds_of_other_commits_ask_for() {
     let registry = Registry::start();
-    let monorepo = Monorepo::pushed(&registry);
+    let monorepo = Monorepo::new(&registry, registry.host());
     let project = &monorepo.project;
     project.git(["init", "--quiet", "--initial-branch=main"]);
     let commit = |message: &str| {
@@ -201,7 +201,6 @@ fn prune_keeps_what_builds_of_other_commits_ask_for() {
         project.git(["commit", "--quiet", "--message", message]);
     };
     commit("first");
-    // With what git tells, it is another image.
     let _ = monorepo.push("first").succeeds();
     project.git(["branch", "release"]);
     project.write("services/b/src", "a longer source of b\n");
