@@ -71,10 +71,7 @@ impl<'c> Workspace<'c> {
         let ordered = match order(loaded.keys().copied(), &edges) {
             Ok(ordered) => ordered.into_iter().map(str::to_owned).collect(),
             Err(cycle) => {
-                let location = loaded.get(cycle[0].as_str()).map(|one| one.service.location.clone());
-                let finding = Finding::error("brik::graph::cycle", format!("services need each other: {}", cycle.join(" -> ")));
-                let finding = finding.help("take one of these edges away: a service cannot be built from itself");
-                findings.push(location.map_or(finding.clone(), |location| finding.at(location)));
+                findings.push(cycle_finding(config, &cycle, &loaded, &names));
                 Vec::new()
             }
         };
@@ -213,6 +210,31 @@ fn edges(loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Vec<Edge> {
     let edges: BTreeSet<Edge> =
         loaded.iter().flat_map(|(name, one)| needs(name, one, names).into_iter().map(|need| edge(name, need))).collect();
     edges.into_iter().collect()
+}
+
+/// Services that need each other, where the first of them says so; the help names the places of all.
+fn cycle_finding(config: &Config, cycle: &[String], loaded: &BTreeMap<&str, Loaded>, names: &ServiceNames) -> Finding {
+    let needs: Vec<(Location, &str, &str)> = cycle
+        .windows(2)
+        .filter_map(|pair| {
+            let one = loaded.get(pair[0].as_str())?;
+            let surveyed = one.surveys.iter().flat_map(|(_, survey)| &survey.outside);
+            let mut meant = surveyed
+                .filter(|outside| dependency(&one.contexts, names, &outside.name, &pair[0]).is_some_and(|(name, _)| name == pair[1]));
+            let location = meant.next().map(|outside| within(&source_of(config, &one.dockerfile), outside.span.range()));
+            Some((location.unwrap_or_else(|| one.service.location.clone()), pair[0].as_str(), pair[1].as_str()))
+        })
+        .collect();
+    let place = |(location, service, needed): &(Location, &str, &str)| {
+        format!("{service} needs {needed} by {}:{}", location.source.name, location.source.position(location.span.start).0)
+    };
+    let places: Vec<String> = needs.iter().map(place).collect();
+    let finding = Finding::error("brik::graph::cycle", format!("services need each other: {}", cycle.join(" -> ")));
+    let finding = finding.help(format!("take one of these away: {}", places.join(", ")));
+    match needs.into_iter().next() {
+        Some((location, ..)) => finding.at(location),
+        None => finding,
+    }
 }
 
 /// The name as brik.toml has it.

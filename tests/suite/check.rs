@@ -221,13 +221,12 @@ fn a_cycle_is_told_as_a_path_of_names() {
     brik::graph::cycle
 
       × services need each other: api -> web -> api
-       ╭─[brik.toml:2:12]
-     1 │ registry = "r.example.com/org"
-     2 │ members = ["services/*"]
-       ·            ────────────
-     3 │ tags = ["v1"]
+       ╭─[services/api/Dockerfile:1:6]
+     1 │ FROM web
+       ·      ───
        ╰────
-      help: take one of these edges away: a service cannot be built from itself
+      help: take one of these away: api needs web by services/api/Dockerfile:1, web needs
+            api by services/web/Dockerfile:1
     "#);
 }
 
