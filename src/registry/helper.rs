@@ -101,7 +101,8 @@ fn run(name: &str, verb: &str, input: String, env: &BTreeMap<String, String>, ti
     command.arg(verb).env_clear().envs(env).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ended::Missing,
+        // A directory of $PATH that may not be searched hides what is not there, too (execvp(3), EACCES).
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Ended::Missing,
         Err(error) => return Ended::Failed(error.to_string()),
     };
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
