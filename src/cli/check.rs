@@ -20,7 +20,7 @@ use super::select::select;
 use super::tagging::{GivenTags, Tagging};
 use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::build::last_seen;
-use crate::config::{Finding, Findings, LoadOptions, Lock, Severity, load};
+use crate::config::{Finding, Findings, Lock, Severity, load};
 use crate::dockerfile::InstructionKind;
 use crate::dockerfile::ast::Transfer;
 use crate::oci::{Platform, Reference};
@@ -54,13 +54,7 @@ impl<'a> Report<'a> {
 
 pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     let env = environment();
-    let options = LoadOptions {
-        cwd: global.cwd()?,
-        file: global.config.clone(),
-        environment: global.environment.clone(),
-        env: env.clone(),
-        set: global.set.clone(),
-    };
+    let options = global.load_options(global.cwd()?, env.clone());
     let places = Places::new(options.cwd.clone(), options.file.as_deref());
     let config = match load(&options, &Disk) {
         Ok(config) => config,

@@ -62,6 +62,8 @@ use std::process::ExitCode;
 use args::{Command, Global};
 use failure::Failure;
 
+use crate::config::LoadOptions;
+
 /// Parses, runs, tells what went wrong, and says how it ended.
 pub fn main() -> ExitCode {
     if let Some(code) = interrupt::reclaim() {
@@ -111,6 +113,11 @@ impl Global {
         let cwd = std::env::current_dir().map_err(|e| Failure::usage(format!("the current directory cannot be read: {e}")))?;
         let dir = self.directory.as_ref().map_or(cwd.clone(), |dir| cwd.join(dir));
         if dir.is_dir() { Ok(dir) } else { Err(Failure::usage(format!("{} is not a directory", dir.display()))) }
+    }
+
+    /// How brik.toml is found and read.
+    fn load_options(&self, cwd: PathBuf, env: BTreeMap<String, String>) -> LoadOptions {
+        LoadOptions { cwd, file: self.config.clone(), environment: self.environment.clone(), env, set: self.set.clone() }
     }
 
     /// `--store`, else `$XDG_CACHE_HOME/brik`, else `~/.cache/brik`.

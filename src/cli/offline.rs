@@ -5,17 +5,11 @@ use super::environment;
 use super::failure::{Code, Failure};
 use super::tagging::{GivenTags, Tagging};
 use super::workspace::Workspace;
-use crate::config::{Config, Finding, Findings, LoadOptions, Severity, load};
+use crate::config::{Config, Finding, Findings, Severity, load};
 use crate::source::{Disk, GitFacts};
 
 pub fn config(global: &Global) -> Result<Config, Failure> {
-    let options = LoadOptions {
-        cwd: global.cwd()?,
-        file: global.config.clone(),
-        environment: global.environment.clone(),
-        env: environment(),
-        set: global.set.clone(),
-    };
+    let options = global.load_options(global.cwd()?, environment());
     load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))
 }
 

@@ -56,13 +56,7 @@ impl Request {
                 config
             }
             false => {
-                let options = LoadOptions {
-                    cwd: cwd.clone(),
-                    file: global.config.clone(),
-                    environment: global.environment.clone(),
-                    env: env.clone(),
-                    set: global.set.clone(),
-                };
+                let options = global.load_options(cwd.clone(), env.clone());
                 load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?
             }
         };

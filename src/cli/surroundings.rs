@@ -20,13 +20,7 @@ pub struct Surroundings {
 impl Surroundings {
     pub fn new(global: &Global) -> Result<Self, Failure> {
         let (cwd, env) = (global.cwd()?, environment());
-        let options = LoadOptions {
-            cwd: cwd.clone(),
-            file: global.config.clone(),
-            environment: global.environment.clone(),
-            env: env.clone(),
-            set: global.set.clone(),
-        };
+        let options = global.load_options(cwd.clone(), env.clone());
         Ok(Self { cwd, env, redactor: Redactor::new(), options })
     }
 
