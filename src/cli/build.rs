@@ -55,7 +55,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let mut planned = setup.plan(&args.what, args.push)?;
     let affected = since::narrow(&setup, &args.what, &mut planned)?;
     if args.push {
-        let warnings = policy::before_push(&setup, &planned)?;
+        let warnings = policy::before_push(&setup, &planned, true)?;
         planned.findings.extend(warnings);
     }
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;

@@ -132,8 +132,9 @@ fn held(config: &Config, loaded: &Loaded) -> Vec<String> {
     others.map(|other| other.name.clone()).collect()
 }
 
-/// Refuses a push that the policy forbids; else what it warns about. Everything is known: nothing has been built yet.
-pub fn before_push(setup: &Setup, planned: &Planned) -> Result<Vec<Finding>, Failure> {
+/// Refuses a push that the policy forbids; else what it warns about. Everything is known: nothing has been built yet. `real`: evidence is
+/// to be left.
+pub fn before_push(setup: &Setup, planned: &Planned, real: bool) -> Result<Vec<Finding>, Failure> {
     let config = &setup.request.config;
     if config.policy.is_none() {
         return Ok(Vec::new());
@@ -151,7 +152,7 @@ pub fn before_push(setup: &Setup, planned: &Planned) -> Result<Vec<Finding>, Fai
     let Some(verdict) = verdict(&planned.workspace, &asked, &known) else { return Ok(Vec::new()) };
     let mut findings = verdict.findings();
     // Inside the sandbox the same is found once more.
-    if setup.inside.is_none() {
+    if real && setup.inside.is_none() {
         findings.extend(write_evidence(config, &setup.request.cwd, verdict));
     }
     match Findings(findings.clone()).has_errors() {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::args::{Format, Global, PlanArgs, PreviewArgs};
 use super::failure::{Code, Failure};
 use super::planning::{Planned, Setup, learn};
+use super::policy;
 use super::print;
 use super::reasons::Reasons;
 use super::since;
@@ -103,6 +104,11 @@ pub fn run(global: &Global, args: &PreviewArgs) -> Result<ExitCode, Failure> {
 pub fn tell(setup: &Setup, args: &PlanArgs, push: bool, format: Format) -> Result<ExitCode, Failure> {
     let mut planned = setup.plan(args, push)?;
     let since = since::narrow(setup, args, &mut planned)?;
+    if push {
+        for finding in policy::before_push(setup, &planned, false)? {
+            print::err(&setup.redactor.redact(&format!("warning: {}\n", finding.one_line())));
+        }
+    }
     learn(&setup.redactor, &setup.client)?;
     let shared = setup.shared(&args.cache, push, &planned.workspace)?;
     let lookup = setup.look_up_aloud(&planned.plan, &shared);

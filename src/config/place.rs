@@ -48,7 +48,7 @@ impl<'f> Place<'f> {
                 None => {
                     let message = format!("no {FILE_NAME} in {} or any directory above", options.cwd.display());
                     return Err(Finding::error("brik::config::not-found", message)
-                        .help("write one with `registry` and `members` in it, or name it with --config"));
+                        .help("`brik init` writes one, or name it with --config; one image needs none: `brik build -t NAME:TAG .`"));
                 }
             },
         };

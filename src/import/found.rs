@@ -5,6 +5,9 @@ use std::path::{Component, Path};
 
 use crate::oci::Reference;
 
+/// What a service that says nothing is tagged with.
+pub const DEFAULT_TAG: &str = "sha-{sha}";
+
 /// Paths are relative to where brik.toml will be, with `/`, and `.` for that directory itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {

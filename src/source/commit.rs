@@ -54,6 +54,13 @@ pub enum CommitError {
     Git { name: String, reason: String },
 }
 
+/// How a name is fetched that may be one elsewhere.
+fn fetch(name: &str) -> Option<String> {
+    let name = name.strip_prefix("origin/").unwrap_or(name);
+    let plain = !name.is_empty() && !name.starts_with('-') && name != "HEAD" && !name.contains(['~', '^', '@', ':', ' ', '\'']);
+    plain.then(|| format!("`git fetch origin {name}`"))
+}
+
 impl CommitError {
     /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
@@ -61,10 +68,14 @@ impl CommitError {
                               or `git fetch --unshallow` (`git fetch --deepen=N`)";
         match self {
             Self::Unknown { remote: Some(remote), .. } => Some(format!("did you mean {remote}?")),
-            Self::Unknown { name, shallow: true, .. } => {
-                Some(format!("{DEEPEN}; a branch also has to be fetched: `git fetch origin {name}`"))
-            }
-            Self::Unknown { name, .. } => Some(format!("name a branch, a tag or a commit; fetch it first: `git fetch origin {name}`")),
+            Self::Unknown { name, shallow: true, .. } => Some(match fetch(name) {
+                Some(fetch) => format!("{DEEPEN}; a branch also has to be fetched: {fetch}"),
+                None => DEEPEN.to_owned(),
+            }),
+            Self::Unknown { name, .. } => Some(match fetch(name) {
+                Some(fetch) => format!("name a branch, a tag or a commit; fetch it first: {fetch}"),
+                None => "name a branch, a tag or a commit".to_owned(),
+            }),
             Self::Shallow { .. } => Some(DEEPEN.to_owned()),
             Self::Unrelated { .. } => Some("name a commit that HEAD descends from, or a branch that it left".to_owned()),
             Self::NoRepository(_) | Self::NoHead | Self::Git { .. } => None,

@@ -71,12 +71,14 @@ pub fn compare(image: &Image, listings: &[Listing], other: &Image, others: &[&Li
         FileChange { path: path(difference.path), change, respects, size_before, size_after }
     });
     let (ids, other_ids) = (&image.config.rootfs.diff_ids, &other.config.rootfs.diff_ids);
-    let shared = ids.iter().filter(|id| other_ids.contains(id)).count();
+    // Empty layers are the same layer, and yet several.
+    let mut removed = other_ids.clone();
+    let shared = ids.iter().filter(|id| removed.iter().position(|other| other == *id).map(|at| removed.swap_remove(at)).is_some()).count();
     Comparison {
         name: other.name.clone(),
         place: other.place,
         digest: other.digest,
-        layers: Layers { shared, added: ids.len() - shared, removed: other_ids.iter().filter(|id| !ids.contains(id)).count() },
+        layers: Layers { shared, added: ids.len() - shared, removed: removed.len() },
         config: config(image, other),
         files: files.collect(),
         files_unchanged,

@@ -42,7 +42,7 @@ use report::{Inspected, Report};
 
 Layers are read only for --files and to compare; what is on this machine is not pulled. Values of variables are not shown.")]
 pub struct InspectArgs {
-    /// A service of brik.toml, an image of a registry, or oci:DIR[:TAG]
+    /// A service of brik.toml, an image of a registry, or oci:DIR:TAG
     pub image: String,
     /// Tell what has changed since this image, named in the same way
     pub other: Option<String>,

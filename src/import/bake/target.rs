@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::definition::Attributes;
 use super::evaluate::Variables;
 use crate::import::counterpart;
-use crate::import::found::{Agent, Found, ImageName, Secret, SecretSource, agent, image_name, paths, secret};
+use crate::import::found::{Agent, DEFAULT_TAG, Found, ImageName, Secret, SecretSource, agent, image_name, paths, secret};
 use crate::import::left::{Fate, Leftovers};
 use crate::import::values::{list, pairs, text};
 
@@ -123,7 +123,7 @@ impl Reader<'_> {
                 return (None, Vec::new());
             }
         };
-        let (mut image, mut tags) = (None, Vec::new());
+        let (mut image, mut tags, mut changing) = (None, Vec::new(), false);
         for (text, made_of) in all {
             let (name, tag) = match image_name(&text) {
                 Ok(read) => read,
@@ -140,9 +140,14 @@ impl Reader<'_> {
                 (Some(variable), _) => {
                     let why = format!("made of the variable {variable}: brik has its own tags, `--tags \"${variable}\"` gives others");
                     self.left.of_service("tags", self.name, Fate::Otherwise, why);
+                    changing = true;
                 }
                 (None, tag) => tags.extend(tag),
             }
+        }
+        // A fixed tag alone would be all that there ever is.
+        if changing && !tags.is_empty() {
+            tags.insert(0, DEFAULT_TAG.to_owned());
         }
         (image, tags)
     }

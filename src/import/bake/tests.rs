@@ -71,7 +71,7 @@ fn targets_of_hcl_are_images_and_what_has_no_counterpart_is_told() {
     assert_eq!(
         found,
         [
-            r#"api services/api services/api/Dockerfile ["stable"] {"MODE": "slow", "PORT": "8080"}"#,
+            r#"api services/api services/api/Dockerfile ["sha-{sha}", "stable"] {"MODE": "slow", "PORT": "8080"}"#,
             "base base base/Dockerfile [] {}",
             "shout base base/Dockerfile [] {}",
             "web . web/Dockerfile [] {}",

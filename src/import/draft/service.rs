@@ -6,7 +6,7 @@ use std::path::Path;
 use super::is_member;
 use super::merge::Merged;
 use crate::config::TagEntry;
-use crate::import::found::{Agent, Cache, Found, ImageName, Secret, SecretSource, base_name, normal, parent};
+use crate::import::found::{Agent, Cache, DEFAULT_TAG, Found, ImageName, Secret, SecretSource, base_name, normal, parent};
 use crate::import::left::{Fate, Left};
 use crate::oci::{Platform, Reference};
 
@@ -48,9 +48,6 @@ pub(super) struct Named<'a> {
     pub merged: &'a [Merged],
     pub names: &'a [String],
 }
-
-/// The tags of a service that says nothing.
-const DEFAULT_TAG: &str = "sha-{sha}";
 
 impl Named<'_> {
     pub fn service(&self, index: usize, left: &mut Vec<Left>) -> Service {
