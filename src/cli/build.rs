@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use super::args::{BuildArgs, Global, Progress};
+use super::dashboard::report_nothing;
 use super::failure::{Code, Failure};
 use super::interrupt::Interrupts;
 use super::lint::one_line;
-use super::output::{Destination, make_way};
+use super::output::{Destination, check_writable};
 use super::places::Places;
 use super::planning::{Planned, Setup, learn};
 use super::policy;
@@ -49,15 +50,10 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     for (flag, path) in
         args.report.iter().map(|file| ("--report", file.path())).chain(args.metadata_file.iter().map(|path| ("--metadata-file", &**path)))
     {
-        make_way(&setup.request.cwd.join(path)).map_err(|error| Failure::failed(format!("{flag}: {error}")))?;
+        check_writable(&setup.request.cwd.join(path)).map_err(|error| Failure::failed(format!("{flag}: {error}")))?;
     }
     let interrupts = Interrupts::watch(setup.store.root())?;
-    let mut planned = setup.plan(&args.what, args.push)?;
-    let affected = since::narrow(&setup, &args.what, &mut planned)?;
-    if args.push {
-        let warnings = policy::before_push(&setup, &planned, true)?;
-        planned.findings.extend(warnings);
-    }
+    let (planned, affected) = plan(&setup, args).inspect_err(|_| report_nothing(&setup, &args.report))?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
     let reporter = Cell::new(None);
     // What a cache promises may turn out not to be there: every such blob is lost once.
@@ -79,6 +75,17 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
             return Ok(code);
         }
     }
+}
+
+/// What is to be built, and what `--since` has to say.
+fn plan<'s>(setup: &'s Setup, args: &BuildArgs) -> Result<(Planned<'s>, Vec<String>), Failure> {
+    let mut planned = setup.plan(&args.what, args.push)?;
+    let affected = since::narrow(setup, &args.what, &mut planned)?;
+    if args.push {
+        let warnings = policy::before_push(setup, &planned, true)?;
+        planned.findings.extend(warnings);
+    }
+    Ok((planned, affected))
 }
 
 /// Where results go, and how.

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 
 use super::failure::Failure;
 use super::output::write_whole;
+use super::planning::Setup;
 use super::print;
 use super::session::{Results, Session};
 use super::workspace::Loaded;
@@ -52,6 +53,29 @@ pub fn hits_and_misses(plan: &Plan, tally: &Tally, service: &str) -> (u64, u64) 
     let (ran, not): (Vec<StepId>, Vec<StepId>) =
         steps_of(plan, service).map(|(id, _)| id).partition(|&id| tally.step(id as u64) == Some(Outcome::Built));
     (not.len() as u64, ran.len() as u64)
+}
+
+/// Writes every `--report` of a build that could not begin, so that none of an earlier one is taken for it.
+pub fn report_nothing(setup: &Setup, files: &[ReportFile]) {
+    let counts = setup.client.counters();
+    let dashboard = Dashboard {
+        success: false,
+        seconds: setup.started.elapsed().as_secs_f64(),
+        saved_seconds: 0.0,
+        requests: counts.requests,
+        bytes_up: counts.bytes_up,
+        bytes_down: counts.bytes_down,
+        mounted: counts.mounted,
+        services: Vec::new(),
+    };
+    for file in files {
+        let text = match file {
+            ReportFile::Json(_) => dashboard.json().unwrap_or_default(),
+            ReportFile::Markdown(_) => dashboard.markdown(),
+        };
+        // The build has failed, which is what there is to say.
+        let _ = write_whole(&setup.request.cwd.join(file.path()), |to| to.write_all(text.as_bytes()));
+    }
 }
 
 impl Session<'_> {

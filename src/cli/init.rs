@@ -13,6 +13,7 @@ use super::output::write_whole;
 use super::{environment, print};
 use crate::config::Finding;
 use crate::import::{Draft, Origin, Request, import};
+use crate::report::sanitise;
 use crate::source::GitFacts;
 
 #[derive(Debug, Args)]
@@ -87,9 +88,10 @@ fn shown(target: &Path) -> String {
 
 /// What was understood, and what was left.
 fn told(draft: &Draft) -> String {
+    let clean = |registry: &str| sanitise(registry.as_bytes());
     let registry = match &draft.registry {
-        Some((registry, Origin::Images)) => format!("registry {registry}, as its images are named\n"),
-        Some((registry, Origin::Remote)) => format!("registry {registry}, after the git remote\n"),
+        Some((registry, Origin::Images)) => format!("registry {}, as its images are named\n", clean(registry)),
+        Some((registry, Origin::Remote)) => format!("registry {}, after the git remote\n", clean(registry)),
         None => "registry unknown: set it to push\n".to_owned(),
     };
     let rows = draft.services.iter().map(|service| {
@@ -101,6 +103,6 @@ fn told(draft: &Draft) -> String {
 }
 
 fn left(draft: &Draft) -> String {
-    let lines: String = draft.left.iter().map(|left| format!("  {left}\n")).collect();
+    let lines: String = draft.left.iter().map(|left| format!("  {}\n", sanitise(left.to_string().as_bytes()))).collect();
     if lines.is_empty() { lines } else { format!("left:\n{lines}") }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -94,20 +93,17 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result
     written.inspect_err(|_| drop(std::fs::remove_file(&part)))
 }
 
-/// Makes sure, while there is nothing to lose yet, that [`write_whole`] can write a file, and removes what an earlier run wrote there.
+/// Makes sure, while there is nothing to lose yet, that [`write_whole`] can write a file. What is there stays.
 ///
 /// # Errors
 /// What will not let it be written, with its path.
-pub fn make_way(path: &Path) -> Result<(), String> {
+pub fn check_writable(path: &Path) -> Result<(), String> {
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return Ok(());
     }
-    let (target, part) = target_and_part(path);
-    let removed = File::create(&part).and_then(|_| std::fs::remove_file(&part)).and_then(|()| match std::fs::remove_file(&target) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    });
-    removed.map_err(|error| format!("cannot write {}: {error}", path.display()))
+    let (_, part) = target_and_part(path);
+    let tried = File::create(&part).and_then(|_| std::fs::remove_file(&part));
+    tried.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// The file behind all links, and where it is written first.

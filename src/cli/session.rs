@@ -305,7 +305,8 @@ impl Session<'_> {
         let summary = self.summary(results);
         let wanted = !matches!(self.request.progress, Progress::Quiet | Progress::Json);
         if wanted && !summary.rows.is_empty() {
-            let columns = Terminal::stderr().map_or(100, |terminal| terminal.size().columns);
+            // A log has no width.
+            let columns = Terminal::stderr().map_or(usize::MAX, |terminal| terminal.size().columns);
             print::err(&self.redactor.redact(&summary.table(columns)));
         }
         if !success {

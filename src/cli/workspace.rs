@@ -244,7 +244,8 @@ fn key_of<'c>(config: &'c Config, name: &str) -> Option<&'c str> {
 
 /// A path as the user would write it: relative to brik.toml where it lies below.
 pub fn shown(config: &Config, path: &Path) -> String {
-    path.strip_prefix(&config.root).unwrap_or(path).display().to_string()
+    let shown = path.strip_prefix(&config.root).unwrap_or(path).display().to_string();
+    printable(&shown).replace(['\n', '\t', '\r'], "?")
 }
 
 fn load_dockerfile(config: &Config, files: &dyn Files, path: &Path) -> Result<Dockerfile, Vec<Finding>> {

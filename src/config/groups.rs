@@ -48,7 +48,12 @@ pub(super) fn is_glob(text: &str) -> bool {
 
 /// Names have no separators: `*` matches all that they have.
 pub(super) fn name_glob(text: &str) -> Result<GlobMatcher, globset::Error> {
-    Ok(Glob::new(text)?.compile_matcher())
+    // The library panics on patterns that make too large an automaton; more stars than one mean the same.
+    let mut pattern = text.to_owned();
+    while pattern.contains("**") {
+        pattern = pattern.replace("**", "*");
+    }
+    Ok(Glob::new(&pattern)?.compile_matcher())
 }
 
 /// The services of each group. Groups may be members of each other, also in a circle: what counts is which services they lead to.

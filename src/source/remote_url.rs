@@ -85,7 +85,9 @@ pub fn web_url(remote: &str) -> Option<String> {
     let rest = rest.rsplit_once('@').filter(|(user, _)| !user.contains('/')).map_or(rest.as_str(), |(_, rest)| rest);
     let rest = rest.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let page = rest.strip_suffix(".git").unwrap_or(rest);
-    page.contains('/').then(|| format!("{scheme}://{page}"))
+    // A URL of another form may hold a password anywhere.
+    let fits = |text: &str| !text.is_empty() && !text.contains(|c: char| c == '@' || c.is_control() || c.is_whitespace());
+    page.split_once('/').filter(|(host, path)| fits(host) && fits(path)).map(|_| format!("{scheme}://{page}"))
 }
 
 /// Names and values, decoded, in order.
@@ -177,6 +179,11 @@ mod tests {
             ("../r", None),
             ("file:///srv/r.git", None),
             ("https://h", None),
+            // What is no such URL holds a password anywhere.
+            ("user:s3cr3t@host:o/r", None),
+            ("https:///u:s3cr3t@h/r", None),
+            ("https:u:s3cr3t@github.com/o/r", None),
+            ("https://h/o\nevil=1", None),
         ] {
             assert_eq!(web_url(remote).as_deref(), page, "{remote}");
         }

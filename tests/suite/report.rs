@@ -119,12 +119,18 @@ fn a_report_of_no_known_form_or_place_is_told() {
 }
 
 #[test]
-fn a_build_that_cannot_begin_leaves_no_report_of_an_earlier_one() {
+fn a_build_that_cannot_begin_reports_that_and_takes_nothing_away() {
     let project = two_services();
     let _ = build(&project, &[]);
+    project.write("kept", "precious");
+    std::os::unix::fs::symlink("kept", project.path("link.json")).unwrap();
     project.write("api/Dockerfile", "FROM nowhere.invalid/base\nRUN :\n");
-    let _ = project.brik(["build", "--report", "out.json"]).exits(1);
-    assert!(!project.path("out.json").exists());
+    let _ = project.brik(["build", "--report", "out.json", "--metadata-file", "link.json"]).exits(1);
+    let report = read(&project, "out.json");
+    assert_eq!((&report["success"], &report["services"]), (&json!(false), &json!([])), "that of the earlier build is gone");
+    assert_eq!(std::fs::read_to_string(project.path("kept")).unwrap(), "precious");
+    let run = project.brik(["build", "web", "--report", "link.json"]).succeeds();
+    assert!(project.path("link.json").is_symlink() && read(&project, "kept")["success"] == true, "{run:?}");
 }
 
 #[test]

@@ -63,6 +63,9 @@ impl Place {
                 Err(error) => Check::failed(NAME, error.to_string()).fix(elsewhere),
             };
         }
+        if self.store.symlink_metadata().is_ok() && !self.store.is_dir() {
+            return Check::failed(NAME, format!("{shown} is no directory")).fix(elsewhere);
+        }
         match self.writable {
             true => Check::ok(NAME, format!("{shown}, which the first build makes")).remedy(Remedy::MakeStore(self.store.clone())),
             false => {

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hcl::Expression;
-use hcl::eval::{Context, Evaluate};
+use hcl::eval::Context;
 use serde_json::Value;
 
+use super::bounded::evaluate;
 use super::definition::Definition;
 use crate::import::left::{Fate, Leftovers};
 use crate::import::marks::{mark, names, names_in_tag};
@@ -32,7 +33,7 @@ impl Variables {
         loop {
             let before = pending.len();
             pending.retain(|(name, expression)| {
-                let (Ok(value), Ok(identifier)) = (expression.evaluate(&defaults), hcl::Identifier::new(name.as_str())) else {
+                let (Ok(value), Ok(identifier)) = (evaluate(expression, &defaults), hcl::Identifier::new(name.as_str())) else {
                     return true;
                 };
                 let mark = match &value {
@@ -49,8 +50,7 @@ impl Variables {
             }
         }
         for (name, expression) in pending {
-            let problem =
-                expression.evaluate(&defaults).err().map_or_else(|| "its name is none".to_owned(), |error| problem(&error.to_string()));
+            let problem = evaluate(expression, &defaults).err().map_or_else(|| "its name is none".to_owned(), |error| problem(&error));
             left.of_file(format!("variable {name:?}"), Fate::Lost, problem);
         }
         Self { defaults, marked, values, used: RefCell::default() }
@@ -76,7 +76,7 @@ impl Variables {
     }
 
     fn evaluated(&self, expression: &Expression) -> Result<Value, String> {
-        let value = expression.evaluate(&self.defaults).map_err(|error| problem(&error.to_string()))?;
+        let value = evaluate(expression, &self.defaults).map_err(|error| problem(&error))?;
         serde_json::to_value(&value).map_err(|error| error.to_string())
     }
 
@@ -86,7 +86,7 @@ impl Variables {
 
     /// The strings that an expression gives with marks for variables; nothing where it gives others.
     fn marked_strings(&self, expression: &Expression) -> Vec<String> {
-        let value = expression.evaluate(&self.marked).ok().and_then(|value| serde_json::to_value(&value).ok());
+        let value = evaluate(expression, &self.marked).ok().and_then(|value| serde_json::to_value(&value).ok());
         let mut texts = Vec::new();
         value.iter().for_each(|value| strings(value, &mut texts));
         texts
@@ -111,8 +111,6 @@ fn strings(value: &Value, into: &mut Vec<String>) {
     }
 }
 
-/// What an evaluation says first; the rest shows the expression again.
-fn problem(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    format!("it has no value without bake: {}", line.split(" in expression").next().unwrap_or(line))
+fn problem(reason: &str) -> String {
+    format!("it has no value without bake: {reason}")
 }

@@ -4,6 +4,7 @@
 //! - `inherit`: a target with all that it inherits; `select`: which targets are images
 //! - `target`: one target as a [`Found`]
 
+mod bounded;
 mod definition;
 mod evaluate;
 mod inherit;
