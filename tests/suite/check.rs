@@ -225,8 +225,8 @@ fn a_cycle_is_told_as_a_path_of_names() {
      1 │ FROM web
        ·      ───
        ╰────
-      help: take one of these away: api needs web by services/api/Dockerfile:1, web needs
-            api by services/web/Dockerfile:1
+      help: take one of these away: api needs web by services/api/Dockerfile:1, web needs api by
+            services/web/Dockerfile:1
     "#);
 }
 

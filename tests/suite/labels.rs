@@ -4,12 +4,16 @@ use serde_json::{Map, Value};
 
 use crate::support::{Brik, Image, Project, Registry, tools};
 
+/// As much of the license's text as makes it one.
+pub const MIT: &str = "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy, to deal in the Software without \
+    restriction, including without limitation the rights to use, copy, modify, merge, publish, distribute\n";
+
 const TOML: &str = "members = [\"services/*\"]\ntags = [\"sha-{sha}\", \"v{version}\"]\n";
 const DOCKERFILE: &str = "FROM {busybox}\nCOPY file /file\nRUN echo made > /made\n";
 
 /// One service, committed, with a remote and a license.
 fn repository(dockerfile: &str) -> Project {
-    let project = Project::monorepo(TOML).file("LICENSE", "MIT License\n").file("README.md", "1");
+    let project = Project::monorepo(TOML).file("LICENSE", MIT).file("README.md", "1");
     let project = project.file("services/app/Dockerfile", dockerfile).file("services/app/file", "1").commit();
     project.git(["remote", "add", "origin", "https://user:token@git.example/org/shop.git"]);
     project

@@ -209,7 +209,7 @@ fn monorepo() -> Project {
     let toml = "registry = \"r.example.com/org\"\nmembers = [\"services/*\"]\nflavor = [\"latest=auto\"]\n\
                 tags = [\"sha-{sha}\", \"type=semver,pattern={{version}}\", \"type=ref,event=branch\"]\n\
                 [services.web]\ntags = [\"{branch}\", \"v{version}\"]\nflavor = [\"suffix=-alpine\"]\nlabels = { \"org.opencontainers.image.title\" = \"Web\" }\n";
-    let project = Project::empty().file("brik.toml", toml).file("LICENSE", "MIT License\n");
+    let project = Project::empty().file("brik.toml", toml).file("LICENSE", crate::labels::MIT);
     let project = project.file("services/api/Dockerfile", "FROM scratch\n").file("services/web/Dockerfile", "FROM scratch\n").commit();
     project.git(["remote", "add", "origin", "git@github.com:org/shop.git"]);
     project
