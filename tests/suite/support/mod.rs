@@ -15,6 +15,8 @@ pub mod scripted;
 pub mod server;
 pub mod tools;
 pub mod trace;
+#[allow(dead_code, reason = "trials are being written")]
+mod trials;
 
 use std::path::PathBuf;
 
@@ -24,6 +26,8 @@ pub use project::Project;
 pub use proxy::{Ask, Fault, Proxy};
 pub use registry::{PASSWORD, Registry, USER, busybox, shared_registry};
 pub use screen::Screen;
+#[allow(unused_imports, reason = "trials are being written")]
+pub use trials::{random, trials};
 
 /// The repository of brik: what `tests/run` copied for a user who may not read the real one, else the real one.
 pub fn repository() -> PathBuf {
