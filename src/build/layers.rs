@@ -59,6 +59,10 @@ impl Layers<'_> {
         if self.is_here(blob) {
             return Ok(None);
         }
+        if let Some(bytes) = self.origins.carried(&blob.digest) {
+            self.store.put_blob(&bytes)?;
+            return Ok(None);
+        }
         let mut failed = Error::from(store::Error::Missing { digest: blob.digest });
         for place in self.origins.places(&blob.digest) {
             match self.pull_from(&place, blob, read) {

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::cache::StepEntry;
 use crate::oci::{Descriptor, DiffId, Digest, Reference};
 use crate::plan::Plan;
 
 #[derive(Default)]
 pub struct Origins {
     blobs: Mutex<HashMap<Digest, Origin>>,
-    /// Tables of contents that were made or had in this run: their records appear later.
+    /// Tables of contents that were made or had in this run, of which records appear later, and those that cache repositories told of.
     tocs: Mutex<HashMap<DiffId, Descriptor>>,
+    /// Blobs that came with entries of cache repositories.
+    carried: Mutex<HashMap<Digest, Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -40,6 +43,21 @@ impl Origins {
     /// Notes that cache repositories have a blob.
     pub fn note_cached(&self, blob: &Digest, places: &[Reference]) {
         add(self.lock().entry(*blob).or_default(), places.iter());
+    }
+
+    /// Notes what a cache repository knows of a Step.
+    pub fn note_step(&self, entry: &StepEntry) {
+        self.note_cached(&entry.record.layer.digest, &entry.places);
+        if let Some(toc) = &entry.toc {
+            self.note_cached(&toc.digest, &entry.places);
+            self.note_toc(entry.record.diff_id, toc.clone());
+        }
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner).extend(entry.carried.blobs());
+    }
+
+    /// A short blob that came with what a cache repository knows.
+    pub fn carried(&self, blob: &Digest) -> Option<Vec<u8>> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner).get(blob).cloned()
     }
 
     /// Notes that a blob is going to be pulled.

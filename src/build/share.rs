@@ -8,7 +8,7 @@ use super::error::Error;
 use super::lookup::Lookup;
 use super::push::{Pusher, Target};
 use super::trails::trail_entry;
-use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, TocEntry, empty_blob, recorded};
+use crate::cache::{Carried, ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, TocEntry, empty_blob, recorded};
 use crate::oci::{Descriptor, DiffId, Layer, Reference};
 use crate::plan::{CacheKey, ImagePlan, Plan, Root, StepId};
 use crate::store::RecordKind;
@@ -84,7 +84,7 @@ impl<'a> Share<'a> {
                 self.shared.put_image(&repository, &image.key, &entry, blobs)?;
                 let store = self.pusher.layers.store;
                 let known = |id: StepId| engine.record(id).or_else(|| store.record(RecordKind::Step, &plan.steps[id].key.0));
-                Ok(self.shared.put_trail(&repository, &image.platform, &trail_entry(plan, image, known))?)
+                Ok(self.shared.put_trail(&repository, &image.platform, &trail_entry(plan, image, known, |blob| self.read(blob)))?)
             };
             self.settle(&repository, given());
         }
@@ -127,19 +127,22 @@ impl<'a> Share<'a> {
                 if !step.no_cache && self.shared.has_step(&repository, &step.key)? {
                     return Ok(());
                 }
-                let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(&record.files).collect();
+                let toc = self.pusher.layers.toc(&record.diff_id);
+                let mut carried = Carried::default();
+                let long = toc.iter().chain(&record.files).filter(|blob| !carried.take_up(blob, || self.read(blob)));
+                let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(long).collect();
                 let (blobs, places) = self.blobs(target, &wanted, &images)?;
-                let entry = StepEntry { keys: keys.to_vec(), record: record.clone(), places };
+                let entry = StepEntry { keys: keys.to_vec(), record: record.clone(), toc: toc.clone(), carried, places };
                 keys.iter().try_for_each(|key| self.shared.put_step(&repository, key, &entry, blobs.clone()))?;
-                self.give_tocs(plan, id, record.diff_id, target)
+                self.give_tocs_of_base(plan, id, target)
             };
             self.settle(&repository, given());
         }
     }
 
-    /// Gives the tables of contents of a Step's layer and of the base that it stands on, as far as they are here. The base's from the bottom
-    /// up: where the uppermost is, nobody asks for the others.
-    fn give_tocs(&self, plan: &Plan, id: StepId, layer: DiffId, target: Target) -> Result<(), Error> {
+    /// Gives the tables of contents of the base that a Step stands on, as far as they are here. From the bottom up: where the uppermost is,
+    /// nobody asks for the others.
+    fn give_tocs_of_base(&self, plan: &Plan, id: StepId, target: Target) -> Result<(), Error> {
         let base = plan.chain(Root::Step(id)).0.map(|base| base_layers(&plan.bases[base])).unwrap_or_default();
         let mut missing: Vec<DiffId> = Vec::new();
         if let Some((top, below)) = base.split_last()
@@ -150,7 +153,6 @@ impl<'a> Share<'a> {
             }
             missing.push(top.diff_id);
         }
-        missing.extend(self.lacks_toc(target, layer)?.then_some(layer));
         for layer in missing {
             let Some(toc) = self.pusher.layers.toc(&layer) else { continue };
             let (blobs, places) = self.blobs(target, &[&toc], &[])?;
@@ -163,6 +165,12 @@ impl<'a> Share<'a> {
     fn lacks_toc(&self, target: Target, layer: DiffId) -> Result<bool, Error> {
         let first = self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert((target.image.name(), layer));
         Ok(first && !self.shared.has_toc(target.image, &layer)?)
+    }
+
+    /// A short blob.
+    fn read(&self, blob: &Descriptor) -> Option<Vec<u8>> {
+        let layers = &self.pusher.layers;
+        layers.store.read_blob(&blob.digest).ok().or_else(|| layers.origins.carried(&blob.digest))
     }
 
     /// Brings blobs to a cache repository: those that it has now, and where the others are.

@@ -33,8 +33,8 @@ impl<'a> Layers<'a> {
 
     /// The table of contents of a layer, if it is here.
     pub(super) fn toc(&self, layer: &DiffId) -> Option<Descriptor> {
-        let noted = self.origins.toc(layer).or_else(|| self.store.record(RecordKind::Toc, &layer.0));
-        noted.filter(|toc| self.is_here(toc))
+        let here = |toc: &Descriptor| self.is_here(toc);
+        self.origins.toc(layer).filter(here).or_else(|| self.store.record(RecordKind::Toc, &layer.0).filter(here))
     }
 
     fn write_failed(&self) -> impl Fn(std::io::Error) -> Error + use<> {
@@ -48,11 +48,14 @@ impl Engine<'_> {
     pub(super) fn tocs(&self, layers: &[Layer], shared: Option<&Shared>, services: &[String]) -> Result<Option<Vec<Toc>>, Error> {
         let missing: Vec<&Layer> = layers.iter().filter(|layer| self.layers.toc(&layer.diff_id).is_none()).collect();
         fan_out(&missing, AT_ONCE, |layer| {
-            let entry = shared.and_then(|shared| shared.toc(&layer.diff_id, services));
-            let Some(entry) = entry else { return Ok(()) };
-            self.layers.origins.note_cached(&entry.toc.digest, &entry.places);
-            self.layers.pull(&entry.toc)?;
-            self.layers.note_toc(&layer.diff_id, entry.toc)
+            let told = self.layers.origins.toc(&layer.diff_id).or_else(|| {
+                let entry = shared?.toc(&layer.diff_id, services)?;
+                self.layers.origins.note_cached(&entry.toc.digest, &entry.places);
+                Some(entry.toc)
+            });
+            let Some(toc) = told else { return Ok(()) };
+            self.layers.pull(&toc)?;
+            self.layers.note_toc(&layer.diff_id, toc)
         })?;
         let here: Option<Vec<Descriptor>> = layers.iter().map(|layer| self.layers.toc(&layer.diff_id)).collect();
         let read = |toc: Descriptor| {

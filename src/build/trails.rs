@@ -1,6 +1,8 @@
 //! What the store remembers of earlier builds: trails, and the files that Steps took from contexts.
 
-use crate::cache::{Shared, StepRecord, TrailEntry};
+use std::collections::BTreeMap;
+
+use crate::cache::{Carried, Shared, StepRecord, TrailEntry};
 use crate::oci::{Descriptor, Digest, Platform, Reference};
 use crate::plan::{CacheKey, ImagePlan, KeyInputs, Past, Plan, Step, StepId, Trail};
 use crate::source::FileLists;
@@ -45,19 +47,30 @@ impl Past for SharedPast<'_> {
     }
 
     fn files(&self, key: &CacheKey) -> Option<FileLists> {
-        FileLists::from_bytes(&self.shared.read_blob(&self.entry.places, self.entry.files.get(key)?)?)
+        let files = self.entry.files.get(key)?;
+        let bytes = self.entry.carried.get(&files.digest).or_else(|| self.shared.read_blob(&self.entry.places, files))?;
+        FileLists::from_bytes(&bytes)
     }
 }
 
-/// What an image was made of, to be given to a cache repository. `record` knows what is remembered of its Steps.
-pub(super) fn trail_entry(plan: &Plan, image: &ImagePlan, record: impl Fn(StepId) -> Option<StepRecord>) -> TrailEntry {
+/// What an image was made of, to be given to a cache repository. `record` knows what is remembered of its Steps, `read` short blobs.
+pub(super) fn trail_entry(
+    plan: &Plan,
+    image: &ImagePlan,
+    record: impl Fn(StepId) -> Option<StepRecord>,
+    read: impl Fn(&Descriptor) -> Option<Vec<u8>>,
+) -> TrailEntry {
     let steps: Vec<StepId> = plan.behind(image.root).0.into_iter().collect();
     let mut trail = Trail::of(plan, image, None);
     trail.inputs = trail.inputs.abridged();
+    let files: BTreeMap<CacheKey, Descriptor> = steps.iter().filter_map(|id| Some((plan.steps[*id].key, record(*id)?.files?))).collect();
+    let mut carried = Carried::default();
+    files.values().for_each(|files| _ = carried.take_up(files, || read(files)));
     TrailEntry {
         trail,
         inputs: steps.iter().map(|id| (plan.steps[*id].key, plan.steps[*id].inputs.abridged())).collect(),
-        files: steps.iter().filter_map(|id| Some((plan.steps[*id].key, record(*id)?.files?))).collect(),
+        files,
+        carried,
         places: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::carried::Carried;
 use super::mount::MountEntry;
 use super::records::{ImageRecord, StepRecord};
 use super::stored::Content;
@@ -23,7 +24,12 @@ pub struct StepEntry {
     /// Those that it is found under.
     pub keys: Vec<CacheKey>,
     pub record: StepRecord,
-    /// Where the layer can be had from besides the entry's own repository.
+    /// The table of contents of the layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toc: Option<Descriptor>,
+    #[serde(default, skip_serializing_if = "Carried::is_empty")]
+    pub carried: Carried,
+    /// Where the blobs that are not carried can be had from besides the entry's own repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Reference>,
 }
@@ -59,8 +65,10 @@ pub struct TrailEntry {
     pub inputs: BTreeMap<CacheKey, KeyInputs>,
     /// The blobs of the files that they took from contexts.
     pub files: BTreeMap<CacheKey, Descriptor>,
+    #[serde(default, skip_serializing_if = "Carried::is_empty")]
+    pub carried: Carried,
     /// The repository that it stands in.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Reference>,
 }
 
@@ -245,7 +253,13 @@ mod tests {
             took: 7,
             single_uid: false,
         };
-        StepEntry { keys: vec![key("1"), key("2")], record, places: vec!["r.example/app".parse().unwrap()] }
+        StepEntry {
+            keys: vec![key("1"), key("2")],
+            record,
+            toc: None,
+            carried: Carried::default(),
+            places: vec!["r.example/app".parse().unwrap()],
+        }
     }
 
     fn key(name: &str) -> CacheKey {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
-use crate::oci::{Digest, Platform};
+use crate::oci::Digest;
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Known {
@@ -16,9 +16,9 @@ pub struct Known {
     /// By the DiffId of the layer.
     #[serde(default)]
     pub(super) tocs: Answers<TocEntry>,
-    /// By service and platform.
-    #[serde(skip)]
-    pub(super) trails: Mutex<HashMap<(String, Platform), Option<TrailEntry>>>,
+    /// By service and platform, with a space between them.
+    #[serde(default)]
+    pub(super) trails: Mutex<HashMap<String, Option<TrailEntry>>>,
     /// Repositories, and registries, that are not asked any more.
     closed: Mutex<BTreeSet<String>>,
     /// Blobs that could not be had, or are not what they should be.

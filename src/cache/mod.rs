@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `records` | what a key led to, and what the store remembers of it |
 //! | `artifact` | a record as an OCI artifact, and back |
+//! | `carried` | short blobs inside of entries |
 //! | `mount` | the directory of a cache mount, by its chunks |
 //! | `shared` | cache repositories: asked for records, given new ones |
 //! | `stored` | what stands in a cache repository, for who looks at it instead of building |
@@ -12,11 +13,11 @@
 //!
 //! # Cache repositories
 //!
-//! A Step's record stands under the tag `s-<key>`, an image's under `i-<key>`, a layer's table of contents under `t-<DiffId>`; each is 64
-//! hexadecimal digits. A tag is written once and
-//! never again: whoever finds it leaves it. So runners that build at the same time do not disturb each other, and a build that changes
+//! A Step's record stands under the tag `s-<key>`, an image's under `i-<key>`, the table of contents of a layer of a base under
+//! `t-<DiffId>`; each is 64 hexadecimal digits. A tag is written once and never again: whoever finds it leaves it. So runners that build at the same time do not disturb each other, and a build that changes
 //! nothing writes nothing. An entry is an OCI image manifest (image spec 1.1, "Guidelines for Artifact Usage") whose `layers` are the blobs
-//! that it needs, so that the registry keeps them; the record is its annotation `dev.brik.record`. Blobs that the registry did not take
+//! that it needs, so that the registry keeps them; the record is its annotation `dev.brik.record`. What is short stands in the record itself
+//! (the table of contents of a Step's layer, the names of the files that it took from contexts). Blobs that the registry did not take
 //! over from the image's repository stay there, and the record says so.
 //!
 //! Besides, there is `last-<platform>`, which moves: what the image was made of that was given last, for people who ask why a build runs.
@@ -32,6 +33,7 @@
 //! Whatever is wrong with a cache repository, it is as if it were empty: that is said once, and what it would have saved is done.
 
 mod artifact;
+mod carried;
 mod known;
 mod mount;
 mod reach;
@@ -40,6 +42,7 @@ mod shared;
 mod stored;
 
 pub use artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
+pub use carried::Carried;
 pub use known::{Known, Message};
 pub use mount::{Chunk, LARGEST_CHUNK, MOST_CHUNKS, MountEntry};
 pub use reach::Reach;

@@ -81,6 +81,7 @@ fn key(tag: &str) -> Option<(char, CacheKey)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Carried;
     use super::*;
     use crate::cache::{StepEntry, StepRecord, TocEntry};
     use crate::oci::{Descriptor, media_type};
@@ -98,7 +99,7 @@ mod tests {
         let diff_id = DiffId(layer.digest);
         let record = StepRecord { diff_id, layer, inputs: inputs(name), files: None, took: 1, single_uid: false };
         let digest = Some(Digest::of(format!("{record:?}").as_bytes()));
-        let content = Content::Step(StepEntry { keys: Vec::new(), record, places: Vec::new() });
+        let content = Content::Step(StepEntry { keys: Vec::new(), record, toc: None, carried: Carried::default(), places: Vec::new() });
         Stored { tag: format!("s-{}", key.0.hex()), digest, size: 1, content, blobs: Vec::new() }
     }
 

@@ -90,10 +90,10 @@ impl<'a> Shared<'a> {
 
     /// What the image of a service that was given last was made of.
     pub fn trail(&self, service: &str, platform: &Platform) -> Option<TrailEntry> {
-        let asked = (service.to_owned(), platform.clone());
+        let asked = format!("{service} {platform}");
         let answered = lock(&self.known.trails).get(&asked).cloned();
         answered.unwrap_or_else(|| {
-            let trail = self.ask(&last(platform), std::slice::from_ref(&asked.0));
+            let trail = self.ask(&last(platform), &[service.to_owned()]);
             lock(&self.known.trails).insert(asked, trail.clone());
             trail
         })

@@ -166,7 +166,8 @@ fn without_good_tables_of_contents_the_layers_are_pulled() {
     let digests = sent.iter().filter_map(|request| Some(request.split("digest=sha256%3A").nth(1)?[..64].to_owned()));
     let is_toc = |path: &PathBuf| fs::read(path).is_ok_and(|bytes| bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
     let tocs: Vec<PathBuf> = digests.map(|hex| shared.blob(&hex)).filter(is_toc).collect();
-    assert!(tocs.len() > 3, "{sent:?}");
+    // That of the base; those of the layers above stand in their entries.
+    assert!(!tocs.is_empty(), "{sent:?}");
     for toc in tocs {
         let mut bytes = fs::read(&toc).unwrap();
         let middle = bytes.len() / 2;

@@ -272,7 +272,7 @@ fn a_cache_that_cannot_be_written_is_told_and_changes_nothing() {
         ("upload", cache(Ask::Upload), Status(507), TOLD),
         ("mount", cache(Ask::Mount), NoMount, Same),
         ("mount", cache(Ask::Mount), Missing, Same),
-        ("look", cache(Ask::LookUp), Status(500), TOLD),
+        ("look", Ask::ReadManifest.of_path("-cache/manifests/t-"), Status(500), TOLD),
         ("entry", cache(Ask::WriteManifest), WritePackage, CLOSED),
         ("entry", cache(Ask::WriteManifest), Status(507), TOLD),
         ("entry", cache(Ask::WriteManifest), TooMany("30"), TOLD),
