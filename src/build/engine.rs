@@ -133,7 +133,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Runs a Step, unless another process has meanwhile. Its parent and sources are there.
-    pub fn run(&self, id: StepId) -> Result<Outcome, Error> {
+    pub fn run(&self, id: StepId) -> Result<(), Error> {
         if self.supplies.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -153,7 +153,7 @@ impl<'a> Engine<'a> {
             Err(_) => Outcome::Failed,
         };
         self.reporter().emit(Event::StepFinished { id: id as u64, outcome, seconds: started.elapsed().as_secs_f64() });
-        result
+        result.map(drop)
     }
 
     fn run_unless_recorded(&self, id: StepId, step: &'a Step, started: Instant) -> Result<Outcome, Error> {

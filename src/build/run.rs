@@ -18,7 +18,6 @@ use crate::cache::{ImageRecord, Shared};
 use crate::image::Format;
 use crate::oci::Digest;
 use crate::plan::{Plan, Root, StepId};
-use crate::report::Outcome;
 
 /// How a plan is run.
 pub struct RunOptions<'a> {
@@ -44,8 +43,6 @@ pub struct RunOptions<'a> {
 /// An image that is complete in the store.
 pub struct Finished {
     pub record: ImageRecord,
-    pub steps_run: u64,
-    pub steps_cached: u64,
     pub seconds: f64,
 }
 
@@ -57,8 +54,9 @@ pub struct Ran {
     pub failures: Vec<Failure>,
 }
 
-/// Images that are finished and pushed and layers that go ahead, at the same time; they wait for the network more than they compute.
-const TRANSFERS_AT_ONCE: usize = 4;
+/// Images that are finished and pushed, layers that go ahead and what is given to caches, at the same time; they wait for the network, and
+/// the registry for its disk, more than they compute.
+const TRANSFERS_AT_ONCE: usize = 12;
 
 /// In the order in which those that are ready are begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,7 +90,6 @@ pub fn run(
     if options.mounts.is_some() && options.share.is_some() {
         add_mounts(&mut graph, plan, lookup);
     }
-    let outcomes: Mutex<BTreeMap<StepId, Outcome>> = Mutex::default();
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
     let transfers = |task| !matches!(task, Task::Step(_));
     let after_failure = if options.keep_going { AfterFailure::GoOn } else { AfterFailure::Stop };
@@ -106,9 +103,7 @@ pub fn run(
                     }
                     Failure::of_step(step, error)
                 };
-                let outcome = engine.run(step).map_err(failed)?;
-                outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(step, outcome);
-                return Ok(());
+                return engine.run(step).map_err(failed);
             }
             Task::Send(layers) => {
                 ahead.iter().for_each(|(ahead, going)| ahead.send(&engine, layers, &going[&layers]));
@@ -140,14 +135,7 @@ pub fn run(
                 finish(&engine, image, options.format, lookup.single_uid).map_err(|error| Failure::of_service(&image.service, error))?
             }
         };
-        let (mut steps_run, mut steps_cached) = (0, 0);
-        for step in plan.chain(image.root).1 {
-            match outcomes.lock().unwrap_or_else(PoisonError::into_inner).get(&step) {
-                Some(Outcome::Built) => steps_run += 1,
-                _ => steps_cached += 1,
-            }
-        }
-        let done = Finished { record, steps_run, steps_cached, seconds: started.elapsed().as_secs_f64() };
+        let done = Finished { record, seconds: started.elapsed().as_secs_f64() };
         then(index, &done)?;
         finished.lock().unwrap_or_else(PoisonError::into_inner).insert(index, done);
         Ok(())

@@ -199,10 +199,9 @@ impl Session<'_> {
             true => self.pusher.push(service, &loaded.service.image, &loaded.tags, &built, &counts).map_err(failed)?,
             false => build::document(&self.layers, &built).map_err(failed)?.0.digest,
         };
-        let sum = |count: fn(&Finished) -> u64| images.iter().map(|(_, finished)| count(finished)).sum::<u64>();
-        let outcome = if sum(|f| f.steps_run) == 0 { Outcome::Cached } else { Outcome::Built };
         let seconds = self.started.elapsed().as_secs_f64();
         let (hits, misses) = hits_and_misses(self.plan, self.layers.reporter.tally(), service);
+        let outcome = if misses == 0 { Outcome::Cached } else { Outcome::Built };
         let service_name = service.to_owned();
         self.layers.reporter.emit(Event::ServiceFinished { service: service_name, outcome, digest: Some(digest), seconds, hits, misses });
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -212,8 +211,8 @@ impl Session<'_> {
             reference: loaded.tags.first().map_or_else(|| loaded.service.image.clone(), |tag| loaded.service.image.with_tag(tag)),
             tags: loaded.tags.clone(),
             digest: Some(digest),
-            steps_run: sum(|f| f.steps_run),
-            steps_cached: sum(|f| f.steps_cached),
+            steps_run: misses,
+            steps_cached: hits,
             layers_pushed: load(&counts.pushed),
             layers_mounted: load(&counts.mounted),
             layers_skipped: load(&counts.skipped),

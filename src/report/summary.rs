@@ -28,6 +28,7 @@ pub struct Row {
     pub tags: Vec<String>,
     /// Of the image's manifest, or of its index; none if the build failed.
     pub digest: Option<Digest>,
+    /// Steps of all its stages, as far as it needs them.
     pub steps_run: u64,
     pub steps_cached: u64,
     pub layers_pushed: u64,

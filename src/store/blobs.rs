@@ -62,11 +62,11 @@ impl Store {
         self.root.join("blobs/sha256").join(digest.hex())
     }
 
-    /// The size in bytes of a blob that is here: durable, or written by this process.
+    /// The size in bytes of a blob that is here: durable, or known to this process to be whole.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         let metadata = fs::metadata(self.blob_path(digest)).ok()?;
         let durable = metadata.mode() & 0o7777 != UNSYNCED;
-        (durable || self.writeback.is_waiting(digest)).then_some(metadata.len())
+        self.writeback.is_whole(digest, durable).then_some(metadata.len())
     }
 
     /// Whether a blob is here, whole, for one who is going to use it and has no record that names it: its mtime notes the use.

@@ -48,8 +48,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Batch,
-    /// Blobs that have a name and are not durable.
-    unsynced: HashSet<Digest>,
+    /// Blobs that this process has named, or found durable: whole until the machine stops, also while another process puts its copy of one
+    /// in place of what was there, which has to become durable anew.
+    whole: HashSet<Digest>,
     busy: bool,
     closed: bool,
     /// The first failure: what comes after it may name what was lost by it, and is not written.
@@ -88,7 +89,7 @@ impl Writeback {
 
     pub fn blob(&self, blob: Blob) -> Result<(), Error> {
         self.hand_in(|state| {
-            state.unsynced.insert(blob.digest);
+            state.whole.insert(blob.digest);
             state.waiting.blobs.push(blob);
         })
     }
@@ -103,9 +104,13 @@ impl Writeback {
         self.hand_in(|state| state.waiting.flights.push(flight))
     }
 
-    /// Whether this process has committed the blob and it is still waiting.
-    pub fn is_waiting(&self, digest: &Digest) -> bool {
-        self.shared.lock().unsynced.contains(digest)
+    /// Whether a blob under this name is known to be whole; `durable`: it is marked as one that counts.
+    pub fn is_whole(&self, digest: &Digest, durable: bool) -> bool {
+        let mut state = self.shared.lock();
+        if durable {
+            state.whole.insert(*digest);
+        }
+        state.whole.contains(digest)
     }
 
     /// Waits until everything that was handed in is durable, or fails as the first of it did.
@@ -160,11 +165,9 @@ fn write_back(shared: &Shared, temp: &TempArea) {
         state.busy = true;
         drop(state);
         let written = if poisoned { Ok(()) } else { write(&batch, temp) };
-        let done: Vec<Digest> = batch.blobs.iter().map(|blob| blob.digest).collect();
         drop(batch);
         state = shared.lock();
         state.busy = false;
-        state.unsynced.retain(|digest| !done.contains(digest));
         if let Err(error) = written {
             state.poisoned.get_or_insert_with(|| error.to_string());
             state.failure = Some(error);
@@ -232,6 +235,40 @@ mod tests {
         store.settle().unwrap();
         assert_eq!(store.read_blob(&torn).unwrap(), b"whole");
         assert_eq!(fs::metadata(store.blob_path(&torn)).unwrap().permissions().mode() & 0o777, COUNTS);
+    }
+
+    #[test]
+    fn a_blob_is_here_while_others_write_it_too() {
+        let (dir, store) = store();
+        let digest = store.put_blob(b"blob").unwrap().0;
+        store.settle().unwrap();
+        assert_eq!(Store::open(dir.path()).unwrap().blob_size(&digest), Some(4));
+        // Who had not found it there yet puts its own in its place.
+        let other = dir.path().join("other");
+        fs::write(&other, b"blob").unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(UNSYNCED)).unwrap();
+        let found = Store::open(dir.path()).unwrap();
+        assert!(found.take_up(&digest, 4));
+        fs::rename(&other, store.blob_path(&digest)).unwrap();
+        assert_eq!((store.blob_size(&digest), found.blob_size(&digest)), (Some(4), Some(4)));
+        assert_eq!(Store::open(dir.path()).unwrap().blob_size(&digest), None, "a crash may have been between");
+    }
+
+    #[test]
+    fn threads_that_write_the_same_do_not_take_it_from_each_other() {
+        let (_dir, store) = store();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..200_u8 {
+                        let (digest, size) = store.put_blob(&[n; 9]).unwrap();
+                        for _ in 0..20 {
+                            assert_eq!(store.blob_size(&digest), Some(size));
+                        }
+                    }
+                });
+            }
+        });
     }
 
     #[test]

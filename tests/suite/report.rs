@@ -60,6 +60,8 @@ fn a_service_is_a_miss_then_a_hit_then_partial() {
     let (edited, report) = build(&project, &[]);
     assert_eq!(rows(&report), [row("api", "PARTIAL", 2, 1), row("web", "HIT", 2, 0)]);
     edited.says(&["[CACHE] PARTIAL api (2 of 3 steps cached)"]);
+    let columns = |service: &str| edited.stderr.lines().rfind(|line| line.starts_with(service)).unwrap().split_whitespace().nth(2);
+    assert_eq!((columns("api  "), columns("web  ")), (Some("1+2"), Some("0+2")), "the table counts alike\n{}", edited.stderr);
 }
 
 #[test]
