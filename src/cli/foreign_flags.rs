@@ -32,7 +32,7 @@ const FLAGS: [(&str, &str); 44] = [
     ("--pull", "tags of bases are looked up in every build, unless brik.lock pins them"),
     ("--push-retry", "what may be tried again is tried again by itself"),
     ("--quiet", "give it as --progress quiet"),
-    ("--registry-mirror", "[registries.\"docker.io\"] of brik.toml has mirror"),
+    ("--registry-mirror", "[registries.\"docker.io\"] of brik.toml has mirror; one image knows it with --config brik.toml"),
     ("--reproducible", "layers are the same for the same input, always"),
     ("--rm", "there are no intermediate containers"),
     ("--sbom", NO_ATTESTATIONS),
@@ -51,7 +51,7 @@ const FLAGS: [(&str, &str); 44] = [
 
 const NAME_AT_DIGEST: &str = "stdout is name@digest, one image a line";
 const NO_ATTESTATIONS: &str = "there are no attestations yet";
-const PLAIN_HTTP: &str = "loopback needs no flag; for other hosts, [registries.\"HOST\"] of brik.toml has insecure and ca";
+const PLAIN_HTTP: &str = "loopback needs no flag; for other hosts, [registries.\"HOST\"] of brik.toml has insecure and ca; one image knows it with --config brik.toml";
 
 /// What brik has in place of a flag that it does not know.
 pub fn hint(error: &clap::Error) -> Option<&'static str> {

@@ -44,21 +44,29 @@ impl Request {
         let remote = remote_context::fetch(global, args, &cwd, &env, answers)?;
         let overrides = Overrides::new(args, &cwd, &env)?;
         let mut tags = GivenTags::new(&args.tagging)?;
+        let read = || {
+            let options = global.load_options(cwd.clone(), env.clone());
+            load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))
+        };
         let mut config = match args.image.is_given() {
-            true if global.config.is_some() || !global.set.is_empty() => {
-                return Err(Failure::usage("--config and --set are about brik.toml; --image and --tag build without one"));
+            true if global.config.is_none() && !global.set.is_empty() => {
+                return Err(Failure::usage("--set is about brik.toml; --image and --tag build without one, unless --config names it"));
             }
             // Not clap's business: an argument that conflicts with a given one is not required any more, whoever says so.
             true if !args.services.is_empty() => return Err(one_image::too_many(&args.services)),
             true => {
                 let (config, own) = one_image::config(args, &cwd, &env, remote.as_ref())?;
                 tags.entries.get_or_insert(own);
-                config
+                match global.config {
+                    // Of the machine and its registries it knows more than flags say.
+                    Some(_) => {
+                        let Config { registries, build, cache, policy, .. } = read()?;
+                        Config { registries, build, cache, policy, ..config }
+                    }
+                    None => config,
+                }
             }
-            false => {
-                let options = global.load_options(cwd.clone(), env.clone());
-                load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))?
-            }
+            false => read()?,
         };
         if !args.image.is_given() {
             overrides.apply(&mut config);

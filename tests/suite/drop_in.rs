@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Project, Registry, shared_registry};
+use crate::support::{Project, Registry, busybox, shared_registry};
 
 fn project() -> Project {
     Project::empty().file("api/Dockerfile", "FROM scratch\nCOPY a /a\n").file("api/a", "a")
@@ -36,6 +36,17 @@ fn the_registry_stands_in_front_of_a_name_without_a_host_and_is_that_of_one_with
     assert_eq!((tags(&project, "plain"), tags(&project, "whole")), (vec!["v1".to_owned()], vec!["v1".to_owned()]));
     let other = project.brik(["build", "--image", "ghcr.io/org/api", "--registry", host, "api"]).exits(2);
     other.says(&["ghcr.io/org/api is in another registry"]);
+}
+
+#[test]
+fn one_image_knows_what_a_brik_toml_that_is_named_says_of_registries() {
+    let base = busybox().replace(shared_registry().host(), "127.0.0.1:9");
+    let project = Project::empty()
+        .file("brik.toml", format!("members = [\"*\"]\n[registries.\"127.0.0.1:9\"]\nmirror = \"{}\"\n", shared_registry().host()))
+        .file("api/Dockerfile", format!("FROM {base}\nRUN true\n"));
+    let build = || project.brik(["build", "-t", "localhost/api", "api"]);
+    build().exits(1).says(&["127.0.0.1:9"]);
+    let _ = build().args(["--config", "brik.toml"]).succeeds();
 }
 
 #[test]
