@@ -1,5 +1,8 @@
 //! How a build fails.
 
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+use std::iter::successors;
 use std::path::PathBuf;
 
 use super::copy::CopyError;
@@ -23,11 +26,14 @@ pub enum Error {
     #[error(transparent)]
     Source(#[from] source::Error),
     #[error("{action} {}: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{command:?} ended with exit code {code}")]
     ExitCode { command: String, code: i32 },
     #[error("{command:?} was killed by signal {signal}")]
     Signal { command: String, signal: i32 },
+    /// What fails then may say so, or not.
+    #[error("{reason}, with no space left on the disk of the store")]
+    NoSpace { reason: Box<Error> },
     #[error("secret {id:?} is required here and was not given")]
     SecretMissing { id: String },
     #[error("an ssh agent for id {id:?} is required here and was not given")]
@@ -42,6 +48,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is for want of space on the disk of the store.
+    pub fn is_no_space(&self) -> bool {
+        let is_full = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        match self {
+            Self::NoSpace { .. } | Self::Store(store::Error::Full { .. }) => true,
+            Self::Lost { reason, .. } => reason.is_no_space(),
+            other => successors(other.source(), |&error| error.source()).any(|error| error.downcast_ref().is_some_and(is_full)),
+        }
+    }
+
     /// What to do about it, where that can be said.
     pub fn help(&self) -> Option<String> {
         match self {

@@ -88,10 +88,14 @@ impl Engine<'_> {
         if self.supplies.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        match (outcome.signal, outcome.code) {
-            (Some(signal), _) => Err(Error::Signal { command: command(), signal }),
-            (None, 0) => Ok(()),
-            (None, code) => Err(Error::ExitCode { command: command(), code }),
+        let failed = match (outcome.signal, outcome.code) {
+            (Some(signal), _) => Error::Signal { command: command(), signal },
+            (None, 0) => return Ok(()),
+            (None, code) => Error::ExitCode { command: command(), code },
+        };
+        match self.layers.store.is_full() {
+            true => Err(Error::NoSpace { reason: Box::new(failed) }),
+            false => Err(failed),
         }
     }
 

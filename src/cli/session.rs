@@ -266,7 +266,10 @@ impl Session<'_> {
 
     fn finding(&self, failure: &build::Failure) -> Finding {
         let text = failure.error.to_string();
-        let help = failure.error.help();
+        let help = match failure.error.is_no_space() {
+            true => Some(no_space(self.layers.store.root())),
+            false => failure.error.help(),
+        };
         let Some(step) = failure.step.map(|step| &self.plan.steps[step]) else {
             let service = failure.service.as_deref().unwrap_or("brik");
             return Finding::error("brik::build::failed", format!("{service}: {text}")).maybe_help(help);
@@ -371,4 +374,9 @@ impl Session<'_> {
         write_whole(&path, |file| file.write_all(text.as_bytes()))
             .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
     }
+}
+
+/// What to do about a full disk.
+fn no_space(store: &Path) -> String {
+    format!("free some space on the disk of {}, run `brik cache prune` or choose another store with --store", store.display())
 }

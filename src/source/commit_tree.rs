@@ -38,7 +38,7 @@ pub(super) struct CommitTree {
     pub root: Option<Oid>,
     /// Where that is from the top of the checkout.
     pub prefix: Vec<u8>,
-    /// The same directory as it is now, if it is there.
+    /// The same directory as it is now, if it is there, until it is walked.
     pub present: Option<OwnedFd>,
     /// The committer's, seconds since 1970.
     pub time: i64,

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{MemfdFlags, OFlags, fstat, memfd_create};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, fstat, memfd_create, openat};
 use rustix::io::Errno;
 
 use super::beneath::open_beneath;
@@ -23,7 +23,8 @@ use super::walk::{split, walk};
 /// Where a context's files are.
 #[derive(Debug)]
 pub(super) enum Origin {
-    Disk(OwnedFd),
+    /// Opened when a file is asked for: a monorepo has more contexts than a process may have open files.
+    Disk,
     Commit(CommitTree),
 }
 
@@ -55,13 +56,14 @@ impl Context {
         }
         let directories = walk(&root, path, ignore)?;
         let root_node = Node { uid: 0, gid: 0, ..node };
-        Ok(Self { path: path.to_owned(), origin: Origin::Disk(root), root_node, directories, cache: Arc::clone(cache) })
+        Ok(Self { path: path.to_owned(), origin: Origin::Disk, root_node, directories, cache: Arc::clone(cache) })
     }
 
     /// The directory at `path` as it was in a commit.
-    pub(super) fn of_commit(path: &Path, tree: CommitTree, ignore: &IgnoreFile, cache: &Arc<StatCache>) -> Result<Self, Error> {
+    pub(super) fn of_commit(path: &Path, mut tree: CommitTree, ignore: &IgnoreFile, cache: &Arc<StatCache>) -> Result<Self, Error> {
         let directories = walk(&tree, path, ignore)?;
         let mode = tree.mode() & 0o7777;
+        tree.present = None;
         let root_node = Node { kind: NodeKind::Directory, mode, uid: 0, gid: 0, size: 0, mtime: (tree.time, 0), hardlink: None };
         Ok(Self { path: path.to_owned(), origin: Origin::Commit(tree), root_node, directories, cache: Arc::clone(cache) })
     }
@@ -131,20 +133,23 @@ impl Context {
         Ok(())
     }
 
+    /// The directory on the disk, where the stamps tell whether a file is the one that was walked.
+    pub(super) fn open_root(&self) -> io::Result<OwnedFd> {
+        Ok(openat(CWD, &self.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
     /// Opens a file, which is still the one that was walked.
     fn open_checked(&self, path: &[u8]) -> io::Result<File> {
         let found = self.find(path).map_err(|error| named(path, &error.into()))?.map(|id| self.at(id).1);
         let Some(entry) = found.filter(|entry| matches!(entry.kind, EntryKind::File(_))) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("{:?} is no file", shown(path))));
         };
-        let root = match &self.origin {
-            Origin::Disk(root) => root,
-            Origin::Commit(tree) => {
-                let (directory, name) = split(path);
-                let content = tree.read(directory, name).map_err(|error| io::Error::other(error.message().to_owned()))?;
-                return in_memory(&content);
-            }
-        };
+        if let Origin::Commit(tree) = &self.origin {
+            let (directory, name) = split(path);
+            let content = tree.read(directory, name).map_err(|error| io::Error::other(error.message().to_owned()))?;
+            return in_memory(&content);
+        }
+        let root = self.open_root().map_err(|error| named(b"", &error))?;
         // Should it have become a FIFO since: opening does not block, and the stamp differs.
         let fd = open_beneath(root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| named(path, &error))?;
         self.cache.count_opened();

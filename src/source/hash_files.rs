@@ -38,8 +38,12 @@ impl Context {
         unknown.dedup();
         let batches: Vec<&[EntryId]> =
             unknown.chunk_by(|one, other| one.directory == other.directory).flat_map(|files| files.chunks(FILES_AT_ONCE)).collect();
+        if batches.is_empty() {
+            return Ok(());
+        }
         match &self.origin {
-            Origin::Disk(root) => {
+            Origin::Disk => {
+                let root = self.open_root().map_err(|source| Error::Read { path: self.path().to_owned(), source })?;
                 batches.into_par_iter().try_for_each_init(FileHasher::new, |hasher, files| self.hash_files(root.as_fd(), files, hasher))
             }
             Origin::Commit(tree) => batches.into_par_iter().try_for_each(|files| self.hash_blobs(tree, files)),

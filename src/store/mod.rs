@@ -85,7 +85,7 @@ pub enum Error {
     Record { key: Digest, source: serde_json::Error },
     #[error("the store is not written any more since an earlier failure: {reason}")]
     Unwritten { reason: String },
-    #[error("no space left on the device of the store at {path}; free some or run `brik cache prune`")]
+    #[error("no space left on the device of the store at {path}; free some, run `brik cache prune` or choose another with --store")]
     Full { path: PathBuf },
 }
 

@@ -35,7 +35,16 @@ impl Usage {
     }
 }
 
+/// Bytes. With less than this, what was to be written has probably had no room.
+const NEXT_TO_NOTHING: u64 = 1 << 20;
+
 impl Store {
+    /// Whether next to nothing can be written to the store's file system any more.
+    pub fn is_full(&self) -> bool {
+        let full = |fs: rustix::fs::StatVfs| fs.f_bavail * fs.f_frsize < NEXT_TO_NOTHING || (fs.f_files > 0 && fs.f_favail == 0);
+        rustix::fs::statvfs(&self.root).is_ok_and(full)
+    }
+
     pub fn usage(&self) -> Usage {
         let records = |kind: RecordKind| (kind.name(), share(&self.others_held(&format!("records/{}", kind.name()))));
         let mut tmp = self.others_held("tmp");

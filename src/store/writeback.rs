@@ -19,6 +19,9 @@ pub(super) const COUNTS: u32 = 0o644;
 /// Files that are synced at the same time: the file system commits them together.
 const AT_ONCE: usize = 8;
 
+/// Files that wait open for the next sync. Whoever brings more waits, as many as a process may have open would be there otherwise.
+const MOST_OPEN: usize = 32;
+
 /// A blob that has got its name.
 pub(super) struct Blob {
     pub digest: Digest,
@@ -69,6 +72,11 @@ struct Batch {
 impl Batch {
     fn is_empty(&self) -> bool {
         self.blobs.is_empty() && self.records.is_empty() && self.flights.is_empty()
+    }
+
+    /// Of blobs, and of the locks of flights.
+    fn open_files(&self) -> usize {
+        self.blobs.len() + self.flights.len()
     }
 }
 
@@ -133,7 +141,12 @@ impl Writeback {
             *thread = Some(started.map_err(at("start a thread for", self.temp.root()))?);
         }
         drop(thread);
-        add(&mut self.shared.lock());
+        let mut state = self.shared.lock();
+        while state.waiting.open_files() >= MOST_OPEN {
+            state = self.shared.wait(state);
+        }
+        add(&mut state);
+        drop(state);
         self.shared.changed.notify_all();
         Ok(())
     }
@@ -161,6 +174,7 @@ fn write_back(shared: &Shared, temp: &TempArea) {
             continue;
         }
         let batch = std::mem::take(&mut state.waiting);
+        shared.changed.notify_all();
         let poisoned = state.poisoned.is_some();
         state.busy = true;
         drop(state);

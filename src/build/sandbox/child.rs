@@ -9,7 +9,7 @@
 //! Both run between fork and exec of a multi-threaded program: system calls on prepared data, no allocation (see [`sys::fork`]).
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode};
@@ -49,10 +49,11 @@ pub(super) struct Plan<'a> {
 /// What keeps the command apart from everything else.
 pub(super) enum Isolation<'a> {
     Namespaces,
-    /// Nothing but its root directory. `secrets` are removed by the guard: brik may be gone.
+    /// Nothing but its root directory. `secrets` are removed by the guard, and emptied wherever the command has moved or linked them:
+    /// brik may be gone.
     Chroot {
         cancel: BorrowedFd<'a>,
-        secrets: Vec<CString>,
+        secrets: Vec<(CString, OwnedFd)>,
     },
 }
 
@@ -64,15 +65,17 @@ pub(super) fn guard(plan: &Plan<'_>) -> i32 {
         Ok(child) => {
             match &plan.isolation {
                 Isolation::Namespaces => {
-                    close_all_but(&mut [plan.report.as_raw_fd()]);
+                    close_all_but([plan.report.as_raw_fd()].into_iter());
                     Record::Ended(wait(child.pid)).write(plan.report);
                 }
                 Isolation::Chroot { cancel, secrets } => {
-                    close_all_but(&mut [plan.report.as_raw_fd(), cancel.as_raw_fd(), child.pidfd.as_raw_fd()]);
+                    let own = [plan.report.as_raw_fd(), cancel.as_raw_fd(), child.pidfd.as_raw_fd()];
+                    close_all_but(own.into_iter().chain(secrets.iter().map(|(_, file)| file.as_raw_fd())));
                     let code = descendants::wait(&child.pidfd, *cancel, plan.report).then(|| wait(child.pid));
                     descendants::end_all();
-                    for secret in secrets {
-                        let _ = rustix::fs::unlink(secret);
+                    for (path, file) in secrets {
+                        empty(file);
+                        let _ = rustix::fs::unlink(path);
                     }
                     if let Some(code) = code {
                         Record::Ended(code).write(plan.report);
@@ -88,16 +91,27 @@ pub(super) fn guard(plan: &Plan<'_>) -> i32 {
 }
 
 /// Whoever waits for the end of the command's output must not wait for the guard.
-fn close_all_but(kept: &mut [RawFd]) {
-    kept.sort_unstable();
+fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) {
     let mut next = 0;
-    for kept in kept.iter().map(|fd| fd.unsigned_abs()) {
-        if kept > next {
-            let _ = sys::close_range(next, kept - 1);
+    while let Some(fd) = kept.clone().map(RawFd::unsigned_abs).filter(|fd| *fd >= next).min() {
+        if fd > next {
+            let _ = sys::close_range(next, fd - 1);
         }
-        next = kept + 1;
+        next = fd + 1;
     }
     let _ = sys::close_range(next, u32::MAX);
+}
+
+/// Overwrites a file, and makes it as long as nothing.
+fn empty(file: &OwnedFd) {
+    let zeros = [0; 4096];
+    let length = rustix::fs::fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs());
+    for position in (0..length).step_by(zeros.len()) {
+        let rest = usize::try_from(length - position).unwrap_or(zeros.len()).min(zeros.len());
+        let _ = rustix::io::pwrite(file, &zeros[..rest], position);
+    }
+    let _ = rustix::fs::fdatasync(file);
+    let _ = rustix::fs::ftruncate(file, 0);
 }
 
 fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {

@@ -99,9 +99,10 @@ impl<'a> Covers<'a> {
         std::mem::take(&mut self.agents)
     }
 
-    /// Where the files with secrets are.
-    pub fn secrets(&self) -> Vec<CString> {
-        self.secrets.iter().map(|(path, _)| path.clone()).collect()
+    /// Where the files with secrets are, and they themselves.
+    pub fn secrets(&self) -> Result<Vec<(CString, OwnedFd)>, SandboxError> {
+        let again = |(path, file): &(CString, File)| Ok((path.clone(), OwnedFd::from(file.try_clone()?)));
+        self.secrets.iter().map(again).collect::<io::Result<_>>().map_err(at("keep open", &self.aside))
     }
 
     fn mount(&mut self, mount: &SandboxMount) -> Result<(), SandboxError> {

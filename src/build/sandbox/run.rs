@@ -49,7 +49,10 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     let report_reader = report.as_raw_fd();
     let stdin = stdin(spec.stdin.as_deref()).map_err(failed("prepare standard input"))?;
     let ends = ChildEnds { stdin, stdout: stdout_writer, stderr: stderr_writer, report: report_writer, report_reader };
-    let covered = covers.as_mut().map(|covers| Covered { agents: covers.agents(), secrets: covers.secrets(), cancel });
+    let covered = match &mut covers {
+        Some(covers) => Some(Covered { agents: covers.agents(), secrets: covers.secrets()?, cancel }),
+        None => None,
+    };
     let has_pids = covered.is_none();
     let finished = CancelFlag::new().map_err(failed("make an event"))?;
 
@@ -86,7 +89,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
 /// What was placed in a root without mounts, as far as the launcher needs it.
 struct Covered<'a> {
     agents: Vec<Agent>,
-    secrets: Vec<CString>,
+    secrets: Vec<(CString, OwnedFd)>,
     cancel: &'a CancelFlag,
 }
 

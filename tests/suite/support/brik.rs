@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Seek, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -66,14 +67,24 @@ impl Brik {
 
     /// Under strace, which writes to the empty `directory`.
     pub fn traced(self, directory: &Path) -> Self {
-        let mut command = trace::strace(directory);
-        command.arg(self.command.get_program()).args(self.command.get_args()).env_clear();
-        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.under(trace::strace(directory))
+    }
+
+    /// As the last arguments of another program, which starts it.
+    pub fn under(self, mut launcher: Command) -> Self {
+        launcher.arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        launcher.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         if let Some(directory) = self.command.get_current_dir() {
-            command.current_dir(directory);
+            launcher.current_dir(directory);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { command }
+        launcher.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command: launcher }
+    }
+
+    /// As a shell starts a job: in a process group of its own.
+    pub fn in_own_group(mut self) -> Self {
+        self.command.process_group(0);
+        self
     }
 
     /// In a terminal of this size, with whatever else it is given in its environment.

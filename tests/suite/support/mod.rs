@@ -1,6 +1,8 @@
 //! What the tests are written in: a [`Project`] in a temporary directory, [`Brik`] runs of it, a real [`Registry`] on loopback,
-//! a [`Proxy`] before it that has faults, the built [`Image`] as an independent reader sees it, a [`trace`] of what brik asked the kernel for, the [`Screen`] that a person would see, and other people's [`tools`].
+//! a [`Proxy`] before it that has faults, the built [`Image`] as an independent reader sees it, a [`trace`] of what brik asked the kernel for, the [`Screen`] that a person would see, what is left afterwards
+//! ([`aftermath`]), and other people's [`tools`].
 
+pub mod aftermath;
 mod brik;
 mod container;
 pub mod git_server;
@@ -15,7 +17,6 @@ pub mod scripted;
 pub mod server;
 pub mod tools;
 pub mod trace;
-#[allow(dead_code, reason = "trials are being written")]
 mod trials;
 
 use std::path::PathBuf;
@@ -26,7 +27,6 @@ pub use project::Project;
 pub use proxy::{Ask, Fault, Proxy};
 pub use registry::{PASSWORD, Registry, USER, busybox, shared_registry};
 pub use screen::Screen;
-#[allow(unused_imports, reason = "trials are being written")]
 pub use trials::{random, trials};
 
 /// The repository of brik: what `tests/run` copied for a user who may not read the real one, else the real one.
