@@ -73,9 +73,7 @@ fn runs_in(columns: u16) {
     let screen = two.build(columns);
     let said = format!("│ {}", &SAID[..20]);
     let has_room = columns >= 80;
-    screen.until("both run", |text| {
-        is_frame(text, columns.into(), ["stage-0 1/2", "stage-0 1/1"]) && text.contains(&said) == has_room
-    });
+    screen.until("both run", |text| is_frame(text, columns.into(), ["stage-0 1/2", "stage-0 1/1"]) && text.contains(&said) == has_room);
     let Two { api: [one, other], web, project } = two;
     one.open();
     let next = screen.until("a line keeps its place", |text| is_frame(text, columns.into(), ["stage-0 2/2", "stage-0 1/1"]));
