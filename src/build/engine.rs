@@ -30,6 +30,8 @@ pub struct Supplies {
     /// Sockets of agents, by service and id.
     pub agents: BTreeMap<(String, String), PathBuf>,
     pub ca_certs: Option<PathBuf>,
+    /// Processes of a RUN at the same time, if not the usual number.
+    pub processes: Option<u32>,
     pub cancel: CancelFlag,
 }
 

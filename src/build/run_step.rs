@@ -48,6 +48,7 @@ impl Engine<'_> {
             spec.mounts.push(SandboxMount::Tmpfs { target: "/dev/shm".into(), size: run.shm_size, mode: None });
         }
         spec.ca_certs.clone_from(&self.supplies.ca_certs);
+        spec.processes = self.supplies.processes.unwrap_or(spec.processes);
         // The working directory may be one that no WORKDIR made: `FROM` an image with one that is missing.
         self.make_working_dir(root, &run.cwd)?;
         if let Some((name, text)) = &run.script {

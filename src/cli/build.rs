@@ -154,7 +154,13 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         pusher: &pusher,
         shared,
         redactor,
-        supplies: Supplies { secrets: given.secrets, agents: given.agents, ca_certs: request.config.build.ca_certs.clone(), cancel },
+        supplies: Supplies {
+            secrets: given.secrets,
+            agents: given.agents,
+            ca_certs: request.config.build.ca_certs.clone(),
+            processes: request.config.build.processes,
+            cancel,
+        },
         started: *started,
         failed: Mutex::default(),
     };

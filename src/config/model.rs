@@ -119,6 +119,9 @@ pub(super) struct BuildTable {
     /// Steps to run at once; the number of processors by default.
     #[schemars(range(min = 1, max = 4096))]
     pub jobs: Option<NonZeroUsize>,
+    /// Processes and threads that a RUN may have at the same time, where the kernel can count them; 4096 by default.
+    #[schemars(range(min = 16, max = 4_000_000))]
+    pub processes: Option<u32>,
 }
 
 /// What cache repositories hold besides the results of Steps.

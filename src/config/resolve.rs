@@ -64,6 +64,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
             format: file.build.format,
             exact_labels: file.build.exact_labels,
             jobs: file.build.jobs,
+            processes: file.build.processes,
         },
         cache: CacheOptions {
             mounts: file.cache.mounts,

@@ -150,6 +150,8 @@ pub struct BuildOptions {
     pub exact_labels: bool,
     /// Steps at once; the number of processors where None.
     pub jobs: Option<NonZeroUsize>,
+    /// Processes and threads of a RUN at the same time; the sandbox's own limit where None.
+    pub processes: Option<u32>,
 }
 
 /// What cache repositories hold besides the results of Steps.

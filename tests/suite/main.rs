@@ -22,6 +22,7 @@ mod differential;
 mod doctor;
 mod drop_in;
 mod errors;
+mod escapes;
 mod explain;
 mod forges;
 mod ghcr;

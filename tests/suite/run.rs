@@ -214,8 +214,9 @@ fn hosts_are_added_where_asked() {
 }
 
 #[test]
-fn capabilities_are_those_of_docker() {
-    leaves("RUN grep CapEff /proc/self/status | tr -d '\\t' > /out", "CapEff:00000000a80425fb");
+fn capabilities_are_those_of_docker_but_for_packets_of_the_host_s_network() {
+    leaves("RUN grep CapEff /proc/self/status | tr -d '\\t' > /out", "CapEff:00000000a80405fb");
+    leaves("RUN --network=none grep CapEff /proc/self/status | tr -d '\\t' > /out", "CapEff:00000000a80425fb");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
@@ -21,8 +21,8 @@ use seccompiler::sock_filter;
 
 use super::command::Command;
 use super::confine::{self, MASKED_DIRECTORIES, MASKED_FILES, READ_ONLY};
+use super::limits::Limits;
 use super::report::{Record, Step};
-use super::seccomp::CAPABILITIES;
 use super::{descendants, sys};
 
 /// All that the two processes need.
@@ -38,7 +38,10 @@ pub(super) struct Plan<'a> {
     pub single_uid: bool,
     pub isolation: Isolation<'a>,
     pub filters: Vec<&'static [sock_filter]>,
-    pub stdin: BorrowedFd<'a>,
+    pub capabilities: CapabilitySet,
+    pub limits: Limits,
+    /// Else it is the /dev/null of the root.
+    pub stdin: Option<BorrowedFd<'a>>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     pub report: BorrowedFd<'a>,
@@ -164,10 +167,14 @@ fn wait(pid: rustix::process::Pid) -> i32 {
 
 /// Returns only if something went wrong.
 fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
+    // Before /proc is another one.
+    plan.limits.offer_to_the_oom_killer();
     rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
     match plan.isolation {
         Isolation::Namespaces => {
-            mount_proc(plan)?;
+            if mount_proc(plan)? {
+                plan.limits.limit_process_ids().map_err(at(Step::Limits))?;
+            }
             confine_proc().map_err(at(Step::ConfineProc))?;
             // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached there.
             rustix::process::pivot_root(c".", c".").map_err(at(Step::Root))?;
@@ -183,10 +190,7 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let no_core = Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(Resource::Core, no_core).map_err(at(Step::Limits))?;
-    rustix::stdio::dup2_stdin(plan.stdin).map_err(at(Step::Stdio))?;
-    rustix::stdio::dup2_stdout(plan.stdout).map_err(at(Step::Stdio))?;
-    rustix::stdio::dup2_stderr(plan.stderr).map_err(at(Step::Stdio))?;
-    sys::close_on_exec_from(3).map_err(at(Step::Stdio))?;
+    connect(plan).map_err(at(Step::Stdio))?;
 
     let entered = rustix::process::chdir(&plan.cwd);
     confine_privileges(plan)?;
@@ -194,12 +198,28 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     if entered.is_err() {
         rustix::process::chdir(&plan.cwd).map_err(at(Step::WorkingDirectory))?;
     }
+    // A link of /proc (CVE-2024-21626) leads where no path does.
+    sys::check_working_directory().map_err(at(Step::WorkingDirectory))?;
     Err((Step::Exec, exec(plan.command)))
 }
 
-/// A fresh /proc for the new pid namespace; where the kernel refuses it because brik's own is partly covered (mount_too_revealing),
+/// Standard input and output, and no descriptor besides but the report's, which execve(2) closes: a working directory or program below
+/// /proc/self/fd would be one of the host.
+fn connect(plan: &Plan<'_>) -> rustix::io::Result<()> {
+    match plan.stdin {
+        Some(stdin) => rustix::stdio::dup2_stdin(stdin)?,
+        // Not the host's, whose mode a RUN of real root could change through /dev/stdin.
+        None => rustix::stdio::dup2_stdin(rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)?,
+    }
+    rustix::stdio::dup2_stdout(plan.stdout)?;
+    rustix::stdio::dup2_stderr(plan.stderr)?;
+    close_all_but(&mut [0, 1, 2, plan.report.as_raw_fd()]);
+    Ok(())
+}
+
+/// A fresh /proc for the new pid namespace, and whether it is one; where the kernel refuses it because brik's own is partly covered (mount_too_revealing),
 /// brik's own with the same covers.
-fn mount_proc(plan: &Plan<'_>) -> Result<(), Failure> {
+fn mount_proc(plan: &Plan<'_>) -> Result<bool, Failure> {
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
     match rustix::mount::mount(c"proc", c"proc", c"proc", flags, None) {
         Err(Errno::PERM) => {
@@ -207,9 +227,9 @@ fn mount_proc(plan: &Plan<'_>) -> Result<(), Failure> {
             let shared = rustix::mount::open_tree(CWD, c"/proc", tree).map_err(at(Step::MountProc))?;
             let moved = rustix::mount::move_mount(&shared, c"", CWD, c"proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
             Record::SharedProc.write(plan.report);
-            moved.map_err(at(Step::MountProc))
+            moved.map(|()| false).map_err(at(Step::MountProc))
         }
-        other => other.map_err(at(Step::MountProc)),
+        other => other.map(|()| true).map_err(at(Step::MountProc)),
     }
 }
 
@@ -226,13 +246,10 @@ fn confine_proc() -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Docker's capabilities, the filters, the user, in the order that needs no `no_new_privs` (set-uid programs work in a RUN, as under
+/// The capabilities, the filters, the user, in the order that needs no `no_new_privs` (set-uid programs work in a RUN, as under
 /// BuildKit): a filter is installed while CAP_SYS_ADMIN is there, and a user that is not root loses the rest by execve(2).
 fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
-    let mut kept = CapabilitySet::empty();
-    for (_, number) in CAPABILITIES {
-        kept |= CapabilitySet::from_bits_retain(1 << number);
-    }
+    let mut kept = plan.capabilities;
     let chroot = matches!(plan.isolation, Isolation::Chroot { .. });
     if chroot {
         // A container may have fewer.
@@ -253,6 +270,9 @@ fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
         }
     }
     rustix::thread::clear_ambient_capability_set().map_err(at(Step::Capabilities))?;
+    plan.limits.limit_processes().map_err(at(Step::Limits))?;
+    // Where the kernel does not know that, or a container refuses it, they are what they are under `docker build --network=host`.
+    let _ = sys::scope_abstract_sockets();
     for filter in &plan.filters {
         sys::install_seccomp_filter(filter).map_err(at(Step::Filter))?;
     }

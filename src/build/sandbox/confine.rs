@@ -1,4 +1,5 @@
-//! Paths of /proc and /sys that a RUN may not read or write: Docker's defaults (moby `oci/defaults.go`), relative to the root.
+//! What a RUN may not do as root, and the paths of /proc and /sys that it may not read or write: Docker's defaults (moby
+//! `oci/defaults.go`), relative to the root.
 //!
 //! These run in a forked child and neither allocate nor panic.
 
@@ -8,8 +9,21 @@ use std::os::fd::AsFd;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::thread::CapabilitySet;
 
+use super::seccomp::CAPABILITIES;
+use super::spec::Network;
 use super::sys;
+
+/// What is kept of root's capabilities: Docker's, but on a network that is not the RUN's own, as with buildah, no packets other than its
+/// own sockets'.
+pub(super) fn capabilities(network: Network) -> CapabilitySet {
+    let all = CAPABILITIES.iter().fold(CapabilitySet::empty(), |set, (_, number)| set | CapabilitySet::from_bits_retain(1 << number));
+    match network {
+        Network::Host => all - CapabilitySet::NET_RAW,
+        Network::None => all,
+    }
+}
 
 pub(super) const MASKED_FILES: [&CStr; 7] =
     [c"proc/interrupts", c"proc/kcore", c"proc/keys", c"proc/latency_stats", c"proc/timer_list", c"proc/timer_stats", c"proc/sched_debug"];

@@ -5,7 +5,7 @@
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear.
 //! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
-//!   `confine`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
+//!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
 //! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
 //! - `sys`: every `unsafe` and raw system call of the project.
@@ -23,6 +23,7 @@ mod directory;
 mod error;
 mod etc;
 mod idmap;
+mod limits;
 mod mounts;
 mod output;
 mod overlay;

@@ -1,12 +1,12 @@
 //! The mounts of a RUN, made by its launcher thread in the thread's own mount namespace, on a root that nobody uses yet.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::thread::UnshareFlags;
@@ -116,8 +116,11 @@ pub(super) fn kind(mount: &SandboxMount) -> Kind {
 
 /// Attaches a detached mount to `target` inside `root`, without device files.
 fn place(root: &Path, mount: OwnedFd, target: &Path, kind: Kind, read_only: bool) -> Result<(), SandboxError> {
-    let target = mount_point(root, target, kind)?;
-    attach(mount, &target, libc::MOUNT_ATTR_NODEV | if read_only { libc::MOUNT_ATTR_RDONLY } else { 0 })
+    let point = open_mount_point(root, target, kind)?;
+    let attributes = libc::MOUNT_ATTR_NODEV | if read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
+    sys::add_mount_attributes(mount.as_fd(), attributes, true).map_err(at("restrict the mount on", target))?;
+    let both_open = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(&mount, "", &point, "", both_open).map_err(at("mount on", target))
 }
 
 /// Attaches a detached mount with more `MOUNT_ATTR_*`.
@@ -127,11 +130,48 @@ fn attach(mount: OwnedFd, target: &Path, attributes: u64) -> Result<(), SandboxE
 }
 
 fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: Option<u32>) -> Result<(), SandboxError> {
-    let target = mount_point(root, target, Kind::Directory)?;
-    tmpfs::mount(&target, size, mode).map_err(at("mount tmpfs on", &target))
+    let point = open_mount_point(root, target, Kind::Directory)?;
+    tmpfs::mount(point.as_fd(), size, mode).map_err(at("mount tmpfs on", target))
 }
 
-/// The path of a mount point on the host; made if it is missing, which after [`stubs::Stubs`] is so only inside an earlier mount.
+/// A mount point, made if it is missing, which after [`stubs::Stubs`] is so only inside an earlier mount. There another RUN, which has
+/// the same cache, may put links in the place of directories at any time (CVE-2024-23651): so none is followed from here on.
+fn open_mount_point(root: &Path, target: &Path, kind: Kind) -> Result<OwnedFd, SandboxError> {
+    let inside = rootfs::resolve(root, target)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut point = rustix::fs::open(root, flags, Mode::empty()).map_err(at("open", root))?;
+    let mut names = inside.iter().peekable();
+    while let Some(name) = names.next() {
+        let kind = if names.peek().is_some() { Kind::Directory } else { kind };
+        point = match rustix::fs::openat(&point, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => create(point.as_fd(), name, kind).and_then(|()| rustix::fs::openat(&point, name, flags, Mode::empty())),
+            other => other,
+        }
+        .map_err(at("create mount point", target))?;
+    }
+    let is_directory = rustix::fs::fstat(&point).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
+    if is_directory == (kind == Kind::Directory) { Ok(point) } else { Err(wrong_kind(target, is_directory)) }
+}
+
+/// Makes an empty mount point, with the usual modes whatever the umask is.
+fn create(parent: BorrowedFd<'_>, name: &OsStr, kind: Kind) -> rustix::io::Result<()> {
+    let open = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (made, mode) = match kind {
+        Kind::Directory => {
+            rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+            (rustix::fs::openat(parent, name, open | OFlags::DIRECTORY, Mode::empty())?, 0o755)
+        }
+        Kind::File => (rustix::fs::openat(parent, name, open | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o644))?, 0o644),
+    };
+    rustix::fs::fchmod(made, Mode::from_raw_mode(mode))
+}
+
+fn wrong_kind(target: &Path, is_directory: bool) -> SandboxError {
+    let (is, needs) = if is_directory { ("directory", "file") } else { ("file", "directory") };
+    SandboxError::MountTarget { target: target.to_owned(), is, needs }
+}
+
+/// The path of a mount point where nothing is mounted (rung 3), and caches are one RUN's at a time; made if it is missing.
 pub(super) fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, SandboxError> {
     let path = root.join(rootfs::resolve(root, target)?);
     let mut missing: Vec<&Path> = path.ancestors().take_while(|path| std::fs::symlink_metadata(path).is_err()).collect();
@@ -139,11 +179,7 @@ pub(super) fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<Path
         let kind = if missing.is_empty() { kind } else { Kind::Directory };
         stubs::create(next, kind).map_err(|source| SandboxError::Mount { action: "create mount point", path: next.to_owned(), source })?;
     }
-    if path.is_dir() != (kind == Kind::Directory) {
-        let (is, needs) = if path.is_dir() { ("directory", "file") } else { ("file", "directory") };
-        return Err(SandboxError::MountTarget { target: target.to_owned(), is, needs });
-    }
-    Ok(path)
+    if path.is_dir() == (kind == Kind::Directory) { Ok(path) } else { Err(wrong_kind(target, path.is_dir())) }
 }
 
 /// sysfs shows the network namespace that it was mounted in, which must belong to the user namespace: where it does not, brik's own
@@ -193,4 +229,53 @@ fn tree(path: &Path, recursive: bool) -> rustix::io::Result<OwnedFd> {
 fn at(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> SandboxError {
     let path = path.to_owned();
     move |errno| SandboxError::Mount { action, path, source: io::Error::from(errno) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_link_that_another_run_puts_in_the_way_is_never_followed() {
+        let room = tempfile::tempdir().unwrap();
+        let (root, outside) = (room.path().join("root"), room.path().join("outside"));
+        fs::create_dir_all(root.join("cache/there")).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        symlink(&outside, root.join("cache/link")).unwrap();
+        let (there, link) = (root.join("cache/there"), root.join("cache/link"));
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    rustix::fs::renameat_with(CWD, &there, CWD, &link, rustix::fs::RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let mut opened = 0;
+            for number in 0..3000 {
+                for kind in [Kind::Directory, Kind::File] {
+                    opened += usize::from(open_mount_point(&root, Path::new(&format!("/cache/there/{number}/{kind:?}")), kind).is_ok());
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            assert!(opened > 0, "no mount point was made at all");
+        });
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "made outside of the root");
+    }
+
+    #[test]
+    fn a_mount_point_is_made_inside_of_the_root_and_has_the_kind_that_is_needed() {
+        let room = tempfile::tempdir().unwrap();
+        fs::create_dir_all(room.path().join("a")).unwrap();
+        symlink("/a", room.path().join("link")).unwrap();
+        fs::write(room.path().join("a/file"), "").unwrap();
+        open_mount_point(room.path(), Path::new("/link/b/c"), Kind::File).unwrap();
+        assert!(room.path().join("a/b/c").is_file());
+        for (target, kind) in [("/a/file", Kind::Directory), ("/a", Kind::File)] {
+            let error = open_mount_point(room.path(), Path::new(target), kind).unwrap_err();
+            assert!(matches!(error, SandboxError::MountTarget { .. }), "{target}: {error}");
+        }
+    }
 }

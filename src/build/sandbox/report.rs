@@ -47,7 +47,7 @@ impl Step {
             Self::Root => "change the root directory",
             Self::MountProc => "mount /proc",
             Self::ConfineProc => "cover parts of /proc",
-            Self::Limits => "forbid core dumps",
+            Self::Limits => "set its limits",
             Self::Stdio => "connect standard input and output",
             Self::Capabilities => "drop capabilities",
             Self::Filter => "install the system call filter",

@@ -20,13 +20,14 @@ use super::child::{self, Isolation, Plan};
 use super::command::Command;
 use super::covers::Covers;
 use super::error::SandboxError;
+use super::limits::Limits;
 use super::mounts::{self, Agent};
 use super::output::{self, Pipes};
 use super::report::{Record, Step};
 use super::rung::Rung;
 use super::spec::{Network, Outcome, RunSpec, Stream};
 use super::stubs::Stubs;
-use super::{agent, respawn, seccomp, sys};
+use super::{agent, confine, respawn, seccomp, sys};
 
 /// Runs a command inside (see [`super::inside`]) and gives its output to `output` as it comes: in order within a stream, without any
 /// between the two. Raising `cancel` kills all of it and gives [`SandboxError::Cancelled`].
@@ -47,7 +48,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     let (stderr, stderr_writer) = named_pipe("stderr")?;
     let (report, report_writer) = pipe()?;
     let report_reader = report.as_raw_fd();
-    let stdin = stdin(spec.stdin.as_deref()).map_err(failed("prepare standard input"))?;
+    let stdin = spec.stdin.as_deref().map(stdin).transpose().map_err(failed("prepare standard input"))?;
     let ends = ChildEnds { stdin, stdout: stdout_writer, stderr: stderr_writer, report: report_writer, report_reader };
     let covered = match &mut covers {
         Some(covers) => Some(Covered { agents: covers.agents(), secrets: covers.secrets()?, cancel }),
@@ -95,7 +96,7 @@ struct Covered<'a> {
 
 /// The descriptors that the command gets.
 struct ChildEnds {
-    stdin: OwnedFd,
+    stdin: Option<OwnedFd>,
     stdout: OwnedFd,
     stderr: OwnedFd,
     report: OwnedFd,
@@ -137,7 +138,9 @@ fn launch(
         single_uid: spec.rung == Rung::SingleUid,
         isolation,
         filters: seccomp::filters(spec.rung)?,
-        stdin: ends.stdin.as_fd(),
+        capabilities: confine::capabilities(spec.network),
+        limits: Limits::of(spec),
+        stdin: ends.stdin.as_ref().map(AsFd::as_fd),
         stdout: ends.stdout.as_fd(),
         stderr: ends.stderr.as_fd(),
         report: ends.report.as_fd(),
@@ -191,8 +194,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed("make a pipe")(errno.into()))
 }
 
-fn stdin(bytes: Option<&[u8]>) -> io::Result<OwnedFd> {
-    let Some(bytes) = bytes else { return Ok(File::open("/dev/null")?.into()) };
+fn stdin(bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(rustix::fs::memfd_create("stdin", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;

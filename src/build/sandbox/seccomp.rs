@@ -1,7 +1,8 @@
 //! The system calls that a RUN may make: Docker's default profile, resolved for Docker's default capabilities.
 //!
 //! `seccomp.json` is `profiles/seccomp/default.json` of Docker Engine 20.10.24 (moby), as Debian ships it: Copyright Docker, Inc.,
-//! Apache License 2.0, unchanged. Two things come from elsewhere, as noted below: io_uring and ENOSYS for calls newer than the profile.
+//! Apache License 2.0, unchanged. What has been refused since is below: io_uring and families of sockets. Calls that are newer than the
+//! profile, which today's allows in part, answer ENOSYS as in an older kernel.
 //! The profile's 32-bit sub-architectures are not kept: an i386 program ends with SIGSYS.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,10 @@ pub(super) const CAPABILITIES: [(&str, u32); 14] = [
 
 /// Docker has refused io_uring since 25.0: it reaches past seccomp (moby#46762).
 const WITHDRAWN: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
+
+/// The families of sockets that Docker has allowed since 29.4, first and last of each range (linux/socket.h): not among them are AF_ALG
+/// (38, CVE-2026-31431), AF_VSOCK (40, which reaches the host of a virtual machine) and those that are no more.
+const SOCKET_FAMILIES: [(u64, u64); 8] = [(0, 11), (13, 18), (21, 22), (24, 24), (26, 33), (35, 36), (39, 39), (41, 45)];
 
 #[derive(Deserialize)]
 struct Profile {
@@ -110,10 +115,11 @@ fn docker_default(target: TargetArch) -> Result<BpfProgram, String> {
     let mut conditional: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     let mut allowed = BTreeSet::new();
     let mut missing_on_purpose = Vec::new();
+    conditional.insert(libc::SYS_socket, SOCKET_FAMILIES.into_iter().map(family).collect::<Result<_, _>>()?);
     for entry in profile.syscalls.iter().filter(|entry| entry.applies(architecture)) {
         let numbers = entry.names.iter().filter(|name| !WITHDRAWN.contains(&name.as_str())).filter_map(|name| number_of(name));
         match (entry.action.as_str(), entry.args.as_deref().unwrap_or_default(), entry.errno_ret) {
-            ("SCMP_ACT_ALLOW", [], _) => allowed.extend(numbers),
+            ("SCMP_ACT_ALLOW", [], _) => allowed.extend(numbers.filter(|number| *number != libc::SYS_socket)),
             ("SCMP_ACT_ALLOW", args, _) => {
                 for number in numbers {
                     conditional.entry(number).or_default().push(rule(args)?);
@@ -229,6 +235,12 @@ fn rule(args: &[Argument]) -> Result<SeccompRule, String> {
     SeccompRule::new(conditions).map_err(|error| error.to_string())
 }
 
+fn family((first, last): (u64, u64)) -> Result<SeccompRule, String> {
+    let limit = |operator, value| SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value);
+    let within = limit(SeccompCmpOp::Ge, first).and_then(|first| Ok(vec![first, limit(SeccompCmpOp::Le, last)?]));
+    within.and_then(SeccompRule::new).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +296,11 @@ mod tests {
             (libc::SYS_keyctl, [0; 3], EPERM),
             (libc::SYS_bpf, [0; 3], EPERM),
             (libc::SYS_io_uring_setup, [0; 3], EPERM),
+            (libc::SYS_socket, [1, 1, 0], ALLOW),
+            (libc::SYS_socket, [17, 3, 0], ALLOW),
+            (libc::SYS_socket, [38, 5, 0], EPERM),
+            (libc::SYS_socket, [40, 1, 0], EPERM),
+            (libc::SYS_socket, [46, 1, 0], EPERM),
             (libc::SYS_clone, [17, 0, 0], ALLOW),
             (libc::SYS_clone, [namespace | 17, 0, 0], EPERM),
             (libc::SYS_clone3, [0; 3], ENOSYS),
@@ -307,7 +324,8 @@ mod tests {
             entry.action == "SCMP_ACT_ALLOW" && entry.args.as_ref().is_none_or(Vec::is_empty) && entry.applies(architecture)
         };
         let names = profile.syscalls.iter().filter(always).flat_map(|entry| &entry.names);
-        let expected: BTreeSet<i64> = names.filter(|name| !WITHDRAWN.contains(&name.as_str())).filter_map(|name| number_of(name)).collect();
+        let expected: BTreeSet<i64> =
+            names.filter(|name| !WITHDRAWN.contains(&name.as_str()) && *name != "socket").filter_map(|name| number_of(name)).collect();
         // With every bit of the arguments set, no conditional call but `personality(0xffffffff)` passes.
         let passes = |call: &i64| answer(program, *call, [u64::MAX; 3]) == ALLOW && *call != libc::SYS_personality;
         let allowed: BTreeSet<i64> = (0..=highest() + 50).filter(passes).collect();

@@ -27,6 +27,8 @@ pub struct RunSpec {
     pub extra_hosts: Vec<(String, IpAddr)>,
     /// Bytes that /dev/shm may hold.
     pub shm_size: u64,
+    /// Processes and threads at the same time.
+    pub processes: u32,
     /// Mounted in this order.
     pub mounts: Vec<SandboxMount>,
     /// A bundle of certificates of the host that covers those of the image.
@@ -41,6 +43,9 @@ impl RunSpec {
     /// 64 MiB, as everywhere.
     pub const SHM_SIZE: u64 = 64 << 20;
 
+    /// More than a build has, and what a machine bears.
+    pub const PROCESSES: u32 = 4096;
+
     /// A command with everything else as BuildKit has it by default.
     pub fn new(root: PathBuf, rung: Rung, user: User, argv: Vec<Vec<u8>>) -> Self {
         Self {
@@ -54,6 +59,7 @@ impl RunSpec {
             network: Network::Host,
             extra_hosts: Vec::new(),
             shm_size: Self::SHM_SIZE,
+            processes: Self::PROCESSES,
             mounts: Vec::new(),
             ca_certs: None,
             stdin: None,

@@ -165,6 +165,28 @@ pub(super) fn install_seccomp_filter(program: &[sock_filter]) -> rustix::io::Res
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0usize, &raw const program) })
 }
 
+/// Keeps the calling thread, and what it will execute, from abstract sockets of other processes, which a shared network namespace
+/// leaves open (Landlock's scopes, Linux 6.12); without `no_new_privs` this needs CAP_SYS_ADMIN.
+pub(super) fn scope_abstract_sockets() -> rustix::io::Result<()> {
+    /// struct landlock_ruleset_attr of linux/landlock.h.
+    #[repr(C)]
+    struct Ruleset {
+        handled_access_fs: u64,
+        handled_access_net: u64,
+        scoped: u64,
+    }
+    const ABSTRACT_UNIX_SOCKET: u64 = 1;
+    let rules = Ruleset { handled_access_fs: 0, handled_access_net: 0, scoped: ABSTRACT_UNIX_SOCKET };
+    // SAFETY: the structure is of the size that is passed and outlives the call; the result is checked before it is owned.
+    let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size_of::<Ruleset>(), 0) };
+    check(ruleset)?;
+    let Ok(ruleset) = c_int::try_from(ruleset) else { return Err(Errno::BADF) };
+    // SAFETY: a new descriptor that nobody else owns.
+    let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
+}
+
 /// Gives the calling process a new, empty session keyring, as runc does: kernel keys are not namespaced.
 pub(super) fn join_new_session_keyring() -> rustix::io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
@@ -172,10 +194,12 @@ pub(super) fn join_new_session_keyring() -> rustix::io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<c_char>()) })
 }
 
-/// Marks every descriptor from `first` on close-on-exec.
-pub(super) fn close_on_exec_from(first: c_uint) -> rustix::io::Result<()> {
-    // SAFETY: no descriptor is closed now, so that no owner is cheated.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+/// Refuses (ENOENT) a working directory that no path from the root directory leads to: getcwd(2) then answers with "(unreachable)".
+pub(super) fn check_working_directory() -> rustix::io::Result<()> {
+    let mut path = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most as many bytes as it is told, to an array that outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) })?;
+    if path[0] == b'/' { Ok(()) } else { Err(Errno::NOENT) }
 }
 
 /// Closes the descriptors `first..=last`. Only where nothing owns them any more (in a forked child that never returns to the code which

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -61,9 +62,16 @@ sandbox_tests! {
 
     fn root_has_dockers_capabilities_and_filter(room) {
         let script = "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status | tr -d '\\t'";
-        let expected = "CapInh:0000000000000000\nCapPrm:00000000a80425fb\nCapEff:00000000a80425fb\nCapBnd:00000000a80425fb\n\
-                        CapAmb:0000000000000000\nNoNewPrivs:0\nSeccomp:2";
-        assert_eq!(stdout(&room.shell(script)), expected);
+        // All but CAP_NET_RAW, which would reach into the network of the host.
+        for (network, sets) in [(Network::Host, "a80405fb"), (Network::None, "a80425fb")] {
+            let mut spec = room.shell(script);
+            spec.network = network;
+            let expected = format!(
+                "CapInh:0000000000000000\nCapPrm:00000000{sets}\nCapEff:00000000{sets}\nCapBnd:00000000{sets}\n\
+                 CapAmb:0000000000000000\nNoNewPrivs:0\nSeccomp:2"
+            );
+            assert_eq!(stdout(&spec), expected);
+        }
     }
 
     fn namespaces_and_mounts_are_refused(room) {
@@ -80,6 +88,43 @@ sandbox_tests! {
         assert_eq!(stdout(&spec), "/home/app");
         spec.cwd = "/nowhere".into();
         assert!(matches!(say(&spec), Err(SandboxError::WorkingDirectory { path, .. }) if path == Path::new("/nowhere")));
+    }
+
+    fn neither_working_directory_nor_program_is_a_descriptor_of_brik(room) {
+        let host = fs::File::open("/bin").unwrap();
+        let link = format!("/proc/self/fd/{}", host.as_raw_fd());
+        symlink(&link, room.overlay.path().join("tmp/link")).unwrap();
+        for directory in [link.as_str(), "/tmp/link"] {
+            let mut spec = room.spec(&["pwd"]);
+            spec.cwd = directory.into();
+            assert!(matches!(say(&spec), Err(SandboxError::WorkingDirectory { .. })), "{directory}");
+            let error = say(&room.spec(&[&format!("{directory}/sh"), "-c", "true"])).unwrap_err();
+            assert!(matches!(error, SandboxError::Exec { .. }), "{directory}: {error}");
+        }
+    }
+
+    fn standard_input_is_not_the_host_s_null_device(room) {
+        let changed = || fs::metadata("/dev/null").map(|metadata| (metadata.ctime(), metadata.ctime_nsec())).unwrap();
+        let before = changed();
+        say(&room.shell("chmod 666 /dev/stdin")).unwrap();
+        assert_eq!(changed(), before);
+    }
+
+    fn a_run_that_forks_without_end_ends(room) {
+        let mut spec = room.shell("i=0; while [ $i -lt 20000 ]; do sleep 60 & i=$((i + 1)); done");
+        spec.processes = 64;
+        if !limits::Limits::of(&spec).count_processes() {
+            return println!("skipped: this kernel counts no processes on this rung");
+        }
+        let said = say(&spec).unwrap();
+        assert!(said.outcome.code == 2 && said.stderr.contains("can't fork: Resource temporarily unavailable"), "{said:?}");
+        assert_eq!(stdout(&room.shell("echo next")), "next");
+    }
+
+    fn the_kernel_that_needs_memory_takes_a_run_before_brik(room) {
+        let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
+        let score: i32 = stdout(&room.shell("cat /proc/self/oom_score_adj")).parse().unwrap();
+        assert!(score > own || own == 1000, "{score} in the RUN, {own} outside");
     }
 
     fn a_command_that_cannot_start_says_why(room) {
@@ -249,7 +294,7 @@ sandbox_tests! {
     }
 
     fn an_image_whose_proc_is_a_link_is_refused(room) {
-        std::os::unix::fs::symlink("tmp", room.overlay.path().join("proc")).unwrap();
+        symlink("tmp", room.overlay.path().join("proc")).unwrap();
         assert!(matches!(say(&room.spec(&["true"])), Err(SandboxError::Mount { action: "mount on", .. })));
     }
 

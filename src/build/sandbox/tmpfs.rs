@@ -8,10 +8,8 @@ use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use rustix::event::pause;
-use rustix::fs::CWD;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -25,8 +23,8 @@ use super::{respawn, sys};
 /// The map of the initial user namespace (user_namespaces(7)), and of one that changes no id.
 const EVERY_ID: &str = "0 0 4294967295";
 
-/// Mounts it on `target`: `size` in bytes, mode 1777 if none is given. Where no namespace can be had, `nodev` has to do.
-pub(super) fn mount(target: &Path, size: Option<u64>, mode: Option<u32>) -> rustix::io::Result<()> {
+/// Mounts it on an opened mount point: `size` in bytes, mode 1777 if none is given. Where no namespace can be had, `nodev` has to do.
+pub(super) fn mount(point: BorrowedFd<'_>, size: Option<u64>, mode: Option<u32>) -> rustix::io::Result<()> {
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_RELATIME;
     let (context, flags) = match deviceless() {
         Ok(context) => (context, flags),
@@ -41,7 +39,8 @@ pub(super) fn mount(target: &Path, size: Option<u64>, mode: Option<u32>) -> rust
     }
     fsconfig_create(&context)?;
     let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
-    rustix::mount::move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    let both_open = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(&mount, "", point, "", both_open)
 }
 
 fn open() -> rustix::io::Result<OwnedFd> {
