@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -119,6 +119,9 @@ pub(super) struct BuildTable {
     /// Steps to run at once; the number of processors by default.
     #[schemars(range(min = 1, max = 4096))]
     pub jobs: Option<NonZeroUsize>,
+    /// Seconds for which a registry may be silent, or all but silent, before it is asked again; 60 by default.
+    #[schemars(range(min = 1, max = 3600))]
+    pub registry_timeout: Option<NonZeroU64>,
 }
 
 /// What cache repositories hold besides the results of Steps.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -150,6 +151,8 @@ pub struct BuildOptions {
     pub exact_labels: bool,
     /// Steps at once; the number of processors where None.
     pub jobs: Option<NonZeroUsize>,
+    /// For how long a registry may be silent; the client's own patience where None.
+    pub registry_timeout: Option<Duration>,
 }
 
 /// What cache repositories hold besides the results of Steps.

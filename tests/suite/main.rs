@@ -22,6 +22,7 @@ mod doctor;
 mod drop_in;
 mod errors;
 mod explain;
+mod faults;
 mod forges;
 mod ghcr;
 mod git;
