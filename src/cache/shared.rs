@@ -218,7 +218,7 @@ pub fn empty_blob() -> (Descriptor, &'static [u8]) {
 
 /// Whether it is the registry that does not answer, rather than what it answers.
 fn is_gone(error: &Error) -> bool {
-    error.is_unreachable() || matches!(error, Error::Silent { .. } | Error::Slow { .. })
+    error.is_unreachable() || matches!(error, Error::Silent { .. } | Error::Stalled { .. } | Error::Slow { .. })
 }
 
 /// First letters of tags.

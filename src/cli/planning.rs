@@ -17,7 +17,7 @@ use crate::build::sandbox::{self, Rung};
 use crate::config::{Config, Finding, Findings, Severity};
 use crate::oci::{Digest, Pins, Platform, Reference};
 use crate::plan::{self, Options, Plan, Remote, Target};
-use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions};
+use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions, RetryPolicy};
 use crate::report::Redactor;
 use crate::source::{Disk, Files, GitFacts, StatCache};
 use crate::store::Store;
@@ -194,7 +194,9 @@ pub fn client_options(config: Option<&Config>) -> ClientOptions {
     let registries = config.into_iter().flat_map(|config| &config.registries).map(|(host, options)| {
         (host.clone(), RegistryOptions { mirror: options.mirror.clone(), insecure: options.insecure, ca: options.ca.clone() })
     });
-    ClientOptions { registries: registries.collect(), ..ClientOptions::default() }
+    let silence = config.and_then(|config| config.build.registry_timeout);
+    let retries = silence.map_or_else(RetryPolicy::default, |silence| RetryPolicy { silence, ..RetryPolicy::default() });
+    ClientOptions { registries: registries.collect(), retries, ..ClientOptions::default() }
 }
 
 /// Makes the credentials that are known by now unsayable. Helpers answer late, so this is done again before anything is told.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -122,6 +122,9 @@ pub(super) struct BuildTable {
     /// Processes and threads that a RUN may have at the same time, where the kernel can count them; 4096 by default.
     #[schemars(range(min = 16, max = 4_000_000))]
     pub processes: Option<u32>,
+    /// Seconds for which a registry may be silent, or all but silent, before it is asked again; 60 by default.
+    #[schemars(range(min = 1, max = 3600))]
+    pub registry_timeout: Option<NonZeroU64>,
 }
 
 /// What cache repositories hold besides the results of Steps.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::LoadOptions;
 use super::finding::Finding;
@@ -65,6 +66,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
             exact_labels: file.build.exact_labels,
             jobs: file.build.jobs,
             processes: file.build.processes,
+            registry_timeout: file.build.registry_timeout.map(|seconds| Duration::from_secs(seconds.get())),
         },
         cache: CacheOptions {
             mounts: file.cache.mounts,

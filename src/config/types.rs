@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -152,6 +153,8 @@ pub struct BuildOptions {
     pub jobs: Option<NonZeroUsize>,
     /// Processes and threads of a RUN at the same time; the sandbox's own limit where None.
     pub processes: Option<u32>,
+    /// For how long a registry may be silent; the client's own patience where None.
+    pub registry_timeout: Option<Duration>,
 }
 
 /// What cache repositories hold besides the results of Steps.

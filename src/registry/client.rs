@@ -118,7 +118,9 @@ impl Client {
 
     /// The same client for what is not worth a wait ([`RetryPolicy::hasty`]).
     pub fn hasty(&self) -> Self {
-        self.with_retries(RetryPolicy::hasty())
+        let hasty = RetryPolicy::hasty();
+        let silence = hasty.silence.min(self.http.policy.silence);
+        self.with_retries(RetryPolicy { silence, ..hasty })
     }
 
     /// Has `listener` hear of every long wait that a registry imposes from now on, and of those so far that were not taken.

@@ -60,8 +60,11 @@ pub enum Error {
     #[diagnostic(code(brik::registry::stopped))]
     Stopped { at: Box<At> },
     #[error("{at}: no byte moved for {seconds} s")]
-    #[diagnostic(code(brik::registry::silent))]
+    #[diagnostic(code(brik::registry::silent), help("a registry that needs longer gets it by `registry_timeout` in [build]"))]
     Silent { at: Box<At>, seconds: u64 },
+    #[error("{at}: only {bytes} bytes came in {seconds} s")]
+    #[diagnostic(code(brik::registry::stalled), help("is the network this slow? `registry_timeout` in [build] lets brik wait longer"))]
+    Stalled { at: Box<At>, bytes: u64, seconds: u64 },
     #[error("{at}: no whole answer within {seconds} s")]
     #[diagnostic(code(brik::registry::slow))]
     Slow { at: Box<At>, seconds: u64 },

@@ -14,6 +14,7 @@ use super::connector::{Connector, diagnose, host};
 use super::counters::Counters;
 use super::endpoint::is_loopback;
 use super::long_wait::LongWaits;
+use super::pace::Pace;
 use super::redirect::{self, MAX_REDIRECTS};
 use super::retry::RetryPolicy;
 use super::{At, Error, Reply};
@@ -79,13 +80,15 @@ impl Failure {
 impl Http {
     /// Sends `call` once, follows its redirects and returns a response with a success status, or 304 to a conditional request.
     pub(super) async fn once(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
-        let mut url = call.url.clone();
+        // Who leads away from home is not believed to lead back, either.
+        let (mut url, mut home) = (call.url.clone(), true);
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.exchange(call, &url, authorization).await?;
+            home &= redirect::same_origin(&url, &call.url);
+            let response = self.exchange(call, &url, authorization.filter(|_| home), home).await?;
             match redirect::next(&call.method, response.status(), response.headers(), &url) {
                 Some(next) => url = next,
                 None if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED => return Ok(response),
-                None => return Err(self.refusal(response, call).await),
+                None => return Err(self.refusal(response, call, home).await),
             }
         }
         Err(Error::Redirects { at: Box::new(call.at.clone()), limit: MAX_REDIRECTS }.into())
@@ -114,13 +117,14 @@ impl Http {
         Ok(())
     }
 
-    async fn exchange(&self, call: &Call<'_>, url: &Url, authorization: Option<&HeaderValue>) -> Result<Response, Error> {
+    /// `home`: nobody has led away from where the call goes to.
+    async fn exchange(&self, call: &Call<'_>, url: &Url, authorization: Option<&HeaderValue>, home: bool) -> Result<Response, Error> {
         let host = host(url);
         if !is_loopback(&host) {
             tokio::time::sleep(self.budgets.take(&host, Instant::now())).await;
         }
         let mut request = self.connector.client(url, call.ca, &call.at)?.request(call.method.clone(), url.clone());
-        if redirect::same_origin(url, &call.url) {
+        if home {
             request = request.headers(call.headers.clone());
             request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
         } else {
@@ -154,8 +158,8 @@ impl Http {
         timeout(self.policy.silence, request.send()).await.map_err(|_| silent(at, self.policy.silence))
     }
 
-    async fn refusal(&self, mut response: Response, call: &Call<'_>) -> Failure {
-        let (at, own) = (&call.at, redirect::same_origin(response.url(), &call.url));
+    async fn refusal(&self, mut response: Response, call: &Call<'_>, own: bool) -> Failure {
+        let at = &call.at;
         let mut body = Vec::new();
         // Whatever can be read of the explanation will do.
         while let Ok(Some(chunk)) = self.chunk(&mut response, at).await {
@@ -170,9 +174,14 @@ impl Http {
 
     /// The next piece of a body, or `None` at its end.
     pub(super) async fn chunk(&self, response: &mut Response, at: &At) -> Result<Option<Bytes>, Error> {
-        let next = timeout(self.policy.silence, response.chunk()).await.map_err(|_| silent(at, self.policy.silence))?;
+        let (silence, began) = (self.policy.silence, Instant::now());
+        let mut pace: Pace = response.extensions_mut().remove().unwrap_or_default();
+        let next = timeout(pace.left(silence), response.chunk()).await.map_err(|_| pace.error(at, silence))?;
         let chunk = next.map_err(|error| diagnose(&error, response.url(), at))?;
-        self.counters.down(chunk.as_ref().map_or(0, Bytes::len));
+        let bytes = chunk.as_ref().map_or(0, Bytes::len);
+        pace.note(began.elapsed(), bytes, silence);
+        response.extensions_mut().insert(pace);
+        self.counters.down(bytes);
         Ok(chunk)
     }
 

@@ -11,7 +11,7 @@
 //! | `auth`, `challenge`, `token` | 401 → token; which scopes; who remembers them |
 //! | `credentials`, `docker_config`, `helper` | who we are, and from where we know it |
 //! | `login_file` | docker's configuration, changed by a login |
-//! | `http`, `connector`, `redirect` | one HTTP exchange: connections, redirects, silence, byte counts |
+//! | `http`, `connector`, `redirect`, `pace` | one HTTP exchange: connections, redirects, silence and dripping, byte counts |
 //! | `retry`, `budget`, `long_wait` | when to ask again, how often at all, and what is told of it |
 //! | `error`, `reply` | what went wrong, in the registry's own words |
 
@@ -34,6 +34,7 @@ mod http;
 mod login_file;
 mod long_wait;
 mod manifests;
+mod pace;
 mod preflight;
 mod pull;
 mod push;

@@ -1,4 +1,7 @@
 //! Blobs that go up: look, mount, and only then upload, in one streamed PUT from disk. Who sends one twice is asked twice.
+//!
+//! The spec lets a registry name any address to upload to. One of another host or scheme is used, and hears no credentials, and a 401 from
+//! there is the end: its address holds what it needs (a signed URL). So does containerd; skopeo sends its token there, too.
 
 use std::path::Path;
 use std::pin::pin;

@@ -18,10 +18,13 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// The longest wait that a registry may impose by `Retry-After`. One that asks for more is not asked again.
     pub retry_after_cap: Duration,
-    /// The longest silence that is borne, whether in waiting for an answer or in the midst of one. Ten times that after the last byte of
-    /// an upload, which a registry may have to hash and move before it answers.
+    /// The longest silence that is borne, whether in waiting for an answer or in the midst of one, where a drip is no better
+    /// ([`super::pace`]). Ten times that after the last byte of an upload, which a registry may have to hash and move before it answers.
     pub silence: Duration,
 }
+
+/// Each attempt that ends in silence has cost all the patience there is: no more than so many are made.
+const SILENT_TRIES: u32 = 3;
 
 impl Default for RetryPolicy {
     fn default() -> Self {
@@ -53,7 +56,7 @@ impl RetryPolicy {
 
     /// The wait after failure number `failed` (from 1), or `None` when the attempts are used up or another would not help.
     pub(super) fn delay(&self, failed: u32, failure: &Failure) -> Option<Duration> {
-        if failed >= self.tries {
+        if failed >= self.tries || failed >= SILENT_TRIES && is_silence(failure) {
             return None;
         }
         let backoff = self.base.saturating_mul(1 << (failed - 1).min(16)).min(self.cap);
@@ -70,9 +73,19 @@ impl RetryPolicy {
 
 fn is_transient(error: &Error) -> bool {
     match error {
-        Error::Dns { .. } | Error::Refused { .. } | Error::Connect { .. } | Error::Interrupted { .. } | Error::Silent { .. } => true,
+        Error::Dns { .. } | Error::Refused { .. } | Error::Connect { .. } | Error::Interrupted { .. } => true,
+        Error::Silent { .. } | Error::Stalled { .. } => true,
         Error::Source { error, .. } => is_transient(error),
         _ => false,
+    }
+}
+
+fn is_silence(failure: &Failure) -> bool {
+    let is_silent = |error: &Error| matches!(error, Error::Silent { .. } | Error::Stalled { .. });
+    match failure {
+        Failure::Broken(Error::Source { error, .. }) => is_silent(error),
+        Failure::Broken(error) => is_silent(error),
+        Failure::Refused(_) => false,
     }
 }
 

@@ -1,4 +1,8 @@
 //! Tokens of the distribution token spec: one GET with Basic credentials, or one OAuth2 POST with an identity token.
+//!
+//! A registry names its token server itself (`realm`), and that may be any host: it hears the credentials that are for this registry, and
+//! never those for another, whatever `service` and `scope` say. Over plain http it hears none where the registry speaks TLS, and where it
+//! redirects to another host, that one hears none at all.
 
 use std::time::{Duration, Instant};
 

@@ -24,6 +24,7 @@ mod drop_in;
 mod errors;
 mod escapes;
 mod explain;
+mod faults;
 mod forges;
 mod ghcr;
 mod git;

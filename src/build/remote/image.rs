@@ -1,7 +1,7 @@
 //! Base images: their documents, by name from registries and by path from OCI layouts.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::RemoteSources;
 use crate::image::OciLayout;
 use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
 use crate::plan::BaseImage;
+use crate::registry::{self, Resolved};
 use crate::store::{RecordKind, Store};
 
 /// A config larger than this is refused (bytes).
@@ -23,12 +24,12 @@ pub struct BaseRecord {
 
 /// Why there is no image.
 enum Unresolved {
-    Registry(crate::registry::Error),
+    Registry(registry::Error),
     Broken(String),
 }
 
-impl From<crate::registry::Error> for Unresolved {
-    fn from(error: crate::registry::Error) -> Self {
+impl From<registry::Error> for Unresolved {
+    fn from(error: registry::Error) -> Self {
         Self::Registry(error)
     }
 }
@@ -87,7 +88,10 @@ impl RemoteSources<'_> {
                 return Ok(known);
             }
         }
-        let resolved = self.client.resolve(asked, platform)?;
+        let resolved = match asked.digest {
+            Some(_) => self.client.resolve(asked, platform)?,
+            None => self.resolve_tag(asked, platform)?,
+        };
         remember(self.store, reference, platform, &resolved.digest);
         if asked.digest.is_some_and(|digest| digest != resolved.digest) {
             remember(self.store, asked, platform, &resolved.digest);
@@ -97,6 +101,19 @@ impl RemoteSources<'_> {
         }
         let config = self.client.read_blob(reference, &resolved.manifest.config, MAX_CONFIG)?;
         Ok(self.learn(Some(reference), resolved.digest, resolved.manifest, &config)?)
+    }
+
+    /// A tag leads to one image or index in a run, though it may move meanwhile: all platforms of an image have the same base.
+    fn resolve_tag(&self, name: &Reference, platform: &Platform) -> Result<Resolved, registry::Error> {
+        let place = self.tags.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
+        let mut leads_to = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = *leads_to {
+            drop(leads_to);
+            return self.client.resolve(&name.with_digest(digest), platform);
+        }
+        let resolved = self.client.resolve(name, platform)?;
+        *leads_to = Some(resolved.index.unwrap_or(resolved.digest));
+        Ok(resolved)
     }
 
     /// The image of a layout, whose layers are then in the store: no registry has to be asked for them.

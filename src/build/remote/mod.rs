@@ -16,8 +16,9 @@ mod git_program;
 mod image;
 mod tree;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use access::{Access, ReadSecret};
 pub use answers::Answers;
@@ -40,12 +41,14 @@ pub struct RemoteSources<'a> {
     answers: &'a Answers,
     pins: Pins,
     only_pinned: bool,
+    /// What tags lead to in this run. Locked while it is found out.
+    tags: Mutex<HashMap<Reference, Arc<Mutex<Option<Digest>>>>>,
 }
 
 impl<'a> RemoteSources<'a> {
     /// `answers` holds what was asked before, and takes what is asked from now on.
     pub fn new(client: &'a Client, store: &'a Store, access: Access<'a>, answers: &'a Answers) -> Self {
-        Self { client, store, access, answers, pins: Pins::new(), only_pinned: false }
+        Self { client, store, access, answers, pins: Pins::new(), only_pinned: false, tags: Mutex::default() }
     }
 
     /// Resolves the tags of `pins` by their digests; other tags, with `only_pinned`, not at all.

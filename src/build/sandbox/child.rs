@@ -213,7 +213,7 @@ fn connect(plan: &Plan<'_>) -> rustix::io::Result<()> {
     }
     rustix::stdio::dup2_stdout(plan.stdout)?;
     rustix::stdio::dup2_stderr(plan.stderr)?;
-    close_all_but(&mut [0, 1, 2, plan.report.as_raw_fd()]);
+    close_all_but([0, 1, 2, plan.report.as_raw_fd()].into_iter());
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod distribution;
 mod faults;
 mod reads;
 mod scripted;
+mod strangers;
 mod writes;
 
 use std::collections::BTreeMap;

@@ -35,7 +35,13 @@ pub struct Answer {
     body: Vec<u8>,
     /// Send only so much of the body, and hang up.
     cut: Option<usize>,
+    /// Send only half of the head, and hang up.
+    cut_head: bool,
+    /// Hang up by a reset.
+    reset: bool,
     delay: Duration,
+    /// Send the body, or a head that has none, a byte at a time with such pauses.
+    drip: Option<Duration>,
 }
 
 impl Answer {
@@ -63,6 +69,21 @@ impl Answer {
         self
     }
 
+    pub fn cut_head(mut self) -> Self {
+        self.cut_head = true;
+        self
+    }
+
+    pub fn reset(mut self) -> Self {
+        self.reset = true;
+        self
+    }
+
+    pub fn drip(mut self, pause: Duration) -> Self {
+        self.drip = Some(pause);
+        self
+    }
+
     /// Send nothing for so long.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -76,17 +97,31 @@ impl Answer {
 
     fn send(&self, stream: &mut TcpStream, head: bool) -> std::io::Result<()> {
         thread::sleep(self.delay);
-        if self.status == 0 {
-            return Ok(());
+        let sent = if self.status == 0 { Ok(()) } else { self.send_bytes(stream, head) };
+        if self.reset {
+            rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO))?;
         }
+        sent
+    }
+
+    fn send_bytes(&self, stream: &mut TcpStream, head: bool) -> std::io::Result<()> {
         let mut text = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
         if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Content-Length")) {
             text += &format!("Content-Length: {}\r\n", self.body.len());
         }
         self.headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
-        stream.write_all((text + "\r\n").as_bytes())?;
-        let body = &self.body[..self.cut.unwrap_or(self.body.len())];
-        if head { Ok(()) } else { stream.write_all(body) }
+        text += "\r\n";
+        let body = if head { &[] } else { &self.body[..self.cut.unwrap_or(self.body.len())] };
+        if self.cut_head {
+            return stream.write_all(&text.as_bytes()[..text.len() / 2]);
+        }
+        let Some(pause) = self.drip else { return stream.write_all(&[text.as_bytes(), body].concat()) };
+        let (at_once, dripping) = if body.is_empty() { (&[][..], text.as_bytes()) } else { (text.as_bytes(), body) };
+        stream.write_all(at_once)?;
+        dripping.iter().try_for_each(|byte| {
+            thread::sleep(pause);
+            stream.write_all(&[*byte])
+        })
     }
 }
 
@@ -124,6 +159,11 @@ impl Server {
             }
         });
         Self { host, requests, stop }
+    }
+
+    /// Those so far were none.
+    pub fn forget(&self) {
+        self.requests.lock().unwrap().clear();
     }
 
     pub fn requests(&self) -> Vec<Request> {

@@ -1,8 +1,9 @@
 //! What a request asks for, by the distribution spec's end points.
 
 use super::super::scripted::Request;
+use super::tokens;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask {
     /// GET or HEAD `/v2/`
     Ping,
@@ -38,7 +39,7 @@ pub enum Ask {
 const PATCH_LIMIT: usize = 4 << 20;
 
 impl Ask {
-    pub(super) fn of(request: &Request) -> Self {
+    pub fn of(request: &Request) -> Self {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let size: usize = request.header("content-length").parse().unwrap_or_default();
         match (request.method.as_str(), path) {
@@ -65,6 +66,11 @@ impl Ask {
         When::from(self).of_path(part)
     }
 
+    /// Those of exactly this [`place`].
+    pub fn at(self, place: impl Into<String>) -> When {
+        When { place: Some(place.into()), ..self.into() }
+    }
+
     /// The `n`th alone, from 1.
     pub fn nth(self, n: usize) -> When {
         When::from(self).nth(n)
@@ -75,11 +81,20 @@ impl Ask {
     }
 }
 
+/// The repository that a request is about; of a token, the scopes.
+pub fn place(request: &Request) -> String {
+    match Ask::of(request) {
+        Ask::Token => tokens::scopes(request),
+        _ => tokens::repository(request).unwrap_or_default().to_owned(),
+    }
+}
+
 /// Which requests are meant: all that ask for one thing, or fewer.
 #[derive(Debug, Clone)]
 pub struct When {
     ask: Ask,
     part: String,
+    place: Option<String>,
     /// From 1, both included.
     from: usize,
     to: usize,
@@ -87,7 +102,7 @@ pub struct When {
 
 impl From<Ask> for When {
     fn from(ask: Ask) -> Self {
-        Self { ask, part: String::new(), from: 1, to: usize::MAX }
+        Self { ask, part: String::new(), place: None, from: 1, to: usize::MAX }
     }
 }
 
@@ -106,8 +121,14 @@ impl When {
         Self { from: 1, to: n, ..self }
     }
 
+    /// The `n`th, from 1, and all that follow.
+    pub fn since(self, n: usize) -> Self {
+        Self { from: n, to: usize::MAX, ..self }
+    }
+
     pub(super) fn concerns(&self, request: &Request) -> bool {
-        Ask::of(request) == self.ask && request.target.contains(&self.part)
+        let is_there = |wanted: &String| place(request) == *wanted;
+        Ask::of(request) == self.ask && request.target.contains(&self.part) && self.place.as_ref().is_none_or(is_there)
     }
 
     /// Whether it means number `number` (from 1) of those that it concerns.

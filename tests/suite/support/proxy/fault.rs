@@ -48,6 +48,22 @@ pub enum Fault {
     Truncated,
     /// One bit flipped in the body: in the request's where it has one, else in the answer's.
     Flipped,
+    /// The body and some more, in good form: of the request's where it has one, else of the answer's.
+    Longer,
+    /// The answer's head lies about digest and, of a HEAD, length.
+    Misnamed,
+    /// The connection is reset before a word of the answer.
+    ResetBefore,
+    /// The connection is reset in the midst of the answer: of its body, or of its head where it has none.
+    ResetAmid,
+    /// All tokens so far are void.
+    Expired,
+    /// The answer comes a byte at a time, with such pauses.
+    Drip(Duration),
+    /// 307 to this host, same path.
+    Elsewhere(String),
+    /// The tag that is read is another's by now: that of `moved`, in the same repository.
+    Moved,
 }
 
 impl Fault {
@@ -93,6 +109,21 @@ impl Fault {
                 let middle = body.len() / 2;
                 body.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
             }),
+            Self::Longer => changed(request, pass, |body| body.extend_from_slice(b" and some more")),
+            Self::Misnamed => misnamed(request, pass(request)).into(),
+            Self::ResetBefore => Answer::hang_up().reset(),
+            Self::ResetAmid => {
+                let reply = pass(request);
+                let half = reply.body.len() / 2;
+                let has_body = half > 0 && request.method != "HEAD";
+                let answer = Answer::from(reply).reset();
+                if has_body { answer.cut(half) } else { answer.cut_head() }
+            }
+            // Void they are by now.
+            Self::Expired => pass(request).into(),
+            Self::Drip(pause) => Answer::from(pass(request)).drip(*pause),
+            Self::Elsewhere(host) => Reply::new(307).header("Location", format!("http://{host}{}", request.target)).into(),
+            Self::Moved => pass(&moved(request)).into(),
         }
     }
 }
@@ -109,6 +140,27 @@ fn changed(request: &Request, pass: impl Fn(&Request) -> Reply, change: impl Fn(
         change(&mut reply.body);
     }
     reply.into()
+}
+
+fn misnamed(request: &Request, mut reply: Reply) -> Reply {
+    for (name, value) in &mut reply.headers {
+        match name.as_str() {
+            "Docker-Content-Digest" => *value = format!("sha256:{}", "0123456789abcdef".repeat(4)),
+            "Content-Length" if request.method == "HEAD" => *value += "0",
+            _ => {}
+        }
+    }
+    reply
+}
+
+/// The same, of the tag `moved`; what is named by its digest does not move.
+fn moved(request: &Request) -> Request {
+    match request.target.rsplit_once("/manifests/") {
+        Some((repository, name)) if !name.starts_with("sha256:") => {
+            Request { target: format!("{repository}/manifests/moved"), ..request.clone() }
+        }
+        _ => request.clone(),
+    }
 }
 
 /// What GitHub shows to browsers.

@@ -23,11 +23,12 @@ mod upstream;
 
 use std::sync::{Arc, Mutex};
 
-pub use ask::{Ask, When};
+pub use ask::{Ask, When, place};
 pub use fault::Fault;
 
 use super::Registry;
 use super::scripted::{Answer, Request, Server};
+use tokens::Tokens;
 pub use upstream::Reply;
 use upstream::Upstream;
 
@@ -42,6 +43,7 @@ struct Script {
     upstream: Upstream,
     /// Whether a token is needed.
     guarded: bool,
+    tokens: Tokens,
     rules: Mutex<Vec<Rule>>,
 }
 
@@ -72,7 +74,12 @@ impl Proxy {
     }
 
     fn start(registry: &Registry, guarded: bool) -> Self {
-        let script = Arc::new(Script { upstream: Upstream(registry.host().to_owned()), guarded, rules: Mutex::default() });
+        let script = Arc::new(Script {
+            upstream: Upstream(registry.host().to_owned()),
+            guarded,
+            tokens: Tokens::default(),
+            rules: Mutex::default(),
+        });
         let (reading, answering) = (script.clone(), script.clone());
         let server = Server::reading(move |request| reading.patience(request), move |_, request| answering.answer(request));
         Self { server, script }
@@ -104,6 +111,11 @@ impl Proxy {
     /// How many requests were dealt one of [`Proxy::fault`]'s so far.
     pub fn dealt(&self) -> usize {
         self.script.rules.lock().unwrap().iter().filter(|rule| !rule.habit).map(|rule| rule.dealt).sum()
+    }
+
+    /// Starts to count anew: what was asked so far has not been asked.
+    pub fn forget(&self) {
+        self.server.forget();
     }
 
     /// All requests so far, also those that the registry has not seen.
@@ -142,6 +154,11 @@ pub fn ask(host: &str, method: &str, target: &str) -> Reply {
     Upstream(host.to_owned()).ask(&request)
 }
 
+/// What a server answers to a request of somebody else's.
+pub fn forward(host: &str, request: &Request) -> Reply {
+    Upstream(host.to_owned()).ask(request)
+}
+
 impl Script {
     /// How much of a request's body is read.
     fn patience(&self, request: &Request) -> usize {
@@ -151,6 +168,9 @@ impl Script {
 
     fn answer(&self, request: &Request) -> Answer {
         let fault = self.deal(request, |fault| *fault != Fault::Reset);
+        if fault == Some(Fault::Expired) {
+            self.tokens.expire();
+        }
         match fault {
             Some(fault) => fault.answer(request, |request| self.pass(request)),
             None => self.pass(request).into(),
@@ -175,11 +195,11 @@ impl Script {
     /// What a good registry answers.
     fn pass(&self, request: &Request) -> Reply {
         match Ask::of(request) {
-            Ask::Token => tokens::issue(request),
+            Ask::Token => self.tokens.issue(request),
             Ask::Page => fault::page(),
-            _ if self.guarded && !tokens::allow(request) => tokens::challenge(request),
+            _ if self.guarded && !self.tokens.allow(request) => tokens::challenge(request),
             // A token that may not read the source mounts nothing.
-            Ask::Mount if self.guarded && !tokens::allow_mount(request) => self.upstream.ask(&fault::without_mount(request)),
+            Ask::Mount if self.guarded && !self.tokens.allow_mount(request) => self.upstream.ask(&fault::without_mount(request)),
             _ => self.upstream.ask(request),
         }
     }
