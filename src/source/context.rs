@@ -159,8 +159,8 @@ impl Context {
 
     fn check_unchanged(&self, path: &[u8], entry: &Entry, file: &File) -> io::Result<()> {
         match &self.origin {
-            Origin::Disk(_) if Stamp::from(&fstat(file)?) != entry.stamp => Err(changed(path)),
-            Origin::Disk(_) | Origin::Commit(_) => Ok(()),
+            Origin::Disk if Stamp::from(&fstat(file)?) != entry.stamp => Err(changed(path)),
+            Origin::Disk | Origin::Commit(_) => Ok(()),
         }
     }
 }
