@@ -39,6 +39,10 @@ impl Lender for SourceTree<'_> {
         self.tree().open(path)
     }
 
+    fn unchanged(&self, path: &[u8], file: &File) -> io::Result<()> {
+        self.tree().unchanged(path, file)
+    }
+
     fn lends_xattrs(&self) -> bool {
         matches!(self, Self::State(_))
     }

@@ -17,7 +17,7 @@ use super::skeleton::states_read;
 use super::trails::put_files;
 use super::workspace::{Source, Workspaces, stacked};
 use crate::cache::{Shared, StepRecord, recorded};
-use crate::image::BorrowedFiles;
+use crate::image::{BorrowedFiles, without_hidden};
 use crate::oci::{Layer, Platform};
 use crate::plan::{CacheKey, Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
@@ -234,7 +234,9 @@ impl<'a> Engine<'a> {
     /// The snapshots of a state, top first, as overlayfs wants them.
     pub(super) fn lowers(&self, root: Root) -> Result<Vec<PathBuf>, Error> {
         let lowers = self.layers.snapshots(&self.state_layers(root)?)?;
-        Ok(lowers.into_iter().fold(Vec::new(), |lowers, next| stacked(next, lowers)))
+        let stack = lowers.into_iter().fold(Vec::new(), |lowers, next| stacked(next, lowers));
+        let at_store = |source| Error::Io { action: "read a layer in", path: self.layers.store.root().to_owned(), source };
+        without_hidden(stack).map_err(at_store)
     }
 
     /// The layers of a state, lowest first. Its Steps have run.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::copy::CopyError;
 use super::sandbox::SandboxError;
-use crate::oci::Digest;
+use crate::oci::{Digest, Reference};
 use crate::plan::StepId;
 use crate::{image, registry, source, store};
 
@@ -19,6 +19,9 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Image(#[from] image::Error),
+    /// `place`: of which image, where that is known.
+    #[error("layer {layer}{}: {error}", place.as_ref().map(|place| format!(" of {place}")).unwrap_or_default())]
+    Layer { layer: Digest, place: Option<Reference>, error: image::Error },
     #[error(transparent)]
     Copy(#[from] CopyError),
     #[error(transparent)]

@@ -199,7 +199,13 @@ impl Layers<'_> {
             ..UnpackOptions::default()
         };
         let mut toc = self.toc_writer()?;
-        unpack_layer(blob, &fs, &options, &mut toc)?;
+        unpack_layer(blob, &fs, &options, &mut toc).map_err(|error| match error {
+            error @ image::Error::NeedsLowers { .. } => Error::Image(error),
+            error => {
+                let digest = layer.descriptor.digest;
+                Error::Layer { layer: digest, place: self.origins.places(&digest).into_iter().next(), error }
+            }
+        })?;
         self.keep_toc(&layer.diff_id, toc)?;
         Ok(self.store.commit_snapshot(self.ids(), id, &fs)?)
     }

@@ -9,7 +9,7 @@ use super::copy_step::may_unpack;
 use super::engine::{Engine, make_dir};
 use super::error::Error;
 use super::lookup::Lookup;
-use crate::image::unpack_tocs;
+use crate::image::{unpack_tocs, without_hidden};
 use crate::plan::{Op, Plan, Root, Step};
 use crate::store::TempDir;
 
@@ -64,6 +64,7 @@ impl Engine<'_> {
         let Some(tocs) = self.tocs(&layers, self.shared, &step.services)? else { return Ok(None) };
         let into = work.path().join("skeleton");
         make_dir(&into)?;
-        Ok(unpack_tocs(&tocs, look.path.as_bytes(), look.names, &into, self.single_uid())?)
+        let made = unpack_tocs(&tocs, look.path.as_bytes(), look.names, &into, self.single_uid())?;
+        made.map(without_hidden).transpose().map_err(|source| Error::Io { action: "read", path: into, source })
     }
 }

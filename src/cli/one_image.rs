@@ -10,7 +10,7 @@ use super::image_args::ImageArgs;
 use super::remote_context::{RemoteContext, dockerfile_in};
 use crate::config::{BuildOptions, CacheOptions, Config, NamedContext, Secret, SecretSource, Service, Source, SshAgent, TagEntry};
 use crate::oci::{Platform, Reference};
-use crate::source::GitRef;
+use crate::source::{Disk, GitRef, leads_out};
 
 /// Where a Dockerfile is looked for that no flag names, as BuildKit does.
 const DEFAULT_NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
@@ -39,6 +39,10 @@ pub fn config(
         let wanted = options.dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile"));
         Failure::usage(format!("there is no Dockerfile at {}; name it with --dockerfile", wanted.display()))
     })?;
+    if remote.is_none() && leads_out(&Disk, &dockerfile, &[&context, cwd]) {
+        let text = format!("{} is a link that leads out of the context and the repository; name what it leads to", dockerfile.display());
+        return Err(Failure::usage(text));
+    }
     let platforms = match options.platform.is_empty() {
         true => vec![Platform::host()],
         false => options

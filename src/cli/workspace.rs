@@ -1,7 +1,6 @@
 //! The services of a run with their Dockerfiles, the edges between them and their tags: what `check` looks at and `build` builds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use crate::dockerfile::SyntaxError;
 use crate::oci::{Platform, Reference};
 use crate::plan::tags::Tags;
 use crate::plan::{Dockerfile, Edge, EdgeReason, Error as PlanError, NamedContexts, NamedImage, ServiceNames, Survey, images_of, order};
-use crate::source::{Files, mask_credentials};
+use crate::source::{Files, mask_credentials, read_text};
 
 pub struct Workspace<'c> {
     pub config: &'c Config,
@@ -250,9 +249,8 @@ pub fn shown(config: &Config, path: &Path) -> String {
 
 fn load_dockerfile(config: &Config, files: &dyn Files, path: &Path) -> Result<Dockerfile, Vec<Finding>> {
     let name = shown(config, path);
-    let mut bytes = Vec::new();
-    let read = files.open(path).and_then(|mut file| file.read_to_end(&mut bytes));
-    read.map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
+    let read = read_text(files, path);
+    let bytes = read.map_err(|error| vec![Finding::error("brik::dockerfile::unreadable", format!("cannot read {name}: {error}"))])?;
     Dockerfile::parse(path, &bytes).map_err(|errors| {
         let source = Source::new(name, printable(&String::from_utf8_lossy(&bytes)));
         errors.iter().map(|error| syntax_finding(&source, error)).collect()

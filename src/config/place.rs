@@ -1,11 +1,10 @@
 //! Where brik.toml is and what its paths may reach.
 
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use super::LoadOptions;
 use super::finding::{Finding, Source};
-use crate::source::Files;
+use crate::source::{Files, leads_out, read_text};
 
 /// Canonical paths, all of them.
 #[derive(Debug)]
@@ -34,9 +33,6 @@ pub(super) enum PathProblem {
 }
 
 const FILE_NAME: &str = "brik.toml";
-
-/// Far beyond thousands of services; keeps a mistaken `--config /dev/…` or core dump out of memory.
-const LARGEST_FILE: u64 = 8 << 20;
 
 impl<'f> Place<'f> {
     /// The file that `options` name, else the nearest brik.toml upwards from `cwd`.
@@ -121,12 +117,10 @@ fn lexical(path: &Path) -> Option<PathBuf> {
 /// Reads a file as UTF-8.
 pub(super) fn read(files: &dyn Files, file: &Path, name: &str) -> Result<Source, Finding> {
     let unreadable = |error: std::io::Error| Finding::error("brik::config::unreadable", format!("{name} cannot be read: {error}"));
-    let mut bytes = Vec::new();
-    let handle = files.open(file).map_err(unreadable)?;
-    handle.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(Finding::error("brik::config::unreadable", format!("{name} is larger than {LARGEST_FILE} bytes")));
+    if leads_out(files, file, &[]) {
+        return Err(unreadable(std::io::Error::other("it is a link that leads out of the repository")));
     }
+    let bytes = read_text(files, file).map_err(unreadable)?;
     String::from_utf8(bytes).map(|text| Source::new(name, text)).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();

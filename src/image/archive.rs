@@ -18,13 +18,16 @@ pub struct ArchiveOptions {
     pub owner: Option<(u32, u32)>,
 }
 
+/// Decoded bytes before the first member: with nothing but comments in so many it is no archive, but a way to keep a processor busy.
+const FIRST_MEMBER_MAX: u64 = 64 << 20;
+
 /// Whether docker would unpack this content: a tar with at least one member, perhaps compressed. Told by content, not by name.
 pub fn is_archive(reader: impl Read) -> bool {
     let Ok(peek) = Peek::new(reader) else { return false };
     let compression = peek.compression();
     let Ok(decoder) = decoder(compression, BufReader::new(peek)) else { return false };
     // A feature that brik does not read is told when it is unpacked.
-    matches!(TarReader::new(decoder).next(), Ok(Some(_)) | Err(Error::Unsupported { .. }))
+    matches!(TarReader::new(decoder.take(FIRST_MEMBER_MAX)).next(), Ok(Some(_)) | Err(Error::Unsupported { .. }))
 }
 
 /// Unpacks a tar, plain or compressed (gzip, bzip2, xz, zstd), to the directory `subdir` inside of `root`; symbolic links in `subdir`

@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub trait Lender: Send + Sync {
     /// Opens a regular file for reading.
     fn open(&self, path: &[u8]) -> io::Result<File>;
+    /// An error where a file that was opened at `path`, and has been read, was changed meanwhile.
+    fn unchanged(&self, path: &[u8], file: &File) -> io::Result<()>;
     /// Whether extended attributes of its files belong in a layer.
     fn lends_xattrs(&self) -> bool;
 }

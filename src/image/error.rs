@@ -40,6 +40,8 @@ pub enum Error {
     Destination { path: String, source: io::Error },
     #[error("the archive has more than {limit} members")]
     TooManyMembers { limit: u64 },
+    #[error("the names in the archive take more than {limit} bytes")]
+    TooManyNames { limit: u64 },
     #[error("the archive unpacks to more than {limit} bytes")]
     TooLarge { limit: u64 },
     #[error("the archive unpacks to more than {limit} times its own size")]

@@ -54,6 +54,8 @@ pub(super) struct Extractor<'a> {
     policy: Policy<'a>,
     /// Directories whose mode and time are set last, so that filling them neither fails nor changes them.
     directories: BTreeMap<Vec<u8>, (u32, Time)>,
+    /// Bytes of the names in that.
+    names: u64,
     done: Extracted,
     /// For content: files of this size are written by one call.
     buffer: Vec<u8>,
@@ -72,7 +74,8 @@ impl<'a> Extractor<'a> {
         let failed = |source| Error::Destination { path: root.to_string_lossy().into_owned(), source };
         let base = clean(base).ok_or_else(|| Error::Escapes { member: lossy(base) })?;
         let root = Root::open(root).map_err(failed)?;
-        let mut extractor = Self { root, base, policy, directories: BTreeMap::new(), done: Extracted::default(), buffer: vec![0; BUFFER] };
+        let mut extractor =
+            Self { root, base, policy, directories: BTreeMap::new(), names: 0, done: Extracted::default(), buffer: vec![0; BUFFER] };
         extractor.directory(&extractor.base.clone(), failed)?;
         Ok(extractor)
     }
@@ -93,6 +96,7 @@ impl<'a> Extractor<'a> {
             self.done.content = self.done.content.saturating_add(member.size);
             tar.inner().check(self.done.content)?;
             self.add(&member, &mut tar)?;
+            limits.check_names(self.names)?;
             made(&self, &member)?;
         }
         self.finish()
@@ -216,9 +220,15 @@ impl<'a> Extractor<'a> {
             (mode, mtime) = (below.mode, below.mtime);
         }
         if self.policy.layer {
-            self.directories.insert(implied.path.clone(), (mode, mtime));
+            self.set_last(&implied.path, (mode, mtime));
         }
         Ok(())
+    }
+
+    fn set_last(&mut self, directory: &[u8], mode_and_time: (u32, Time)) {
+        if self.directories.insert(directory.to_vec(), mode_and_time).is_none() {
+            self.names += directory.len() as u64;
+        }
     }
 
     fn add_file(&mut self, place: &Place, member: &Member, content: &mut impl Read) -> Result<(), Error> {
@@ -272,7 +282,7 @@ impl<'a> Extractor<'a> {
         if hides_lower {
             mark_opaque(&fd)?;
         }
-        self.directories.insert(place.path.clone(), (member.mode, member.mtime));
+        self.set_last(&place.path, (member.mode, member.mtime));
         Ok(())
     }
 

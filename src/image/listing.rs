@@ -9,7 +9,7 @@ use super::{Error, Limits, lossy};
 use crate::oci::DiffId;
 
 /// Far beyond any image that people look at; a list is held in memory.
-const LIMITS: Limits = Limits { members: 1_000_000, bytes: 64 << 30, ratio: 2_000, ratio_after: 4 << 30 };
+const LIMITS: Limits = Limits { members: 1_000_000, bytes: 64 << 30, ratio: 2_000, ratio_after: 4 << 30, names: 256 << 20 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
@@ -66,7 +66,7 @@ pub fn list_layer(blob: impl Read + Send, expected: &DiffId) -> Result<Listing, 
 
 fn members(decoded: &mut Decoded<'_>) -> Result<Vec<Listed>, Error> {
     let (mut tar, mut members) = (TarReader::new(decoded), Vec::new());
-    let mut sparse: u64 = 0;
+    let (mut sparse, mut names): (u64, u64) = (0, 0);
     while let Some(member) = tar.next()? {
         if members.len() as u64 == LIMITS.members {
             return Err(Error::TooManyMembers { limit: LIMITS.members });
@@ -74,6 +74,8 @@ fn members(decoded: &mut Decoded<'_>) -> Result<Vec<Listed>, Error> {
         // Holes are not in the stream, and are hashed all the same.
         sparse = sparse.saturating_add(member.size);
         tar.inner().check(sparse)?;
+        names += (member.name.len() + member.link.len()) as u64;
+        LIMITS.check_names(names)?;
         let content = hash(&mut tar, &member)?;
         members.push(listed(member, content)?);
     }

@@ -20,15 +20,22 @@ pub struct Limits {
     pub ratio: u64,
     /// Decoded bytes before the ratio counts: a large file of zeros is honest.
     pub ratio_after: u64,
+    /// Bytes of those names that are held in memory until the archive ends.
+    pub names: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { members: 10_000_000, bytes: 512 << 30, ratio: 2_000, ratio_after: 4 << 30 }
+        Self { members: 10_000_000, bytes: 512 << 30, ratio: 2_000, ratio_after: 4 << 30, names: 256 << 20 }
     }
 }
 
 impl Limits {
+    /// Checks how many bytes of names are held.
+    pub(super) fn check_names(&self, bytes: u64) -> Result<(), Error> {
+        if bytes > self.names { Err(Error::TooManyNames { limit: self.names }) } else { Ok(()) }
+    }
+
     /// Checks how much `input` bytes have become.
     pub(super) fn check(&self, decoded: u64, input: u64) -> Result<(), Error> {
         if decoded > self.bytes {

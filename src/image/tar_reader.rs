@@ -15,6 +15,8 @@ use super::{Error, lossy};
 const BLOCK: u64 = 512;
 /// The longest PAX, long name or long link header that is read. (The kernel's limit on an attribute is 64 KiB.)
 const EXTENSION_MAX: u64 = 1 << 20;
+/// The kernel takes no longer path (PATH_MAX).
+const NAME_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MemberKind {
@@ -109,6 +111,10 @@ impl<R: Read> TarReader<R> {
         let link = link.unwrap_or_else(|| header.link_name_bytes().map_or_else(Vec::new, |link| link.into_owned()));
         if name.contains(&0) || link.contains(&0) {
             return Err(malformed("a NUL in the name"));
+        }
+        if name.len() > NAME_MAX || link.len() > NAME_MAX {
+            let name = lossy(&name[..name.len().min(100)]);
+            return Err(Error::Malformed { member: name, reason: "a name or link of more than 4096 bytes" });
         }
         let old = header.as_old();
         let numeric = |key: &str, field: Option<u64>, reason| match record(key) {

@@ -142,7 +142,7 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
                 let file = File::from(found.open().map_err(failed)?);
                 self.take_xattrs(&mut member, xattr::read_all(&file).map_err(failed)?)?;
                 member.size = u64::try_from(stat.st_size).unwrap_or(0);
-                self.append_file(&member, file)
+                self.append_file(&member, &file)
             }
             FileType::Directory => self.add_directory(found, member),
             FileType::Symlink => {
@@ -179,7 +179,8 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
             member.xattrs = portable(xattr::read_all(&file).map_err(failed)?);
         }
         member.size = lent.size;
-        self.append_file(&member, file)
+        self.append_file(&member, &file)?;
+        lent.lender.unchanged(&lent.source, &file).map_err(failed)
     }
 
     fn mtime(&self, own: (i64, u32)) -> (i64, u32) {
@@ -242,7 +243,7 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
         self.append(&member)
     }
 
-    fn append_file(&mut self, member: &Member<'_>, mut file: File) -> Result<(), Error> {
+    fn append_file(&mut self, member: &Member<'_>, mut file: &File) -> Result<(), Error> {
         let of_toc = kept(member.name, || file.try_clone());
         let of_toc = of_toc.and_then(|content| file.rewind().map(|()| content));
         let of_toc = of_toc.map_err(|source| Error::Read { path: lossy(member.name), source })?;
@@ -307,13 +308,13 @@ fn whiteout_name(path: &[u8]) -> Vec<u8> {
 }
 
 /// A file's content, no more and no less than its size was when it was found.
-struct Exactly {
-    file: File,
+struct Exactly<'f> {
+    file: &'f File,
     left: u64,
     shrank: bool,
 }
 
-impl Read for Exactly {
+impl Read for Exactly<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let n = self.file.read(&mut buffer[..wanted])?;
@@ -374,7 +375,7 @@ mod tests {
                 device: 0,
                 xattrs: Vec::new(),
             };
-            let result = writer.append_file(&member, File::open(file.path()).unwrap());
+            let result = writer.append_file(&member, &File::open(file.path()).unwrap());
             assert!(matches!(result, Err(Error::Changed { .. })), "{size} bytes for {left}");
         }
     }

@@ -22,7 +22,7 @@ use super::{Error, lossy};
 
 const LEVEL: i32 = 1;
 /// No image comes near: whoever exceeds this is to be had without a table of contents, or not at all.
-const LIMITS: Limits = Limits { members: 500_000, bytes: 1 << 30, ratio: 10_000, ratio_after: 256 << 20 };
+const LIMITS: Limits = Limits { members: 500_000, bytes: 1 << 30, ratio: 10_000, ratio_after: 256 << 20, names: 256 << 20 };
 
 /// Files whose content is kept, and how much of it: a longer one makes a table of contents that is refused.
 const KEPT: [&[u8]; 2] = [b"etc/passwd", b"etc/group"];
@@ -103,13 +103,16 @@ impl Toc {
     /// Where `blob` is none.
     pub fn read(blob: impl Read + Send) -> Result<Self, Error> {
         decode(blob, LIMITS, |decoded| {
-            let (mut tar, mut entries) = (TarReader::new(decoded), Vec::new());
+            let (mut tar, mut entries, mut names) = (TarReader::new(decoded), Vec::new(), 0);
             let mut directories: HashSet<Vec<u8>> = HashSet::new();
             while let Some(member) = tar.next()? {
                 if entries.len() as u64 == LIMITS.members {
                     return Err(Error::TooManyMembers { limit: LIMITS.members });
                 }
                 let path = clean(&member.name).ok_or_else(|| Error::Escapes { member: lossy(&member.name) })?;
+                let xattrs: usize = member.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+                names += (2 * member.name.len() + member.link.len() + xattrs) as u64;
+                LIMITS.check_names(names)?;
                 let most = if KEPT.contains(&path.as_slice()) { KEPT_MAX } else { 0 };
                 if member.kind == MemberKind::Hardlink || member.size > most {
                     return Err(Error::Malformed { member: lossy(&member.name), reason: "a table of contents does not have that" });

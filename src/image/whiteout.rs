@@ -1,12 +1,15 @@
 //! How a snapshot says that something of the layers below is not there: as overlayfs wants it, or where overlayfs itself is the file system
 //! that the snapshot lies on, which lets nobody make such files, in a form of brik's own. Nothing mounts those.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, FileType, Mode, Stat, XattrFlags, chmodat, fsetxattr, mknodat};
 use rustix::io::Errno;
 
-use super::xattr::{Xattrs, value};
+use super::xattr::{Xattrs, read_all, value};
 
 /// The mark of an opaque directory in an overlay mounted with `userxattr`.
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
@@ -42,6 +45,18 @@ pub fn mark_opaque(directory: impl AsFd) -> rustix::io::Result<()> {
         Err(Errno::PERM | Errno::OPNOTSUPP) => fsetxattr(&directory, OPAQUE_OWN, b"y", XattrFlags::empty()),
         other => other,
     }
+}
+
+/// Snapshots, uppermost first, without those that one above hides as a whole by an opaque mark in its root. overlayfs takes no notice of
+/// such a mark; the OCI image spec does.
+pub fn without_hidden(mut snapshots: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+    for (at, snapshot) in snapshots.iter().enumerate() {
+        if is_opaque(&read_all(File::open(snapshot)?)?) {
+            snapshots.truncate(at + 1);
+            break;
+        }
+    }
+    Ok(snapshots)
 }
 
 /// Whether a directory of a layer hides those of the layers below.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{DiffId, Digest, Platform};
 
@@ -21,9 +22,26 @@ pub mod media_type {
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
+    /// What the types of layers begin with; how they are compressed follows.
+    const LAYERS: [&str; 4] = [
+        OCI_LAYER,
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    ];
+
+    /// Whether blobs of this type are layers that can be unpacked: tars, plain, in gzip or in zstd. Encrypted ones are not.
+    pub fn is_layer(media_type: &str) -> bool {
+        let compression = LAYERS.iter().find_map(|layer| media_type.strip_prefix(layer));
+        compression.is_some_and(|compression| matches!(compression, "" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
+    }
+
     /// What a client that reads images accepts, most wanted first.
     pub const MANIFESTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
 }
+
+/// Blobs of more bytes are none that anybody has (256 TiB): as many sizes as a document has room for add up without overflow.
+const LARGEST_BLOB: u64 = 1 << 48;
 
 /// A typed, sized pointer to content. `size` is in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +49,19 @@ pub mod media_type {
 pub struct Descriptor {
     pub media_type: String,
     pub digest: Digest,
+    #[serde(deserialize_with = "blob_size")]
     pub size: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+}
+
+fn blob_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        size @ ..=LARGEST_BLOB => Ok(size),
+        size => Err(D::Error::custom(format_args!("a blob of {size} bytes"))),
+    }
 }
 
 impl Descriptor {

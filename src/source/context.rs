@@ -153,10 +153,15 @@ impl Context {
         // Should it have become a FIFO since: opening does not block, and the stamp differs.
         let fd = open_beneath(root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|error| named(path, &error))?;
         self.cache.count_opened();
-        if Stamp::from(&fstat(&fd)?) != entry.stamp {
-            return Err(changed(path));
+        let file = File::from(fd);
+        self.check_unchanged(path, entry, &file).map(|()| file)
+    }
+
+    fn check_unchanged(&self, path: &[u8], entry: &Entry, file: &File) -> io::Result<()> {
+        match &self.origin {
+            Origin::Disk if Stamp::from(&fstat(file)?) != entry.stamp => Err(changed(path)),
+            Origin::Disk | Origin::Commit(_) => Ok(()),
         }
-        Ok(File::from(fd))
     }
 }
 
@@ -181,6 +186,11 @@ impl Tree for Context {
 
     fn open(&self, path: &[u8]) -> io::Result<File> {
         self.open_checked(path)
+    }
+
+    fn unchanged(&self, path: &[u8], file: &File) -> io::Result<()> {
+        let found = self.find(path).map_err(|error| named(path, &error.into()))?;
+        found.map_or_else(|| Err(changed(path)), |id| self.check_unchanged(path, self.at(id).1, file))
     }
 
     /// None: BuildKit does not transfer them, and two checkouts of one commit must give one image.
@@ -289,6 +299,18 @@ mod tests {
         assert!(file.hardlink.is_some() && file.hardlink == node(b"hard").unwrap().hardlink);
         assert_eq!(node(b"link/x"), None);
         assert!(context.open(b"link").is_err() && context.open(b"fifo").is_err());
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_told() {
+        let directory = made(&["a"]);
+        let context = walked(&directory, "", &in_memory());
+        let file = context.open(b"a").unwrap();
+        Tree::unchanged(&context, b"a", &file).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        fs::write(directory.path().join("a"), "b").unwrap();
+        let error = Tree::unchanged(&context, b"a", &file).unwrap_err().to_string();
+        assert!(error.contains("changed while the build context was read"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! `.dockerignore` and `<Dockerfile>.dockerignore` (Dockerfile reference, ".dockerignore files").
 
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::files::Files;
+use super::files::{Files, read_text};
 use super::pattern::{PatternError, clean};
 use super::pattern_list::{PatternList, Verdict};
 
@@ -48,22 +48,22 @@ impl IgnoreFile {
     }
 
     /// The file that rules a directory: `<dockerfile>.dockerignore` beside the Dockerfile that it is the context of, else its own
-    /// `.dockerignore`. A named context has no Dockerfile.
+    /// `.dockerignore`. A named context has no Dockerfile. What is there and cannot be read is an error later: that nothing is excluded is
+    /// the last thing that is meant by it.
     pub fn locate(files: &dyn Files, dockerfile: Option<&Path>, context: &Path) -> Option<PathBuf> {
         let beside = dockerfile.map(|dockerfile| {
             let mut beside = dockerfile.as_os_str().to_owned();
             beside.push(".dockerignore");
             PathBuf::from(beside)
         });
-        beside.into_iter().chain([context.join(".dockerignore")]).find(|path| files.is_file(path))
+        beside.into_iter().chain([context.join(".dockerignore")]).find(|path| files.canonicalize(path).is_ok())
     }
 
     /// Reads the file that rules a directory; where there is none, nothing is excluded.
     pub fn load(files: &dyn Files, dockerfile: Option<&Path>, context: &Path) -> Result<Self, Error> {
         let Some(path) = Self::locate(files, dockerfile, context) else { return Ok(Self::default()) };
-        let mut bytes = Vec::new();
-        match files.open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-            Ok(_) => Self::parse(&bytes).map_err(|source| Error::Ignore { path, source }),
+        match read_text(files, &path) {
+            Ok(bytes) => Self::parse(&bytes).map_err(|source| Error::Ignore { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(Error::Read { path, source }),
         }

@@ -55,7 +55,7 @@ pub use context::Context;
 pub use error::Error;
 pub use event::Event;
 pub use file_list::{FileChange, FileList, FileLists};
-pub use files::{Disk, Files};
+pub use files::{Disk, Files, leads_out, read_text};
 pub use git::{GitFacts, top_level};
 pub use git_ref::{GitRef, GitRefError, is_commit_id};
 pub use hash_matches::hash_matches;

@@ -68,6 +68,11 @@ pub trait Tree: Sync {
     }
     /// Opens a regular file for reading; a symbolic link is an error.
     fn open(&self, path: &[u8]) -> io::Result<File>;
+    /// To be asked when `file`, opened at `path`, has been read: an error where others have changed it meanwhile, so that what was read is
+    /// of no use. Trees that nobody changes need not look.
+    fn unchanged(&self, _path: &[u8], _file: &File) -> io::Result<()> {
+        Ok(())
+    }
     /// Extended attributes (name, value), sorted; none in a build context.
     fn xattrs(&self, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
 }

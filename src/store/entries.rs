@@ -114,12 +114,17 @@ pub(super) fn digests_in(text: &[u8]) -> Vec<Digest> {
     text.match_indices("sha256:").filter_map(|(at, _)| text.get(at..at + 71)?.parse().ok()).collect()
 }
 
-/// Allocated bytes; a file with several names counts once.
+/// Allocated bytes; a file with several names counts once. Without recursion: how deep it goes was decided by others.
 fn disk_bytes(path: &Path, linked: &mut HashSet<(u64, u64)>) -> u64 {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
-    if metadata.is_dir() {
-        return metadata.blocks() * 512 + read_dir(path).map(|entry| disk_bytes(&entry.path(), linked)).sum::<u64>();
+    let (mut bytes, mut pending) = (0, vec![path.to_owned()]);
+    while let Some(path) = pending.pop() {
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if metadata.is_dir() {
+            pending.extend(read_dir(&path).map(|entry| entry.path()));
+        }
+        if metadata.is_dir() || metadata.nlink() == 1 || linked.insert((metadata.dev(), metadata.ino())) {
+            bytes += metadata.blocks() * 512;
+        }
     }
-    let counts = metadata.nlink() == 1 || linked.insert((metadata.dev(), metadata.ino()));
-    if counts { metadata.blocks() * 512 } else { 0 }
+    bytes
 }

@@ -33,7 +33,11 @@
 //! Every use of a record, of a snapshot and of a blob that is found instead of made renews its mtime: `prune` takes what is old, and
 //! nothing that a running brik has used.
 //!
-//! What is removed from `tmp/` is removed by `reaper`, whom nobody waits for either. The end of a process waits for both.
+//! What is removed from `tmp/` is removed by `reaper` (`remove`: whatever strangers have made of it), whom nobody waits for either. The end of
+//! a process waits for both.
+//!
+//! `snapshots/`, `mounts/` and `tmp/` hold what images say: programs that are set-user-id, and as real root device nodes. They are their
+//! owner's alone (mode 0700), or everybody on the machine could run these.
 
 mod blobs;
 mod caches;
@@ -43,6 +47,7 @@ mod incoming;
 mod prune;
 mod reaper;
 mod records;
+mod remove;
 mod snapshots;
 mod temp;
 mod usage;
@@ -51,6 +56,7 @@ mod writeback;
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,8 +68,9 @@ pub use flight::FlightGuard;
 pub use incoming::{IncomingBlob, IncomingReader};
 pub use prune::{PruneBudget, Pruned};
 pub use records::RecordKind;
+pub use remove::remove_tree;
 pub use snapshots::IdMapping;
-pub use temp::{TempDir, remove_tree};
+pub use temp::TempDir;
 pub use usage::{Share, Usage};
 pub use verify::Verified;
 
@@ -104,6 +111,17 @@ fn note_use(path: &Path) -> bool {
     utimensat(CWD, path, &now, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
+/// Leaves a directory to its owner alone. Whoever is not that cannot say so, and has to live with what its owner said.
+fn close(directory: &Path) -> io::Result<()> {
+    match directory.metadata()?.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => match fs::set_permissions(directory, fs::Permissions::from_mode(0o700)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            done => done,
+        },
+    }
+}
+
 /// A store that this process uses. Holds the shared lock until it is dropped.
 pub struct Store {
     root: PathBuf,
@@ -122,6 +140,9 @@ impl Store {
         for dir in ["blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
             let path = root.join(dir);
             fs::create_dir_all(&path).map_err(at("create", &path))?;
+            if matches!(dir, "snapshots" | "mounts" | "tmp") {
+                close(&path).map_err(at("restrict", &path))?;
+            }
         }
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::temp::remove_tree;
+use super::remove::remove_tree;
 
 /// The thread, from the first removal until this is dropped, which waits for the last one.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ use rustix::fs::FlockOperation;
 
 use super::entries::{read_dir, used};
 use super::reaper::Reaper;
+use super::remove::remove_tree;
 use super::{Error, at};
 
 #[derive(Debug)]
@@ -153,27 +154,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Removes a tree even where its directories lack write or search permission for their owner.
-pub fn remove_tree(path: &Path) {
-    let Ok(meta) = fs::symlink_metadata(path) else { return };
-    if !meta.is_dir() {
-        let _ = fs::remove_file(path);
-    } else if fs::remove_dir_all(path).is_err() {
-        open_up(path);
-        let _ = fs::remove_dir_all(path);
-    }
-}
-
-fn open_up(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            open_up(&entry.path());
-        }
     }
 }
 

@@ -72,6 +72,10 @@ mod tests {
             Tree::open(*self, path)
         }
 
+        fn unchanged(&self, path: &[u8], file: &File) -> io::Result<()> {
+            Tree::unchanged(*self, path, file)
+        }
+
         fn lends_xattrs(&self) -> bool {
             false
         }

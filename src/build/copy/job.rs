@@ -121,10 +121,12 @@ impl Writer<'_, '_, '_> {
             return Ok(false);
         }
         let file = open()?;
+        let read = file.try_clone().map_err(|e| CopyError::read(&found.path, e))?;
         // BuildKit gives this directory no --chmod.
         let top = self.destination_directory(0o755)?;
         let failed = |source| CopyError::Unpack { path: found.path.clone().into(), source };
         unpacker.unpack(file, top.as_fd()).map_err(failed)?;
+        self.job.tree.unchanged(&found.path, &read).map_err(|e| CopyError::read(&found.path, e))?;
         Ok(true)
     }
 

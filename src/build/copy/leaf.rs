@@ -63,6 +63,7 @@ impl Writer<'_, '_, '_> {
         let to = openat(directory, check(name)?, flags, Mode::RUSR | Mode::WUSR).map_err(|e| failed("create")(e.into()))?;
         let to = File::from(to);
         self.stats.bytes += content::copy(&from, &to).map_err(failed("write"))?;
+        self.job.tree.unchanged(source, &from).map_err(|e| CopyError::read(source, e))?;
         self.metadata(source, node, true)?.set(to.as_fd(), &directory.path_of(name))?;
         if let Some(id) = node.hardlink {
             self.links.insert(id, relative(directory, name));

@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::RemoteSources;
 use crate::image::OciLayout;
-use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference};
+use crate::oci::{Digest, ImageConfig, Manifest, Platform, Reference, media_type};
 use crate::plan::BaseImage;
 use crate::registry::{self, Resolved};
 use crate::store::{RecordKind, Store};
 
 /// A config larger than this is refused (bytes).
 const MAX_CONFIG: u64 = 8 << 20;
+
+/// As many as overlayfs stacks.
+const MAX_LAYERS: usize = 500;
 
 /// The documents of an image, by the digest of its manifest.
 #[derive(Serialize, Deserialize)]
@@ -99,6 +102,7 @@ impl RemoteSources<'_> {
         if let Some(known) = known(self.store, Some(reference), &resolved.digest) {
             return Ok(known);
         }
+        check_layers(&resolved.manifest)?;
         let config = self.client.read_blob(reference, &resolved.manifest.config, MAX_CONFIG)?;
         Ok(self.learn(Some(reference), resolved.digest, resolved.manifest, &config)?)
     }
@@ -120,6 +124,7 @@ impl RemoteSources<'_> {
     pub(super) fn import(&self, path: &Path, tag_or_digest: Option<&str>, platform: &Platform) -> Result<Arc<BaseImage>, String> {
         let layout = OciLayout::open(path).map_err(|error| error.to_string())?;
         let (digest, manifest) = layout.resolve(tag_or_digest, platform).map_err(|error| error.to_string())?;
+        check_layers(&manifest)?;
         let store_error = |error: crate::store::Error| error.to_string();
         for layer in &manifest.layers {
             if self.store.take_up(&layer.digest, layer.size) {
@@ -147,6 +152,18 @@ impl RemoteSources<'_> {
         let record = BaseRecord { manifest, config };
         self.store.put_record(RecordKind::Base, &digest, &record).map_err(|error| error.to_string())?;
         Ok(Arc::new(BaseImage { reference: reference.cloned(), digest, manifest: record.manifest, config: record.config }))
+    }
+}
+
+/// Whether its layers can be used at all, before any is had.
+fn check_layers(manifest: &Manifest) -> Result<(), String> {
+    let count = manifest.layers.len();
+    if count > MAX_LAYERS {
+        return Err(format!("it has {count} layers, and at most {MAX_LAYERS} can be stacked"));
+    }
+    match manifest.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
+        Some(layer) => Err(format!("its layer {} is of the type {:?}, which brik cannot unpack", layer.digest, layer.media_type)),
+        None => Ok(()),
     }
 }
 

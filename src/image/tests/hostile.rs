@@ -128,7 +128,7 @@ fn every_bad_archive_is_refused_for_its_own_reason() {
         ("cut gzip", gzip[..gzip.len() - 4].to_vec(), "Decompress"),
         ("gzip with rubbish behind", [&gzip[..], b"rubbish"].concat(), "Decompress"),
         ("rubbish", vec![b'x'; 2000], "Malformed"),
-        ("path longer than the kernel's", pax(&[("path", &b"d/".repeat(3000))], &file, b""), "Create"),
+        ("path longer than the kernel's", pax(&[("path", &b"d/".repeat(3000))], &file, b""), "Malformed"),
         ("name longer than the kernel's", pax(&[("path", &[b'n'; 256])], &file, b""), "Create"),
         ("nothing", empty, ""),
     ];
@@ -170,6 +170,8 @@ fn bombs_hit_the_limits() {
         (Limits { ratio: 100, ratio_after: 1 << 20, ..Limits::default() }, &dense, "TooDense"),
         (Limits { bytes: 1 << 20, ..Limits::default() }, &dense, "TooLarge"),
         (Limits { members: 2, ..Limits::default() }, &many, "TooManyMembers"),
+        (Limits { names: 8, ..Limits::default() }, &tar_of(&[(DIR, "abc", "", b""), (DIR, "defghi", "", b"")]), "TooManyNames"),
+        (Limits { names: 8, ..Limits::default() }, &tar_of(&[(FILE, "abc/def/f", "", b"")]), "TooManyNames"),
     ] {
         let dest = tempfile::tempdir().unwrap();
         let error = unpack_layer(&bytes[..], dest.path(), &UnpackOptions { limits, ..lenient() }, &mut no_toc()).unwrap_err();

@@ -7,6 +7,7 @@ mod brik;
 mod container;
 pub mod git_server;
 mod image;
+pub mod outside;
 mod project;
 pub mod proxy;
 mod registry;
@@ -15,14 +16,17 @@ mod screen;
 #[allow(dead_code, reason = "the unit tests of the registry room use the rest")]
 pub mod scripted;
 pub mod server;
+pub mod tarball;
 pub mod tools;
 pub mod trace;
 mod trials;
+mod watched;
 
 use std::path::PathBuf;
 
 pub use brik::{Brik, Run};
 pub use image::{Entry, Image, Kind};
+pub use outside::Outside;
 pub use project::Project;
 pub use proxy::{Ask, Fault, Proxy};
 pub use registry::{PASSWORD, Registry, USER, busybox, shared_registry};
