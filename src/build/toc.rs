@@ -59,12 +59,9 @@ impl Engine<'_> {
         })?;
         let here: Option<Vec<Descriptor>> = layers.iter().map(|layer| self.layers.toc(&layer.diff_id)).collect();
         let read = |toc: Descriptor| {
-            let blob = BufReader::new(self.layers.store.open_blob(&toc.digest)?);
-            Toc::read(blob).map_err(|error| match self.layers.store.verify_blob(&toc.digest) {
-                Ok(()) => error.into(),
-                // It is removed, so that the next run gets a good one.
-                Err(damaged) => Error::from(damaged),
-            })
+            // One that was pulled is not synced: what a crash has left of it may make sense. A damaged one is removed.
+            self.layers.store.verify_blob(&toc.digest)?;
+            Ok(Toc::read(BufReader::new(self.layers.store.open_blob(&toc.digest)?))?)
         };
         here.map(|tocs| tocs.into_iter().map(read).collect()).transpose()
     }

@@ -85,7 +85,7 @@ impl Setup {
             return Err(Failure::findings(Code::Findings, &lints, Some(redactor)));
         }
         // A stat cache that cannot be written costs only time.
-        let _ = stat_cache.save();
+        let _ = store.temp_path().map(|temporary| stat_cache.save(&temporary));
         Ok(Planned { git, stat_cache, workspace, targets, plan, findings, lints })
     }
 

@@ -65,7 +65,7 @@ pub fn affected(setup: &Setup, args: &PlanArgs, planned: &Planned, since: &str) 
         Err(Findings(findings)) => Then::refusing(&names, &findings),
     };
     // A stat cache that cannot be written costs only time.
-    let _ = planned.stat_cache.save();
+    let _ = setup.store.temp_path().map(|temporary| planned.stat_cache.save(&temporary));
     let images = planned.plan.images.iter();
     let affected = images.filter_map(|image| {
         let reason = then.reason(&planned.plan, image)?;
@@ -80,7 +80,7 @@ pub fn plan_at(setup: &Setup, args: &PlanArgs, planned: &Planned, commit: &Commi
     let config = config.map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, Some(&setup.redactor)))?;
     let names: Vec<String> = config.services.keys().cloned().collect();
     let then = Then::plan(setup, args, commit, &config, &names, (&planned.git, &planned.stat_cache))?;
-    let _ = planned.stat_cache.save();
+    let _ = setup.store.temp_path().map(|temporary| planned.stat_cache.save(&temporary));
     Ok((then.plan, then.refused))
 }
 

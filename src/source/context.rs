@@ -326,7 +326,7 @@ mod tests {
         let first = hash(&context, "a").unwrap();
         assert_eq!(hash(&context, "a").unwrap(), first);
         assert_eq!(cache.counters(), Counters { files_hashed: 1, files_opened: 1 });
-        cache.save().unwrap();
+        cache.save(&caches.path().join("new")).unwrap();
 
         let cache = Arc::new(StatCache::load(&caches.path().join("stat")));
         let context = walked(&directory, "", &cache);

@@ -72,9 +72,9 @@ impl StatCache {
         lock(&self.learned).extend(kept.map(|(stamp, content, _)| (stamp.key(), (*stamp, *content))));
     }
 
-    /// Writes the cache if anything was learned. Of processes that save at the same time the last wins: the others' knowledge is
+    /// Writes the cache if anything was learned, by way of a file `temporary` on the same file system. Of processes that save at the same time the last wins: the others' knowledge is
     /// lost, nothing else.
-    pub fn save(&self) -> io::Result<()> {
+    pub fn save(&self, temporary: &Path) -> io::Result<()> {
         let learned = lock(&self.learned);
         let Some(path) = self.path.as_ref().filter(|_| !learned.is_empty()) else { return Ok(()) };
         let mut kept: Vec<Record> = Vec::with_capacity(self.records.len() + learned.len());
@@ -86,7 +86,7 @@ impl StatCache {
             kept.truncate(MOST_RECORDS);
         }
         kept.sort_unstable_by_key(|record| record.stamp.key());
-        write(path, &kept)
+        write(path, &kept, temporary)
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
     fn saved(path: &Path) -> StatCache {
         let cache = StatCache::load(path);
         cache.learn(&[5, 3, 9].map(|inode| (stamp(inode), content(&inode.to_string()), (1000, 0))));
-        cache.save().unwrap();
+        cache.save(&path.with_extension("new")).unwrap();
         StatCache::load(path)
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let changed = Stamp { size: 4, ..stamp(5) };
         cache.learn(&[(changed, content("new"), (1000, 0))]);
         assert_eq!(find(&cache, &changed), Some(content("new")));
-        cache.save().unwrap();
+        cache.save(&path.with_extension("new")).unwrap();
         let cache = StatCache::load(&path);
         assert_eq!((find(&cache, &changed), find(&cache, &stamp(5))), (Some(content("new")), None));
         assert_eq!((find(&cache, &stamp(3)), cache.records.len()), (Some(content("3")), 3));
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_run_that_learned_nothing_writes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        StatCache::load(&directory.path().join("stat")).save().unwrap();
+        StatCache::load(&directory.path().join("stat")).save(&directory.path().join("new")).unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::content_hash::ContentHash;
 use super::stamp::Stamp;
@@ -88,8 +88,8 @@ impl Records {
     }
 }
 
-/// Replaces the file by one of `records`, which are sorted, through a temporary file and a rename.
-pub(super) fn write(path: &Path, records: &[Record]) -> io::Result<()> {
+/// Replaces the file by one of `records`, which are sorted, through the file `temporary` and a rename.
+pub(super) fn write(path: &Path, records: &[Record], temporary: &Path) -> io::Result<()> {
     let mut file = Vec::with_capacity(HEADER + records.len() * RECORD);
     file.extend_from_slice(MAGIC);
     file.extend_from_slice(&(records.len() as u64).to_le_bytes());
@@ -98,13 +98,10 @@ pub(super) fn write(path: &Path, records: &[Record]) -> io::Result<()> {
     let checksum = libdeflater::crc32(&file[HEADER..]);
     file[HEADER - 4..HEADER].copy_from_slice(&checksum.to_le_bytes());
 
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = fs::File::create(&temporary).and_then(|mut to| to.write_all(&file));
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    let written = fs::File::create(temporary).and_then(|mut to| to.write_all(&file));
+    let renamed = written.and_then(|()| fs::rename(temporary, path));
     if renamed.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
     }
     renamed
 }
@@ -166,7 +163,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stat");
         let written: Vec<_> = [3, 5, 9].map(record).into();
-        write(&path, &written).unwrap();
+        write(&path, &written, &directory.path().join("new")).unwrap();
         let records = Records::read(&path);
         assert_eq!(records.iter().collect::<Vec<_>>(), written);
         assert_eq!(records.latest_run(), Some(9));
@@ -178,7 +175,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stat");
         for count in [0, 1, 2, 3, 7, 20] {
-            write(&path, &(0..count).map(|at| record(2 * at + 1)).collect::<Vec<_>>()).unwrap();
+            write(&path, &(0..count).map(|at| record(2 * at + 1)).collect::<Vec<_>>(), &directory.path().join("new")).unwrap();
             let records = Records::read(&path);
             for (near, inode) in (0..=count as usize).flat_map(|near| (0..2 * count + 2).map(move |inode| (near, inode))) {
                 let expected = (inode % 2 == 1 && inode / 2 < count).then_some(inode as usize / 2);
@@ -192,7 +189,7 @@ mod tests {
     fn a_damaged_file_counts_as_empty() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stat");
-        write(&path, &[3, 5, 9].map(record)).unwrap();
+        write(&path, &[3, 5, 9].map(record), &directory.path().join("new")).unwrap();
         let good = fs::read(&path).unwrap();
         for at in [0, 7, 9, 17, HEADER, good.len() - 1] {
             let mut bad = good.clone();

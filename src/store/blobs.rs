@@ -1,11 +1,11 @@
 //! Blobs: write to a temporary file, rename, fsync in the background. Size is checked on every use, the digest when bytes are served.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::writeback::{Blob, UNSYNCED};
+use super::writeback::{Blob, DURABLE, UNSYNCED};
 use super::{Error, Store, at, note_use};
 use crate::oci::{Digest, Hasher};
 
@@ -20,8 +20,8 @@ pub struct BlobWriter<'a> {
 
 impl Write for BlobWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let file = self.file.as_mut().ok_or_else(|| io::Error::other("the blob is complete"))?;
-        let n = file.write(bytes)?;
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the blob is complete"))?;
+        let n = self.store.disk().write(file, bytes)?;
         self.hasher.update(&bytes[..n]);
         self.size += n as u64;
         Ok(n)
@@ -37,14 +37,15 @@ impl BlobWriter<'_> {
     pub fn commit(mut self) -> Result<(Digest, u64), Error> {
         let digest = std::mem::take(&mut self.hasher).finish();
         let target = self.store.blob_path(&digest);
-        let file = if self.store.take_up(&digest, self.size) {
-            // It may have been pulled, and then nobody has synced it.
-            File::open(&target).map_err(at("open", &target))?
+        let (file, replaces) = if self.store.is_made(&digest, self.size) && note_use(&target) {
+            // It may be another process's, which is still to be synced.
+            (File::open(&target).map_err(at("open", &target))?, false)
         } else {
-            fs::rename(&self.path, &target).map_err(at("write", &target))?;
-            self.file.take().ok_or_else(|| at("write", &target)(io::ErrorKind::InvalidInput.into()))?
+            let replaces = self.store.blob_size(&digest) == Some(self.size);
+            self.store.disk().rename(&self.path, &target).map_err(at("write", &target))?;
+            (self.file.take().ok_or_else(|| at("write", &target)(io::ErrorKind::InvalidInput.into()))?, replaces)
         };
-        self.store.writeback.blob(Blob { digest, path: target, file })?;
+        self.store.writeback.blob(Blob { digest, path: target, file, replaces })?;
         Ok((digest, self.size))
     }
 }
@@ -52,7 +53,7 @@ impl BlobWriter<'_> {
 impl Drop for BlobWriter<'_> {
     fn drop(&mut self) {
         if self.file.is_some() {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.store.disk().remove_file(&self.path);
         }
     }
 }
@@ -65,8 +66,18 @@ impl Store {
     /// The size in bytes of a blob that is here: durable, or known to this process to be whole.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         let metadata = fs::metadata(self.blob_path(digest)).ok()?;
-        let durable = metadata.mode() & 0o7777 != UNSYNCED;
-        self.writeback.is_whole(digest, durable).then_some(metadata.len())
+        self.writeback.is_whole(digest, mode(&metadata) != UNSYNCED).then_some(metadata.len())
+    }
+
+    /// Whether a blob was made here, by this process or durably. One that was pulled in an earlier boot may be torn, and cannot stand for
+    /// one that was made.
+    pub(super) fn is_made(&self, digest: &Digest, size: u64) -> bool {
+        let made = |metadata: Metadata| match mode(&metadata) {
+            DURABLE => true,
+            UNSYNCED => self.writeback.is_whole(digest, false),
+            _ => false,
+        };
+        fs::metadata(self.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size && made(metadata))
     }
 
     /// Whether a blob is here, whole, for one who is going to use it and has no record that names it: its mtime notes the use.
@@ -107,7 +118,7 @@ impl Store {
         if found == *digest {
             return Ok(());
         }
-        let _ = fs::remove_file(self.blob_path(digest));
+        let _ = self.disk().remove_file(&self.blob_path(digest));
         Err(Error::Damaged { digest: *digest, found })
     }
 
@@ -121,6 +132,10 @@ impl Store {
         writer.write_all(bytes).map_err(at("write", &self.root))?;
         writer.commit()
     }
+}
+
+fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o7777
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //! found wherever a process that was killed has left it.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, XattrFlags, lgetxattr, lsetxattr, renameat_with};
+use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
 use rustix::io::Errno;
 
+use super::disk::Disk;
 use super::{Error, IdMapping, Store, at};
 use crate::oci::Digest;
 
@@ -25,13 +25,13 @@ impl Store {
     /// Makes `fresh` the directory behind a cache mount, unless it has one by now: that may be mounted already, and is never replaced.
     pub fn commit_cache(&self, ids: IdMapping, id: &Digest, fresh: &Path) -> Result<(), Error> {
         let home = self.cache_mount(ids, id);
-        home.parent().map_or(Ok(()), fs::create_dir_all).map_err(at("create", &home))?;
-        match renameat_with(CWD, fresh, CWD, &home, RenameFlags::NOREPLACE) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
+        home.parent().map_or(Ok(()), |parent| self.disk().create_dir_all(parent)).map_err(at("create", &home))?;
+        match self.disk().rename_new(fresh, &home).map_err(|error| (Errno::from_io_error(&error), error)) {
+            Ok(()) | Err((Some(Errno::EXIST), _)) => Ok(()),
             // A file system that does not know the flag.
-            Err(Errno::INVAL) if home.is_dir() => Ok(()),
-            Err(Errno::INVAL) => fs::rename(fresh, &home).map_err(at("create", &home)),
-            Err(error) => Err(at("create", &home)(error.into())),
+            Err((Some(Errno::INVAL), _)) if home.is_dir() => Ok(()),
+            Err((Some(Errno::INVAL), _)) => self.disk().rename(fresh, &home).map_err(at("create", &home)),
+            Err((_, error)) => Err(at("create", &home)(error)),
         }
     }
 
@@ -42,13 +42,7 @@ impl Store {
 
     /// Keeps a small document with a cache. Not synced: after a crash it may be empty.
     pub fn note_cache(&self, ids: IdMapping, id: &Digest, note: &[u8]) -> Result<(), Error> {
-        let target = self.cache_note_path(ids, id);
-        let (path, mut file) = self.temp.file(0o666)?;
-        let written = file.write_all(note).and_then(|()| fs::rename(&path, &target));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&path);
-            at("write", &target)(error)
-        })
+        self.temp.publish_unsynced(note, &self.cache_note_path(ids, id))
     }
 
     fn cache_note_path(&self, ids: IdMapping, id: &Digest) -> PathBuf {
@@ -64,13 +58,13 @@ impl Store {
 }
 
 /// Moves every marked directory below `dead` to its place below `mounts`, unless there is another by now.
-pub(super) fn bring_home(dead: &Path, mounts: &Path) {
+pub(super) fn bring_home(disk: &dyn Disk, dead: &Path, mounts: &Path) {
     let mut directories = vec![dead.to_owned()];
     while let Some(directory) = directories.pop() {
         if let Some(place) = mark(&directory) {
             let home = mounts.join(place);
-            let _ = home.parent().map(fs::create_dir_all);
-            if renameat_with(CWD, &directory, CWD, &home, RenameFlags::NOREPLACE).is_ok() {
+            let _ = home.parent().map(|parent| disk.create_dir_all(parent));
+            if disk.rename_new(&directory, &home).is_ok() {
                 continue;
             }
         }

@@ -1,13 +1,12 @@
 //! Blobs on their way in from a registry: whoever wants their bytes reads along.
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::writeback::{COUNTS, UNSYNCED};
-use super::{Error, Store, at};
+use super::writeback::{PULLED, UNSYNCED};
+use super::{Error, Store, at, note_use};
 use crate::oci::Digest;
 
 /// Takes the bytes of a blob whose digest the writer knows and verifies. Dropped without [`publish`](Self::publish) it leaves nothing.
@@ -63,7 +62,7 @@ impl Arrival {
 
 impl Write for IncomingBlob<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
+        let n = self.store.disk().write(&self.file, bytes)?;
         self.arrival.update(|progress| progress.written += n as u64);
         Ok(n)
     }
@@ -82,9 +81,15 @@ impl IncomingBlob<'_> {
 
     /// Makes the blob visible. It is not synced: see the rules of the [store](super).
     pub fn publish(self, digest: &Digest) -> Result<(), Error> {
-        let target = self.store.blob_path(digest);
-        self.file.set_permissions(Permissions::from_mode(COUNTS)).map_err(at("publish", &target))?;
-        fs::rename(&self.path, &target).map_err(at("write", &target))?;
+        let (disk, target) = (self.store.disk(), self.store.blob_path(digest));
+        let size = self.arrival.lock().written;
+        if self.store.is_made(digest, size) && note_use(&target) {
+            // A record may count on it.
+            disk.remove_file(&self.path).map_err(at("remove", &self.path))?;
+        } else {
+            disk.set_mode(&self.file, PULLED).map_err(at("publish", &target))?;
+            disk.rename(&self.path, &target).map_err(at("write", &target))?;
+        }
         self.arrival.update(|progress| progress.outcome = Some(Outcome::Published));
         Ok(())
     }
@@ -93,7 +98,7 @@ impl IncomingBlob<'_> {
 impl Drop for IncomingBlob<'_> {
     fn drop(&mut self) {
         if self.arrival.lock().outcome.is_none() {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.store.disk().remove_file(&self.path);
             self.arrival.update(|progress| progress.outcome = Some(Outcome::Dropped));
         }
     }
@@ -122,6 +127,8 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
     use std::sync::mpsc::channel;
     use std::thread;
 
@@ -170,5 +177,27 @@ mod tests {
         assert!(reader.read(&mut [0; 4]).is_err());
         let left = fs::read_dir(store.root().join("tmp")).unwrap().count();
         assert_eq!(left, 1, "the lease");
+    }
+
+    #[test]
+    fn one_that_a_crash_has_torn_does_not_stand_for_one_that_is_made_and_none_takes_its_place() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"layer");
+        let pull = || {
+            let mut blob = store.incoming_blob().unwrap();
+            blob.write_all(b"layer").unwrap();
+            blob.publish(&digest).unwrap();
+        };
+        let path = store.blob_path(&digest);
+        pull();
+        let permissions = fs::metadata(&path).unwrap().permissions();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, [0; 5]).unwrap();
+        fs::set_permissions(&path, permissions).unwrap();
+        store.put_blob(b"layer").unwrap();
+        assert_eq!(store.read_blob(&digest).unwrap(), b"layer");
+        let made = fs::metadata(&path).unwrap().ino();
+        pull();
+        assert_eq!(fs::metadata(&path).unwrap().ino(), made);
     }
 }

@@ -4,7 +4,7 @@
 //! version              "1": a store of another version is refused
 //! lock                 flock: shared by every running brik, exclusive for a moment where pruning removes what has no other protection
 //! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold; one that only its owner may read (mode
-//!                      0600) is not durable yet
+//!                      0600) is not durable yet, one that nobody may write (0444) was pulled, and never was synced
 //! records/<kind>/<hex> small JSON documents: CacheKey -> result; written only after the blobs that they name are durable
 //! snapshots/<ids>/<hex>/<boot>/   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single), or
 //!                      that these are no layers but files that were fetched, as from git (fetched); <boot> says since when they are here
@@ -24,14 +24,17 @@
 //!   that: results are passed on in memory while `writeback` syncs. A record whose blob is not here counts as absent.
 //! - A *blob* that was made here appears before it is synced, and proves nothing until then: its mode says so, and it is here only for the
 //!   process that is syncing it. Others write it anew; the last one stays, and the bytes are the same.
-//! - A *blob* that was pulled is synced only if a record is to name it: it can be had again. So the name of a blob proves nothing, and all
-//!   who use one check what they make of it: unpacking by the DiffId, a registry by the digest, everybody else by [`Store::read_blob`] or
-//!   while copying. Where that fails, [`Store::verify_blob`] tells whether the blob is to blame, and removes it.
+//! - A *blob* that was pulled is not synced: it can be had again. One that was made takes its place, and never the other way round. So the
+//!   name of a blob proves nothing, and all who use one check what they make of it: unpacking by the DiffId, a registry by the digest,
+//!   everybody else by [`Store::read_blob`] or while copying. Where that fails, [`Store::verify_blob`] tells whether the blob is to blame,
+//!   and removes it.
 //! - A *flight* can be held until what was made in it is durable ([`Store::hold_until_durable`]): who waits for it finds the record.
 //! - A *snapshot* is never synced, and is used in the boot that made it only.
 //!
 //! Every use of a record, of a snapshot and of a blob that is found instead of made renews its mtime: `prune` takes what is old, and
 //! nothing that a running brik has used.
+//!
+//! All that rests on `disk`, and `tests::crashes` loses what a crash may lose, at every moment.
 //!
 //! What is removed from `tmp/` is removed by `reaper` (`remove`: whatever strangers have made of it), whom nobody waits for either. The end of
 //! a process waits for both.
@@ -41,6 +44,7 @@
 
 mod blobs;
 mod caches;
+mod disk;
 mod entries;
 mod flight;
 mod incoming;
@@ -50,6 +54,8 @@ mod records;
 mod remove;
 mod snapshots;
 mod temp;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod verify;
 mod writeback;
@@ -73,6 +79,8 @@ pub use snapshots::IdMapping;
 pub use temp::TempDir;
 pub use usage::{Share, Usage};
 pub use verify::Verified;
+
+use disk::{Disk, FileSystem};
 
 use crate::oci::Digest;
 
@@ -135,11 +143,15 @@ pub struct Store {
 impl Store {
     /// Opens the store, making it where there is none.
     pub fn open(root: &Path) -> Result<Self, Error> {
+        Self::open_on(Arc::new(FileSystem), root)
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, Error> {
         fs::create_dir_all(root).map_err(at("create the store at", root))?;
         let root = root.canonicalize().map_err(at("open the store at", root))?;
         for dir in ["blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
             let path = root.join(dir);
-            fs::create_dir_all(&path).map_err(at("create", &path))?;
+            disk.create_dir_all(&path).map_err(at("create", &path))?;
             if matches!(dir, "snapshots" | "mounts" | "tmp") {
                 close(&path).map_err(at("restrict", &path))?;
             }
@@ -147,7 +159,7 @@ impl Store {
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;
         rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
-        let temp = Arc::new(temp::TempArea::new(&root.join("tmp")));
+        let temp = Arc::new(temp::TempArea::new(&root.join("tmp"), disk));
         temp.take_lease()?;
         let version = root.join("version");
         match fs::read_to_string(&version) {
@@ -160,6 +172,10 @@ impl Store {
         let boot = format!("boot-{}", boot.trim());
         let writeback = writeback::Writeback::new(temp.clone());
         Ok(Self { root, temp, writeback, lock, boot })
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        self.temp.disk()
     }
 
     pub fn root(&self) -> &Path {
@@ -186,6 +202,11 @@ impl Store {
         self.temp.dir()
     }
 
+    /// A path for a file of this process's own, on the store's file system, to be moved to where it belongs.
+    pub fn temp_path(&self) -> Result<PathBuf, Error> {
+        self.temp.path()
+    }
+
     /// Where all work in progress lies.
     pub fn work_area(&self) -> &Path {
         self.temp.root()
@@ -194,6 +215,6 @@ impl Store {
     /// Removes what killed processes left in `tmp/`, except for caches, which go back to `mounts/`. Needs the rights under which it was
     /// made.
     pub fn reclaim(&self) {
-        self.temp.reclaim(|dead| caches::bring_home(dead, &self.root.join("mounts")));
+        self.temp.reclaim(|dead| caches::bring_home(self.disk(), dead, &self.root.join("mounts")));
     }
 }

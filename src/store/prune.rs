@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 
+use super::disk::Disk;
 use super::entries::{Entry, Holding, used};
 use super::{Error, Store, TempDir, at};
 use crate::oci::Digest;
@@ -51,7 +52,8 @@ pub struct Pruned {
 }
 
 /// A place in `tmp/` for what goes.
-struct Away {
+struct Away<'a> {
+    disk: &'a dyn Disk,
     directory: TempDir,
     count: u64,
 }
@@ -73,7 +75,7 @@ impl Store {
         let stay = which_stay(&entries, &names, &sizes, budget, &protects);
 
         let mut pruned = Pruned { in_use_since, ..Pruned::default() };
-        let mut away = if dry_run { None } else { Some(Away { directory: self.temp_dir()?, count: 0 }) };
+        let mut away = if dry_run { None } else { Some(Away { disk: self.disk(), directory: self.temp_dir()?, count: 0 }) };
         let mut goes = |path: &Path, seen: SystemTime| away.as_mut().map_or(Ok(true), |away| away.take(path, seen));
         let mut kept: HashSet<String> = HashSet::new();
         for ((entry, names), stays) in entries.iter().zip(&names).zip(stay) {
@@ -144,7 +146,7 @@ fn which_stay(
     entries.iter().zip(names).map(stays).collect()
 }
 
-impl Away {
+impl Away<'_> {
     /// Moves something away that was last used when it was `seen`. If it was used since, it stays: `false`.
     fn take(&mut self, path: &Path, seen: SystemTime) -> Result<bool, Error> {
         let unused = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| used(&metadata) == seen);
@@ -153,13 +155,13 @@ impl Away {
         }
         let place: PathBuf = self.directory.path().join(self.count.to_string());
         self.count += 1;
-        match fs::rename(path, &place) {
+        match self.disk.rename(path, &place) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             renamed => renamed.map_err(at("remove", path))?,
         }
         if !unused(&place) {
             // Where it was made anew meanwhile, the new one is as good.
-            let _ = rustix::fs::renameat_with(rustix::fs::CWD, &place, rustix::fs::CWD, path, rustix::fs::RenameFlags::NOREPLACE);
+            let _ = self.disk.rename_new(&place, path);
             return Ok(false);
         }
         Ok(true)
@@ -303,7 +305,7 @@ mod tests {
     fn what_was_used_after_it_was_looked_at_is_put_back() {
         let world = World::new();
         world.layer("a", 2 * HOUR);
-        let mut away = Away { directory: world.store.temp_dir().unwrap(), count: 0 };
+        let mut away = Away { disk: world.store.disk(), directory: world.store.temp_dir().unwrap(), count: 0 };
         let record = world.record("a");
         let seen = fs::metadata(&record).unwrap().modified().unwrap();
         assert!(world.store.note_use(RecordKind::Step, &Digest::of(b"a")));

@@ -2,34 +2,42 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::remove::remove_tree;
+use super::disk::Disk;
 
 /// The thread, from the first removal until this is dropped, which waits for the last one.
-#[derive(Debug, Default)]
-pub(super) struct Reaper(Mutex<Option<(Sender<PathBuf>, JoinHandle<()>)>>);
+#[derive(Debug)]
+pub(super) struct Reaper {
+    disk: Arc<dyn Disk>,
+    thread: Mutex<Option<(Sender<PathBuf>, JoinHandle<()>)>>,
+}
 
 impl Reaper {
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, thread: Mutex::default() }
+    }
+
     pub fn remove(&self, path: PathBuf) {
-        let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.is_none() {
             let (sender, paths) = channel::<PathBuf>();
-            let reap = move || paths.iter().for_each(|path| remove_tree(&path));
+            let disk = self.disk.clone();
+            let reap = move || paths.iter().for_each(|path| disk.remove_tree(&path));
             *thread = std::thread::Builder::new().name("reaper".to_owned()).spawn(reap).ok().map(|thread| (sender, thread));
         }
         match &*thread {
             // The thread lives as long as the sender.
             Some((sender, _)) => drop(sender.send(path)),
-            None => remove_tree(&path),
+            None => self.disk.remove_tree(&path),
         }
     }
 }
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        if let Some((sender, thread)) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some((sender, thread)) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             drop(sender);
             let _ = thread.join();
         }
@@ -38,6 +46,7 @@ impl Drop for Reaper {
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::FileSystem;
     use super::*;
     use std::fs;
 
@@ -46,7 +55,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let trees: Vec<PathBuf> = (0..20).map(|n| room.path().join(n.to_string())).collect();
         trees.iter().for_each(|tree| fs::create_dir_all(tree.join("a/b/c")).unwrap());
-        let reaper = Reaper::default();
+        let reaper = Reaper::new(Arc::new(FileSystem));
         trees.iter().for_each(|tree| reaper.remove(tree.clone()));
         drop(reaper);
         assert_eq!(fs::read_dir(room.path()).unwrap().count(), 0);

@@ -79,7 +79,7 @@ impl Store {
     pub fn put_record_soon<T: Serialize>(&self, kind: RecordKind, key: &Digest, record: &T) -> Result<(), Error> {
         let bytes = serde_json::to_vec_pretty(record).map_err(|source| Error::Record { key: *key, source })?;
         let dir = self.record_dir(kind);
-        fs::create_dir_all(&dir).map_err(at("create", &dir))?;
+        self.disk().create_dir_all(&dir).map_err(at("create", &dir))?;
         self.writeback.record(Record { target: dir.join(key.hex()), bytes })
     }
 }

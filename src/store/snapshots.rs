@@ -50,8 +50,8 @@ impl Store {
         let place = self.snapshot_path(ids, id);
         let snapshot = place.join(&self.boot);
         let known = place.is_dir();
-        fs::create_dir_all(&place).map_err(at("create", &place))?;
-        match fs::rename(tree, &snapshot) {
+        self.disk().create_dir_all(&place).map_err(at("create", &place))?;
+        match self.disk().rename(tree, &snapshot) {
             // Another Step or another brik was first; the content is the same.
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
                 note_use(&place);
@@ -62,7 +62,7 @@ impl Store {
         if known {
             for stale in fs::read_dir(&place).into_iter().flatten().flatten().filter(|entry| *entry.file_name() != *self.boot) {
                 let gone = self.temp_dir()?;
-                let _ = fs::rename(stale.path(), gone.path().join("snapshot"));
+                let _ = self.disk().rename(&stale.path(), &gone.path().join("snapshot"));
             }
         }
         Ok(snapshot)

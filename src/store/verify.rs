@@ -41,7 +41,7 @@ impl Store {
 
     /// Removes a record that is of no use.
     pub fn remove_entry(&self, entry: &Entry) -> Result<(), Error> {
-        match std::fs::remove_file(&entry.path) {
+        match self.disk().remove_file(&entry.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at("remove", &entry.path)(error)),
             _ => Ok(()),
         }

@@ -2,8 +2,7 @@
 //! waits for it but who asks to: a sync takes longer than most Steps.
 
 use std::collections::HashSet;
-use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,9 +11,11 @@ use super::temp::TempArea;
 use super::{Error, FlightGuard, at};
 use crate::oci::Digest;
 
-/// The mode of a blob that must not count before it is durable, and of one that counts: the next process after a crash has to tell them apart.
+/// The mode of a blob that must not count before it is durable, of one that is durable, and of one that counts although it never may be:
+/// the next process after a crash has to tell them apart.
 pub(super) const UNSYNCED: u32 = 0o600;
-pub(super) const COUNTS: u32 = 0o644;
+pub(super) const DURABLE: u32 = 0o644;
+pub(super) const PULLED: u32 = 0o444;
 
 /// Files that are synced at the same time: the file system commits them together.
 const AT_ONCE: usize = 8;
@@ -27,6 +28,8 @@ pub(super) struct Blob {
     pub digest: Digest,
     pub path: PathBuf,
     pub file: File,
+    /// It took the place of one that was pulled, which may be torn, and must not come back after a crash.
+    pub replaces: bool,
 }
 
 /// A record that is to appear at `target`.
@@ -191,10 +194,14 @@ fn write_back(shared: &Shared, temp: &TempArea) {
 }
 
 fn write(batch: &Batch, temp: &TempArea) -> Result<(), Error> {
+    let disk = temp.disk();
     at_once(&batch.blobs, |blob| {
-        let synced = blob.file.sync_data().and_then(|()| blob.file.set_permissions(Permissions::from_mode(COUNTS)));
+        let synced = disk.sync(&blob.file).and_then(|()| disk.set_mode(&blob.file, DURABLE));
         synced.map_err(at("write", &blob.path))
     })?;
+    if let Some(directory) = batch.blobs.iter().find(|blob| blob.replaces).and_then(|blob| blob.path.parent()) {
+        disk.sync_names(directory).map_err(at("write", directory))?;
+    }
     at_once(&batch.records, |record| temp.publish(&record.bytes, &record.target))
 }
 
@@ -213,8 +220,9 @@ fn at_once<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) 
 mod tests {
     use super::super::{RecordKind, Store};
     use super::*;
-    use std::fs;
+    use std::fs::{self, Permissions};
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -248,7 +256,7 @@ mod tests {
         assert_eq!(store.blob_size(&torn), Some(5), "it is here for the process that writes it");
         store.settle().unwrap();
         assert_eq!(store.read_blob(&torn).unwrap(), b"whole");
-        assert_eq!(fs::metadata(store.blob_path(&torn)).unwrap().permissions().mode() & 0o777, COUNTS);
+        assert_eq!(fs::metadata(store.blob_path(&torn)).unwrap().permissions().mode() & 0o777, DURABLE);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! COPY and WORKDIR on layers that are not here: tables of contents tell what is there.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::support::{Brik, Project, Registry, Run, tools};
@@ -174,6 +175,26 @@ fn without_good_tables_of_contents_the_layers_are_pulled() {
         bytes[middle] ^= 0x55;
         fs::write(toc, bytes).unwrap();
     }
+    shared.is_lazy(false);
+}
+
+#[test]
+fn tables_of_contents_that_a_crash_has_emptied_are_not_believed() {
+    let shared = Shared::new(1);
+    shared.service(0, "COPY src /srv/chain/");
+    let _ = shared.runner("fresh").succeeds();
+    let mut emptied = 0;
+    for entry in fs::read_dir(shared.project.beside("fresh").join("blobs/sha256")).unwrap().map(Result::unwrap) {
+        // The mode of what was pulled.
+        if entry.metadata().unwrap().permissions().mode() & 0o777 == 0o444 {
+            let length = entry.metadata().unwrap().len() as usize;
+            fs::remove_file(entry.path()).unwrap();
+            fs::write(entry.path(), vec![0; length]).unwrap();
+            emptied += 1;
+        }
+    }
+    assert!(emptied > 0);
+    shared.service(0, "COPY src /srv/relative/");
     shared.is_lazy(false);
 }
 

@@ -18,6 +18,7 @@ mod contexts;
 mod copy;
 mod corpus;
 mod counters;
+mod crash;
 mod differential;
 mod doctor;
 mod drop_in;
