@@ -12,7 +12,8 @@ const OPEN_FILES: u64 = 96;
 fn many_services_are_pushed_in_one_run_with_few_open_files_and_requests() {
     let services = trials(100);
     let registry = Registry::start();
-    let project = Project::empty().file("brik.toml", format!("registry = \"{}/many\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n", registry.host()));
+    let project =
+        Project::empty().file("brik.toml", format!("registry = \"{}/many\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n", registry.host()));
     for number in 0..services {
         let name = format!("s{number:04}");
         let dockerfile = "FROM scratch AS shared\nCOPY assets /assets/\nFROM scratch\nCOPY --from=shared /assets /assets\nCOPY src /src\n";

@@ -40,7 +40,8 @@ fn processes(mark: &str) -> Vec<String> {
 pub fn process_tree(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    let children: Vec<u32> = children.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    let children: Vec<u32> =
+        children.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
     [pid].into_iter().chain(children.into_iter().flat_map(process_tree)).collect()
 }
 
@@ -78,7 +79,8 @@ pub fn whole_images(registry: &Registry, namespace: &str) -> usize {
     let mut directories = vec![root.join("repositories").join(namespace)];
     while let Some(directory) = directories.pop() {
         let entries = fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path());
-        directories.extend(entries.filter(|path| path.is_dir() && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'))));
+        directories
+            .extend(entries.filter(|path| path.is_dir() && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'))));
         for tag in fs::read_dir(directory.join("_manifests/tags")).into_iter().flatten().flatten() {
             // The registry itself writes the tag's directory before the link.
             let Ok(manifest) = fs::read_to_string(tag.path().join("current/link")) else { continue };
@@ -108,7 +110,8 @@ fn is_whole(root: &Path, repository: &Path, manifest: &str) {
 #[track_caller]
 fn content(root: &Path, name: &str) -> Vec<u8> {
     let (algorithm, hex) = name.split_once(':').expect("a digest");
-    let bytes = fs::read(root.join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data")).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let bytes = fs::read(root.join("blobs").join(algorithm).join(&hex[..2]).join(hex).join("data"))
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(digest(&bytes), name);
     bytes
 }
