@@ -99,6 +99,8 @@
 //! | a CI service | `report/forge.rs` |
 //! | a page of `brik help` | `cli/help/topics/<name>.txt`, and a row in `cli/help/topics.rs` |
 //! | a file of another tool for `brik init` | `import/<tool>.rs`, and its name in `import/sources.rs` |
+//! | a limit of a RUN | `build/sandbox/limits.rs`; `build/sandbox/cgroup.rs` where only a control group can |
+//! | a way out of a RUN that has to be shut | an attempt in `tests/suite/escapes`: first it succeeds |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |
 //! | a label or ARG from git | `plan/labels.rs`; its facts: `cli/source_facts.rs` |

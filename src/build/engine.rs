@@ -32,6 +32,8 @@ pub struct Supplies {
     pub ca_certs: Option<PathBuf>,
     /// Processes of a RUN at the same time, if not the usual number.
     pub processes: Option<u32>,
+    /// Bytes of memory of a RUN, if it is limited.
+    pub memory: Option<u64>,
     pub cancel: CancelFlag,
 }
 

@@ -6,7 +6,7 @@ use std::iter::successors;
 use std::path::PathBuf;
 
 use super::copy::CopyError;
-use super::sandbox::SandboxError;
+use super::sandbox::{Limit, SandboxError};
 use crate::oci::{Digest, Reference};
 use crate::plan::StepId;
 use crate::{image, registry, source, store};
@@ -34,6 +34,8 @@ pub enum Error {
     ExitCode { command: String, code: i32 },
     #[error("{command:?} was killed by signal {signal}")]
     Signal { command: String, signal: i32 },
+    #[error("{command:?} ended with exit code {code}: it ran into its limit of {limit}")]
+    Exhausted { command: String, code: i32, limit: Limit },
     /// What fails then may say so, or not.
     #[error("{reason}, with no space left on the disk of the store")]
     NoSpace { reason: Box<Error> },
@@ -69,6 +71,8 @@ impl Error {
             Self::ForeignPlatform { .. } => {
                 Some("install qemu-user-static, or use FROM --platform=$BUILDPLATFORM for the stages that RUN".to_owned())
             }
+            Self::Exhausted { limit: Limit::Processes, .. } => Some("more are allowed by `processes` in [build] of brik.toml".to_owned()),
+            Self::Exhausted { limit: Limit::Memory, .. } => Some("more is allowed by `memory` in [build] of brik.toml".to_owned()),
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
             Self::Registry(error) => error.advice(),

@@ -49,6 +49,7 @@ impl Engine<'_> {
         }
         spec.ca_certs.clone_from(&self.supplies.ca_certs);
         spec.processes = self.supplies.processes.unwrap_or(spec.processes);
+        spec.memory = self.supplies.memory;
         // The working directory may be one that no WORKDIR made: `FROM` an image with one that is missing.
         self.make_working_dir(root, &run.cwd)?;
         if let Some((name, text)) = &run.script {
@@ -85,14 +86,18 @@ impl Engine<'_> {
         })?;
         drop(held);
         workspace.untouched(&outcome.restored);
+        if outcome.memory_unlimited {
+            self.reporter().warning("[build] memory has no effect: brik has no right to make a control group here".to_owned());
+        }
         let command = || crate::plan::shown(&run.args.join(" "));
         if self.supplies.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let failed = match (outcome.signal, outcome.code) {
-            (Some(signal), _) => Error::Signal { command: command(), signal },
-            (None, 0) => return Ok(()),
-            (None, code) => Error::ExitCode { command: command(), code },
+        let failed = match (outcome.signal, outcome.code, outcome.exhausted) {
+            (None, 0, _) => return Ok(()),
+            (_, code, Some(limit)) => Error::Exhausted { command: command(), code, limit },
+            (Some(signal), _, None) => Error::Signal { command: command(), signal },
+            (None, code, None) => Error::ExitCode { command: command(), code },
         };
         match self.layers.store.is_full() {
             true => Err(Error::NoSpace { reason: Box::new(failed) }),

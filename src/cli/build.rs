@@ -159,6 +159,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
             agents: given.agents,
             ca_certs: request.config.build.ca_certs.clone(),
             processes: request.config.build.processes,
+            memory: request.config.build.memory,
             cancel,
         },
         started: *started,

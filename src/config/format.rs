@@ -17,6 +17,7 @@ pub(super) enum Format {
     Host,
     Id,
     Image,
+    MemorySize,
     MountSize,
     NamedContext,
     Path,
@@ -60,6 +61,7 @@ impl Format {
             "host" => Self::Host,
             "id" => Self::Id,
             "image" => Self::Image,
+            "memory-size" => Self::MemorySize,
             "mount-size" => Self::MountSize,
             "named-context" => Self::NamedContext,
             "path" => Self::Path,
@@ -91,6 +93,7 @@ impl Format {
             Self::Host => host(text),
             Self::Id => id(text),
             Self::Image => image(text),
+            Self::MemorySize => memory_size(text),
             Self::MountSize => mount_size(text),
             Self::NamedContext => named_context(text),
             Self::Path => path(text),
@@ -215,6 +218,18 @@ fn variable(text: &str) -> Result<(), Complaint> {
     good.then_some(()).ok_or_else(|| complaint().help("use A-Z a-z 0-9 _, not beginning with a digit"))
 }
 
+/// What a shell and a small program need.
+const LEAST_MEMORY: u64 = 16 << 20;
+
+fn memory_size(text: &str) -> Result<(), Complaint> {
+    let complaint = |message: String| Complaint::new("brik::config::invalid-size", message);
+    match parse_bytes(text) {
+        Some(LEAST_MEMORY..) => Ok(()),
+        Some(_) => Err(complaint(format!("{text:?} is less than 16MiB"))),
+        None => Err(complaint(format!("{text:?} is not a size")).help("write a size, as in 4GiB")),
+    }
+}
+
 /// What a manifest can list the chunks of.
 const LARGEST_MOUNT: u64 = 16 << 30;
 
@@ -246,7 +261,7 @@ mod tests {
 
     #[test]
     fn each_format_takes_the_good_and_refuses_the_bad() {
-        let table: [(Format, &[&str], &[&str]); 17] = [
+        let table: [(Format, &[&str], &[&str]); 18] = [
             (Format::Date, &["2027-01-31"], &["2027-02-30", "31.1.2027", "2027-01-31T10:00:00", "20270131"]),
             (Format::TagGlob, &["v*", "sha-[0-9a-f]*", "{dev,edge}"], &["a[", "{a"]),
             (Format::Glob, &["services/*", "a/**/b", "!x", "{a,b}/*"], &["", "/abs/*", "a[", "!"]),
@@ -254,6 +269,7 @@ mod tests {
             (Format::Host, &["ghcr.io", "localhost", "m:5000", "[::1]:5000"], &["ghcr", "ghcr.io/org", "a b.c"]),
             (Format::Id, &["npm_token", "a.b-C"], &["a b", "a,b"]),
             (Format::Image, &["api", "ghcr.io/org/api", "org/api"], &["api:v1", "Api", "a//b", "x@sha256:00"]),
+            (Format::MemorySize, &["512MiB", "1TiB"], &["0", "1MiB", "much"]),
             (Format::MountSize, &["500MiB", "16GiB", "1"], &["0", "17GiB", "much", "-1"]),
             (
                 Format::NamedContext,

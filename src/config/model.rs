@@ -122,6 +122,9 @@ pub(super) struct BuildTable {
     /// Processes and threads that a RUN may have at the same time, where the kernel can count them; 4096 by default.
     #[schemars(range(min = 16, max = 4_000_000))]
     pub processes: Option<u32>,
+    /// Memory that a RUN may have, as in 4GiB, where brik may make control groups; without a limit by default.
+    #[schemars(extend("format" = "memory-size"))]
+    pub memory: Option<String>,
     /// Seconds for which a registry may be silent, or all but silent, before it is asked again; 60 by default.
     #[schemars(range(min = 1, max = 3600))]
     pub registry_timeout: Option<NonZeroU64>,

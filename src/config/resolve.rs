@@ -66,6 +66,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
             exact_labels: file.build.exact_labels,
             jobs: file.build.jobs,
             processes: file.build.processes,
+            memory: file.build.memory.as_deref().and_then(parse_bytes),
             registry_timeout: file.build.registry_timeout.map(|seconds| Duration::from_secs(seconds.get())),
         },
         cache: CacheOptions {

@@ -153,6 +153,8 @@ pub struct BuildOptions {
     pub jobs: Option<NonZeroUsize>,
     /// Processes and threads of a RUN at the same time; the sandbox's own limit where None.
     pub processes: Option<u32>,
+    /// Bytes of memory of a RUN.
+    pub memory: Option<u64>,
     /// For how long a registry may be silent; the client's own patience where None.
     pub registry_timeout: Option<Duration>,
 }

@@ -99,6 +99,21 @@ fn certificates_are_there_during_a_run_and_not_in_the_image() {
 }
 
 #[test]
+fn a_run_has_as_many_processes_as_brik_toml_says() {
+    let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]\n[build]\nprocesses = 30");
+    let count = "i=0; while [ $i -lt 300 ]; do sleep 20 & i=$((i + 1)); done; cat /proc/sys/kernel/pid_max; ulimit -u";
+    let project = project.file("app/Dockerfile", format!("FROM {{busybox}}\nRUN {count}\n"));
+    let run = project.brik(["build", "--progress", "plain"]).run();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let number = |n| kernel.split('.').nth(n).and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+    if (number(0), number(1)) < (6, 14) && run.code == Some(0) {
+        return crate::support::tools::skipped("before Linux 6.14 the number depends on processors and rights");
+    }
+    assert_eq!(run.code, Some(1), "{run:?}");
+    run.says(&["can't fork: Resource temporarily unavailable", "app/Dockerfile:2"]);
+}
+
+#[test]
 fn an_image_for_several_platforms_is_an_index() {
     let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]");
     let project = project.file("app/Dockerfile", "FROM scratch\nARG TARGETARCH\nENV ARCH=$TARGETARCH\nCOPY a /a\n").file("app/a", "a");

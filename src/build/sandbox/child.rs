@@ -40,6 +40,8 @@ pub(super) struct Plan<'a> {
     pub filters: Vec<&'static [sock_filter]>,
     pub capabilities: CapabilitySet,
     pub limits: Limits,
+    /// Of the control group, if there is one.
+    pub doors: Vec<BorrowedFd<'a>>,
     /// Else it is the /dev/null of the root.
     pub stdin: Option<BorrowedFd<'a>>,
     pub stdout: BorrowedFd<'a>,
@@ -140,6 +142,10 @@ fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
     rustix::event::poll(&mut fds, Some(&Timespec::default())).map_err(at(Step::Guard))?;
     if fds[0].revents().contains(PollFlags::ERR) {
         return Err((Step::Guard, Errno::PIPE));
+    }
+    for door in &plan.doors {
+        // The guard and all below it, from now on.
+        rustix::io::write(door, b"0").map_err(at(Step::Limits))?;
     }
     sys::vfork(namespaces, || {
         if let Err((step, errno)) = become_command(plan) {

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | all with namespaces, Linux 6.14 | `kernel.pid_max` of the RUN's own process id namespace |
 //! | user namespaces before | `RLIMIT_NPROC`, which counts in the user namespace (Linux 5.14): all RUNs of this brik together |
-//! | root before, and rung 3 | none: the rlimit does not bind real root, and the processes of its other users are the host's |
+//! | root before, and rung 3 | a control group, where brik may make one: the rlimit does not bind real root |
 //!
-//! Memory is the machine's or the container's; brik and what else runs there outlive a RUN that takes too much of it.
+//! Memory has a limit where one is asked for and brik may make a control group. Else it is that of brik's own group, of the container or
+//! of the machine; brik and what else runs there outlive a RUN that takes too much of it.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -14,6 +15,7 @@ use std::num::NonZeroUsize;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 
+use super::cgroup::Wanted;
 use super::rung::Rung;
 use super::spec::RunSpec;
 
@@ -23,6 +25,13 @@ const OOM_MOST: i32 = 1000;
 
 /// Process ids that the kernel does not give a second time (RESERVED_PIDS), and its smallest limit.
 const RESERVED: u32 = 300;
+
+/// What only a control group can limit.
+pub(super) fn for_group(spec: &RunSpec) -> Wanted {
+    let limits = Limits::of(spec);
+    let counted = limits.process_ids.is_some() || limits.processes.is_some();
+    Wanted { processes: (!counted).then_some(spec.processes), memory: spec.memory }
+}
 
 /// Prepared before the fork, applied after it.
 pub(super) struct Limits {

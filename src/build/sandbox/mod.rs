@@ -4,7 +4,7 @@
 //! - `respawn` (`idmap`): the one step into a mount (and user) namespace, where everything below happens in-process.
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear.
-//! - `run`: one RUN; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
+//! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
 //!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
 //! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
@@ -13,6 +13,7 @@
 mod agent;
 mod cancel;
 mod certificates;
+mod cgroup;
 mod child;
 mod command;
 mod confine;
@@ -56,6 +57,6 @@ pub use refusal::{APPARMOR_FILE, Refusal, apparmor_profile};
 pub use respawn::{Entry, ask_inside, enter, handed_over, inside, probe, probe_ladder};
 pub use run::run;
 pub use rung::Rung;
-pub use spec::{Access, Network, Outcome, RunSpec, SandboxMount, Stream};
+pub use spec::{Access, Limit, Network, Outcome, RunSpec, SandboxMount, Stream};
 pub use sys::ends_with_us;
 pub use user::{User, resolve_user};

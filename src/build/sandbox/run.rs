@@ -16,11 +16,12 @@ use rustix::pipe::PipeFlags;
 use rustix::thread::{Gid, Uid, UnshareFlags};
 
 use super::cancel::CancelFlag;
+use super::cgroup::ControlGroup;
 use super::child::{self, Isolation, Plan};
 use super::command::Command;
 use super::covers::Covers;
 use super::error::SandboxError;
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::mounts::{self, Agent};
 use super::output::{self, Pipes};
 use super::report::{Record, Step};
@@ -55,12 +56,15 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
         None => None,
     };
     let has_pids = covered.is_none();
+    // Before the launcher is in a cgroup namespace. Dropped when all of the RUN is dead.
+    let group = ControlGroup::make(limits::for_group(spec));
+    let doors = group.as_ref().map_or_else(|| Ok(Vec::new()), ControlGroup::doors).map_err(failed("open the control group"))?;
     let finished = CancelFlag::new().map_err(failed("make an event"))?;
 
     let records = thread::scope(|scope| {
         let (sender, started) = mpsc::channel();
         let command = &command;
-        let launcher = scope.spawn(move || launch(spec, command, ends, covered, &sender));
+        let launcher = scope.spawn(move || launch(spec, command, ends, doors, covered, &sender));
         let mut pumped = Ok(Vec::new());
         if let Ok(Started { pidfd, agents }) = started.recv() {
             for served in agents {
@@ -80,6 +84,8 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
         return Err(SandboxError::Cancelled);
     }
     let mut outcome = outcome(spec, &command, &records)?;
+    outcome.exhausted = group.as_ref().and_then(ControlGroup::exhausted);
+    outcome.memory_unlimited = spec.memory.is_some() && group.is_none();
     if let Some(covers) = &mut covers {
         outcome.restored = covers.take_away();
         outcome.restored.retain(|path| !stubs.touched(&spec.root.join(path)));
@@ -114,6 +120,7 @@ fn launch(
     spec: &RunSpec,
     command: &Command,
     ends: ChildEnds,
+    doors: Vec<File>,
     covered: Option<Covered<'_>>,
     started: &mpsc::Sender<Started>,
 ) -> Result<(), SandboxError> {
@@ -140,6 +147,7 @@ fn launch(
         filters: seccomp::filters(spec.rung)?,
         capabilities: confine::capabilities(spec.network),
         limits: Limits::of(spec),
+        doors: doors.iter().map(AsFd::as_fd).collect(),
         stdin: ends.stdin.as_ref().map(AsFd::as_fd),
         stdout: ends.stdout.as_fd(),
         stderr: ends.stderr.as_fd(),
@@ -171,7 +179,14 @@ fn enter_namespaces(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
 }
 
 fn outcome(spec: &RunSpec, command: &Command, records: &[Record]) -> Result<Outcome, SandboxError> {
-    let mut outcome = Outcome { code: 128 + libc::SIGKILL, signal: Some(libc::SIGKILL), shared_proc: false, restored: Vec::new() };
+    let mut outcome = Outcome {
+        code: 128 + libc::SIGKILL,
+        signal: Some(libc::SIGKILL),
+        shared_proc: false,
+        exhausted: None,
+        memory_unlimited: false,
+        restored: Vec::new(),
+    };
     for record in records {
         match *record {
             Record::Failed(Step::Exec, errno) => return Err(command.failure(&spec.root, &spec.cwd, errno)),

@@ -26,7 +26,7 @@ impl Rung {
                  `sudo usermod --add-subuids 200000-265535 --add-subgids 200000-265535 $USER`",
             ),
             Self::Chroot => Some(
-                "no namespaces in this container: a RUN is kept apart by its root directory alone. It sees the container's processes and \
+                "no namespaces in this container: a RUN is kept apart by its root directory alone, which root can leave. It sees the container's processes and \
                  network, /proc has a few files and /sys none, read-only mounts can be written to, a secret is a file on the store's disk while its RUN \
                  lasts, and there is no --network=none. Build only what you trust, or start the container with `--security-opt \
                  seccomp=unconfined --security-opt apparmor=unconfined` (Kubernetes: `seccompProfile: {type: Unconfined}`)",

@@ -29,6 +29,8 @@ pub struct RunSpec {
     pub shm_size: u64,
     /// Processes and threads at the same time.
     pub processes: u32,
+    /// Bytes of memory that all of them have together, where there is a limit.
+    pub memory: Option<u64>,
     /// Mounted in this order.
     pub mounts: Vec<SandboxMount>,
     /// A bundle of certificates of the host that covers those of the image.
@@ -60,6 +62,7 @@ impl RunSpec {
             extra_hosts: Vec::new(),
             shm_size: Self::SHM_SIZE,
             processes: Self::PROCESSES,
+            memory: None,
             mounts: Vec::new(),
             ca_certs: None,
             stdin: None,
@@ -129,6 +132,22 @@ pub enum Stream {
     Stderr,
 }
 
+/// What a RUN has only so much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    Processes,
+    Memory,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Processes => "processes",
+            Self::Memory => "memory",
+        })
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -139,6 +158,10 @@ pub struct Outcome {
     /// A fresh /proc was refused (brik runs in a container whose /proc is partly covered): the RUN saw brik's own, and its process
     /// ids there differ from those it has.
     pub shared_proc: bool,
+    /// The limit that it ran into, where the kernel tells.
+    pub exhausted: Option<Limit>,
+    /// A limit of memory was asked for, and brik may make no control group.
+    pub memory_unlimited: bool,
     /// Paths, relative to the root, that are as they were but for their ctimes: what stood there was put aside for the time of the RUN.
     pub restored: Vec<PathBuf>,
 }

@@ -121,6 +121,17 @@ sandbox_tests! {
         assert_eq!(stdout(&room.shell("echo next")), "next");
     }
 
+    fn a_run_that_takes_all_memory_ends_at_its_limit(room) {
+        let mut spec = room.shell("head -c 300000000 /dev/zero | tail -c 300000000 | wc -c; echo survived");
+        spec.memory = Some(64 << 20);
+        let said = say(&spec).unwrap();
+        if said.outcome.memory_unlimited {
+            return println!("skipped: no right to make control groups");
+        }
+        assert!(said.outcome.exhausted == Some(Limit::Memory) && !said.stdout.contains("300000000"), "{said:?}");
+        assert_eq!(stdout(&room.shell("echo next")), "next");
+    }
+
     fn the_kernel_that_needs_memory_takes_a_run_before_brik(room) {
         let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
         let score: i32 = stdout(&room.shell("cat /proc/self/oom_score_adj")).parse().unwrap();

@@ -8,6 +8,8 @@ use super::builders::Builder;
 use super::host::{CANARY, Host, SECRET_ROT13};
 use super::{Outcome, Outcomes};
 
+const OF_THE_CONTEXT: &[u8] = b"of the context\n";
+
 /// Has succeeded if what the builder printed has one of `signs` in it, or if the host has changed.
 struct Attempt {
     name: &'static str,
@@ -39,7 +41,6 @@ pub fn all(builder: &Builder, host: &Host, costly: bool) -> Outcomes {
 /// A context with links that lead out of it.
 fn fill(context: &Path, host: &Host) {
     fs::copy(host.program(), context.join("escape")).expect("a copy");
-    fs::write(context.join("file"), "of the context\n").expect("a file");
     symlink("/", context.join("to-root")).expect("a link");
     symlink(host.treasury(), context.join("to-treasury")).expect("a link");
 }
@@ -55,12 +56,15 @@ fn outcome_of_line(line: &str) -> Option<(String, Outcome)> {
 }
 
 fn outcome(attempt: &Attempt, builder: &Builder, context: &Path, host: &Host) -> Outcome {
+    // As they were, whatever the attempts before have done to them.
+    host.restore();
+    fs::write(context.join("file"), OF_THE_CONTEXT).expect("a file");
     let before = host.state();
     let escaped = attempt.dockerfiles.iter().any(|dockerfile| {
         let said = builder.build(context, dockerfile, host);
         // Builders repeat the command: only a line that is nothing else counts.
         let shown = said.lines().any(|line| attempt.signs.iter().any(|sign| line.trim_end().ends_with(&format!("SIGN {sign}"))));
-        shown || host.state() != before || fs::read(context.join("file")).is_ok_and(|bytes| bytes != b"of the context\n")
+        shown || host.state() != before || fs::read(context.join("file")).is_ok_and(|bytes| bytes != OF_THE_CONTEXT)
     });
     if escaped || host.has_orphan() { Outcome::Succeeded } else { Outcome::Refused }
 }

@@ -45,10 +45,16 @@ impl Host {
             _abstract: UnixListener::bind_addr(&address).expect("an abstract socket"),
             tcp: TcpListener::bind("127.0.0.1:0").expect("a port"),
         };
-        fs::create_dir(host.treasury()).expect("a directory");
-        fs::write(host.canary(), format!("{CANARY}\n")).expect("a file");
+        host.restore();
         fs::write(host.secret(), SECRET).expect("a file");
         Some(host)
+    }
+
+    /// Makes what nobody may change what it was.
+    pub fn restore(&self) {
+        let _ = fs::remove_dir_all(self.treasury());
+        fs::create_dir_all(self.treasury()).expect("a directory");
+        fs::write(self.canary(), format!("{CANARY}\n")).expect("a file");
     }
 
     pub fn program(&self) -> PathBuf {
