@@ -318,7 +318,7 @@ fn the_paths_of_a_step_lead_through_the_links_of_a_layer_and_not_out() {
     }
     assert!(gone > 0);
     fs::rename(project.store().join("snapshots"), project.beside("of-another-time")).unwrap();
-    project.write("Dockerfile", files("COPY archive.tar /x/lazy\nCOPY here /etc/passwd\nWORKDIR /w/lazy\n"));
+    project.write("Dockerfile", files("COPY archive.tar /x/lazy\nCOPY here /etc/passwd\nWORKDIR /home/below\n"));
     let run = project.build(["--no-cache"]).run();
     assert_eq!(run.code, Some(0), "{run:?}");
     outside.is_untouched("lazy", &[&run]);
