@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::copy::CopyError;
 use super::sandbox::{Limit, SandboxError};
-use crate::oci::{Digest, Reference};
+use crate::oci::Digest;
 use crate::plan::StepId;
 use crate::{image, registry, source, store};
 
@@ -21,7 +21,7 @@ pub enum Error {
     Image(#[from] image::Error),
     /// `place`: of which image, where that is known.
     #[error("layer {layer}{}: {error}", place.as_ref().map(|place| format!(" of {place}")).unwrap_or_default())]
-    Layer { layer: Digest, place: Option<Reference>, error: image::Error },
+    Layer { layer: Digest, place: Option<String>, error: Box<image::Error> },
     #[error(transparent)]
     Copy(#[from] CopyError),
     #[error(transparent)]

@@ -203,7 +203,8 @@ impl Layers<'_> {
             error @ image::Error::NeedsLowers { .. } => Error::Image(error),
             error => {
                 let digest = layer.descriptor.digest;
-                Error::Layer { layer: digest, place: self.origins.places(&digest).into_iter().next(), error }
+                let place = self.origins.places(&digest).first().map(Reference::to_string);
+                Error::Layer { layer: digest, place, error: Box::new(error) }
             }
         })?;
         self.keep_toc(&layer.diff_id, toc)?;
