@@ -49,7 +49,7 @@ pub enum Error {
     #[diagnostic(code(brik::registry::connect))]
     Connect { at: Box<At>, host: String, reason: String },
     #[error("{at}: the connection broke: {reason}")]
-    #[diagnostic(code(brik::registry::interrupted))]
+    #[diagnostic(code(brik::registry::interrupted), help("try again: what has arrived is not sent twice"))]
     Interrupted { at: Box<At>, reason: String },
     /// A copy failed where the blob comes from; where it goes to is not to blame.
     #[error("{at}: its source fails: {error}")]
@@ -66,7 +66,7 @@ pub enum Error {
     #[diagnostic(code(brik::registry::stalled), help("is the network this slow? `registry_timeout` in [build] lets brik wait longer"))]
     Stalled { at: Box<At>, bytes: u64, seconds: u64 },
     #[error("{at}: no whole answer within {seconds} s")]
-    #[diagnostic(code(brik::registry::slow))]
+    #[diagnostic(code(brik::registry::slow), help("a registry that needs longer gets it by `registry_timeout` in [build]"))]
     Slow { at: Box<At>, seconds: u64 },
     /// No credentials where some are needed, or the ones given are not accepted.
     #[error("{at}: not authorised with {credentials} (status {status}: {reply})")]
@@ -92,7 +92,7 @@ pub enum Error {
         help: String,
     },
     #[error("{at}: not found (status {status}: {reply})")]
-    #[diagnostic(code(brik::registry::not_found))]
+    #[diagnostic(code(brik::registry::not_found), help("check the name; some registries answer so to who may not see it"))]
     NotFound { at: Box<At>, status: u16, reply: Reply },
     #[error("{at}: the registry limits requests (status {status}: {reply}{})", asked(*wait))]
     #[diagnostic(code(brik::registry::rate_limited), help("wait a little, or log in: anonymous limits are lower"))]
@@ -104,7 +104,7 @@ pub enum Error {
         wait: Option<Duration>,
     },
     #[error("{at}: the registry answered with status {status}: {reply}")]
-    #[diagnostic(code(brik::registry::status))]
+    #[diagnostic(code(brik::registry::status), help("try again later, or ask who runs the registry or a proxy before it"))]
     Status { at: Box<At>, status: u16, reply: Reply },
     #[error("{at}: the registry allows no deletes (status {status}: {reply})")]
     #[diagnostic(code(brik::registry::no_delete))]
@@ -119,16 +119,16 @@ pub enum Error {
     #[diagnostic(code(brik::registry::garbage), help("is this the address of a registry, and is no proxy or login page in between?"))]
     Garbage { at: Box<At>, expected: &'static str, got: String },
     #[error("{at}: the answer (status {status}) has no valid {header} header")]
-    #[diagnostic(code(brik::registry::header))]
+    #[diagnostic(code(brik::registry::header), help("is this the address of a registry, and is no proxy or login page in between?"))]
     Header { at: Box<At>, status: u16, header: &'static str },
     #[error("{at}: expected {expected}, got content with {actual}")]
     #[diagnostic(code(brik::registry::digest), help("the content was damaged on its way or in the registry; nothing of it is used"))]
     WrongDigest { at: Box<At>, expected: Digest, actual: String },
     #[error("{at}: expected {expected} bytes, got {actual}")]
-    #[diagnostic(code(brik::registry::size))]
+    #[diagnostic(code(brik::registry::size), help("the content was damaged on its way or in the registry; nothing of it is used"))]
     WrongSize { at: Box<At>, expected: u64, actual: u64 },
     #[error("{at}: larger than {limit} bytes")]
-    #[diagnostic(code(brik::registry::too_large))]
+    #[diagnostic(code(brik::registry::too_large), help("is this the address of a registry, and is no proxy or login page in between?"))]
     TooLarge { at: Box<At>, limit: u64 },
     #[error("{at}: the image has the Docker schema 1 format, which is obsolete and cannot be verified")]
     #[diagnostic(code(brik::registry::schema1), help("push the image again with a current tool, or use a newer tag"))]
@@ -140,7 +140,7 @@ pub enum Error {
     #[diagnostic(code(brik::registry::insecure_realm))]
     InsecureRealm { at: Box<At>, realm: String },
     #[error("{at}: more than {limit} redirects")]
-    #[diagnostic(code(brik::registry::redirects))]
+    #[diagnostic(code(brik::registry::redirects), help("is this the address of a registry, and is no proxy or login page in between?"))]
     Redirects { at: Box<At>, limit: usize },
     #[error("{origin}; before that, its mirror: {mirror}")]
     #[diagnostic(code(brik::registry::mirror))]

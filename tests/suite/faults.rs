@@ -8,7 +8,8 @@
 //! | `kind` | the faults, and where brik may not fail for them |
 //! | `trial` | one push with one fault, and how it is judged |
 //! | `kept` | what a registry holds, read from its disk |
-//! | `credentials` | who hears a secret, and who must not |
+//!
+//! Who hears a secret, and who must not, is tested in `src/registry/tests/strangers.rs`.
 
 mod kept;
 mod kind;
@@ -20,12 +21,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use kind::kinds;
-use monorepo::{Flow, registry, undisturbed};
+use kind::{Kind, is_optional, kinds};
+use monorepo::{Flow, Monorepo, registry, undisturbed};
 use trial::{Figures, Outcome, Target, Trial, Undisturbed};
 
 use crate::support::scripted::{Answer, Server};
-use crate::support::{Registry, proxy, random, trials};
+use crate::support::{Ask, Fault, Proxy, Registry, proxy, random, trials};
 
 /// So many pushes of a sweep are under way at once: most of a push with a fault is waiting.
 const AT_ONCE: usize = 4;
@@ -43,6 +44,27 @@ fn flow(registry: &Registry, flow: Flow) -> Undisturbed {
     Undisturbed { flow, stdout: vec![stdout, moved], targets }
 }
 
+/// Every fault at every request, in an order in which each kind of fault meets each kind of request once before any does again.
+fn every_trial<'a>(flows: &'a [Undisturbed], kinds: &[Kind]) -> Vec<(&'a Undisturbed, Trial)> {
+    let mut all = Vec::new();
+    for (flow, target) in flows.iter().flat_map(|flow| flow.targets.iter().map(move |target| (flow, target))) {
+        for (kind, for_good) in kinds.iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+            if kind.concerns(target, for_good) {
+                all.push((flow, Trial { flow: flow.flow, target: target.clone(), kind: kind.clone(), for_good }));
+            }
+        }
+    }
+    random().shuffle(&mut all);
+    let mut met: BTreeMap<_, usize> = BTreeMap::new();
+    all.sort_by_cached_key(|(_, trial)| {
+        let Trial { flow, target, kind, for_good } = trial;
+        let times = met.entry((*flow, target.ask, is_optional(target), kind.name, *for_good)).or_default();
+        *times += 1;
+        *times
+    });
+    all
+}
+
 #[test]
 fn a_fault_at_any_request_of_a_push_costs_nothing_but_time_or_is_one_clear_error() {
     let registry = registry();
@@ -52,29 +74,15 @@ fn a_fault_at_any_request_of_a_push_costs_nothing_but_time_or_is_one_clear_error
     let flows = [Flow::Cold, Flow::Warm].map(|one| flow(&registry, one));
     for flow in &flows {
         println!("{:?}: {} requests", flow.flow, flow.targets.len());
-        for target in &flow.targets {
-            println!("  {} {:?} {} #{}", target.method, target.ask, target.place, target.number);
-        }
+        flow.targets.iter().for_each(|target| println!("  {target}"));
     }
-    let mut all = Vec::new();
-    for flow in &flows {
-        for (target, kind) in
-            flow.targets.iter().flat_map(|target| kinds(&elsewhere.host, &stranger.host).into_iter().map(move |kind| (target, kind)))
-        {
-            if kind.concerns(target) {
-                all.extend(
-                    [false, true].map(|for_good| (flow, Trial { flow: flow.flow, target: target.clone(), kind: kind.clone(), for_good })),
-                );
-            }
-        }
-    }
+    let mut all = every_trial(&flows, &kinds(&elsewhere.host, &stranger.host));
     let there_are = all.len();
-    random().shuffle(&mut all);
-    let wanted = match trials(16) {
+    all.truncate(match trials(16) {
         0 => there_are,
-        number => number.min(there_are),
-    };
-    all.truncate(wanted);
+        number => number,
+    });
+    let wanted = all.len();
 
     let (next, started) = (AtomicUsize::new(0), Instant::now());
     let (figures, wrong) = (Mutex::new(BTreeMap::<String, Vec<(Figures, String)>>::new()), Mutex::new(Vec::new()));
@@ -83,14 +91,17 @@ fn a_fault_at_any_request_of_a_push_costs_nothing_but_time_or_is_one_clear_error
             && let Some((flow, trial)) = all.get(number)
         {
             let name = format!("{}, {}", trial.kind.name, if trial.for_good { "for good" } else { "once" });
-            let what = format!("{:?} {:?} {} #{}", trial.flow, trial.target.ask, trial.target.place, trial.target.number);
+            let what = format!("{:?} {}", trial.flow, trial.target);
             match trial.run(&registry, &format!("t{number}"), flow) {
                 Ok(found) => figures.lock().unwrap().entry(name).or_default().push((found, what)),
-                Err(how) => wrong.lock().unwrap().push(format!("## {name}: {what}: {how}")),
+                Err(how) => {
+                    println!("WRONG {name}: {what}");
+                    wrong.lock().unwrap().push(format!("## {name}: {what}: {how}"));
+                }
             }
         }
     };
-    let at_once = if wanted > 100 { 2 * AT_ONCE } else { AT_ONCE };
+    let at_once = if wanted > 100 { 3 * AT_ONCE } else { AT_ONCE };
     std::thread::scope(|scope| (0..at_once).for_each(|_| drop(scope.spawn(work))));
 
     for (name, found) in figures.into_inner().unwrap() {
@@ -114,4 +125,20 @@ fn a_fault_at_any_request_of_a_push_costs_nothing_but_time_or_is_one_clear_error
     let wrong = wrong.into_inner().unwrap();
     println!("registry faults: {wanted} of {there_are} trials in {:.0?}, {} wrong", started.elapsed(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_base_whose_tag_moves_meanwhile_is_the_same_for_all_platforms() {
+    let registry = registry();
+    let digests = |namespace: &str, moves: bool| {
+        let proxy = Proxy::plain(&registry);
+        if moves {
+            // The first read is that of one platform; after it the tag is another's.
+            proxy.fault(Ask::ReadManifest.at("seed/base").since(2), Fault::Moved);
+        }
+        let digests = Monorepo::new(&registry, &proxy, namespace).push().succeeds().digests();
+        assert_eq!(moves, proxy.dealt() > 0, "{:#?}", proxy.lines());
+        digests
+    };
+    assert_eq!(digests("still", false), digests("moving", true));
 }

@@ -212,6 +212,49 @@ fn credentials_do_not_go_to_a_token_server_without_tls_when_the_registry_has_it(
     assert!(matches!(fetched.map(|_| ()), Err(Failure::Broken(Error::InsecureRealm { .. }))));
 }
 
+/// Five attempts, and little patience.
+fn impatient() -> Client {
+    let silence = Duration::from_millis(300);
+    client().with_retries(RetryPolicy { silence, ..options().retries })
+}
+
+#[test]
+fn a_blob_that_drips_is_resumed_and_then_given_up() {
+    let bytes = vec![7; 100_000];
+    let served = bytes.clone();
+    let server = Server::start(move |_, _| Answer::new(200).body(served.clone()).drip(Duration::from_millis(20)));
+    let error = impatient().pull_blob(&reference(&server.host, "a"), &layer(&bytes), &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Stalled { bytes: 1.., .. }), "{error}");
+    let ranges: Vec<bool> = server.requests().iter().map(|request| request.header("range").starts_with("bytes=")).collect();
+    assert_eq!(ranges, [false, true, true]);
+}
+
+#[test]
+fn silence_and_heads_that_drip_are_borne_three_times() {
+    for answer in [found().delay(Duration::from_secs(1)), Answer::new(200).drip(Duration::from_millis(50))] {
+        let server = Server::start(move |_, _| answer.clone());
+        let error = impatient().resolve(&reference(&server.host, "a:1"), &Platform::host()).unwrap_err();
+        assert!(matches!(error, Error::Silent { .. }), "{error}");
+        assert_eq!(server.requests().len(), 3);
+    }
+}
+
+#[test]
+fn a_refusal_or_a_token_that_drips_holds_nobody_up() {
+    let drip = |answer: Answer| answer.drip(Duration::from_millis(20));
+    let server = Server::start(move |_, request| match (request.target.starts_with("/token"), request.header("authorization")) {
+        _ if request.target.contains("/closed/") => drip(Answer::error(403, "DENIED", &"no ".repeat(1000))),
+        (true, _) => drip(Answer::new(200).body(format!(r#"{{"token":"{}"}}"#, "t".repeat(1000)))),
+        _ => Answer::new(401).header("WWW-Authenticate", format!(r#"Bearer realm="http://{}/token""#, request.header("host"))),
+    });
+    let start = Instant::now();
+    let refused = impatient().head_manifest(&reference(&server.host, "open:1")).unwrap_err();
+    assert!(matches!(refused, Error::Stalled { .. }), "{refused}");
+    let denied = impatient().get_manifest(&reference(&server.host, "closed:1")).unwrap_err();
+    assert!(matches!(denied, Error::Denied { .. }), "{denied}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 #[test]
 fn a_manifest_that_drips_is_given_up_though_no_silence_is_long() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

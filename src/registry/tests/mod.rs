@@ -5,6 +5,7 @@ mod copy;
 mod distribution;
 mod faults;
 mod reads;
+#[allow(dead_code, reason = "the tests of the binary use the rest")]
 mod scripted;
 mod strangers;
 mod writes;

@@ -63,8 +63,8 @@ impl Store<'_> {
         blobs.chain(children).chain(promised).map(|what| format!("{repository}@{digest} lacks {what}")).collect()
     }
 
-    /// The blobs that a cache entry is of use with are in its own repository or in one that it names. Those of an image's base are where
-    /// the base is.
+    /// The blobs that a cache entry is of use with are in the entry itself, in its own repository or in one that it names. Those of an
+    /// image's base are where the base is.
     fn check_entry(&self, repository: &str, manifest: &Value) -> Vec<String> {
         let Some(entry) = manifest["annotations"]["dev.brik.record"].as_str() else { return Vec::new() };
         let entry: Value = serde_json::from_str(entry).expect("an entry is JSON");
@@ -72,7 +72,8 @@ impl Store<'_> {
         let places = places.filter_map(|place| Some(place.split_once('/')?.1.to_owned()));
         let places: Vec<String> = places.chain([repository.to_owned()]).collect();
         let promised = [&entry["record"]["layer"], &entry["record"]["config"], &entry["toc"]];
-        promised.into_iter().filter(|blob| blob.is_object()).filter_map(|blob| self.lacks(&places, blob)).collect()
+        let is_carried = |blob: &Value| blob["digest"].as_str().is_some_and(|digest| entry["carried"][digest].is_string());
+        promised.into_iter().filter(|blob| blob.is_object() && !is_carried(blob)).filter_map(|blob| self.lacks(&places, blob)).collect()
     }
 
     fn lacks(&self, places: &[String], blob: &Value) -> Option<String> {
@@ -80,7 +81,6 @@ impl Store<'_> {
         let hex = digest.trim_start_matches("sha256:");
         let size = fs::metadata(self.blob(digest)).ok().map(|file| file.len());
         let is_linked = |place: &String| {
-            // What lies beside, as the seed does, was there before.
             let layers = repositories(self.registry).join(place).join("_layers/sha256");
             link(&layers.join(hex)).is_some()
         };

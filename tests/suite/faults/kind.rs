@@ -27,7 +27,8 @@ pub fn kinds(elsewhere: &str, stranger: &str) -> Vec<Kind> {
         passing("502", Fault::Status(502)),
         passing("429 with Retry-After", Fault::TooMany("1")),
         passing("429 without Retry-After", Fault::Status(429)),
-        passing("token expired (401)", Fault::Expired),
+        passing("all tokens expired (401)", Fault::Expired),
+        passing("token refused (401)", Fault::Challenge),
         lasting("403", Fault::Status(403)),
         passing("slow-loris", Fault::Drip(Duration::from_millis(100))),
         lasting("truncated body", Fault::Truncated),
@@ -42,19 +43,27 @@ pub fn kinds(elsewhere: &str, stranger: &str) -> Vec<Kind> {
 
 impl Kind {
     /// Whether it can be dealt to such a request at all, and is no other fault there.
-    pub fn concerns(&self, target: &Target) -> bool {
+    pub fn concerns(&self, target: &Target, for_good: bool) -> bool {
         let reads = target.method == "GET" || target.method == "HEAD";
         let sends = matches!(target.ask, Ask::Upload | Ask::WriteManifest);
         match self.fault {
             Fault::Reset => sends,
             Fault::Truncated | Fault::Flipped | Fault::Longer => sends || target.method == "GET",
-            Fault::Expired => target.ask != Ask::Token,
+            // No token lives while all die all the time: other requests, at the same time, would suffer.
+            Fault::Expired => target.ask != Ask::Token && !for_good,
+            Fault::Challenge => target.ask != Ask::Token,
             Fault::Moved => target.ask == Ask::ReadManifest,
             Fault::Misnamed => reads && target.ask != Ask::Token || target.ask == Ask::WriteManifest,
             _ => true,
         }
     }
 }
+
+/// So often, at most, one and the same request is made again and again: by each of the services and platforms that want its answer, by the
+/// builds outside and inside of the sandbox, five times each, and once more with a new token.
+pub const MOST: usize = 20;
+/// So many requests more than without a fault a push makes at most: where a cache turns out to be of no use, its Steps run.
+pub const MOST_MORE: usize = 120;
 
 /// Whether a push has to succeed though `target` fails: a cache is not needed, a mount is an offer, and an upload that was only opened to
 /// see whether it may be need not be cancelled.

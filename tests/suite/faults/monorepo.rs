@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::kept;
-use crate::support::{Brik, Fault, PASSWORD, Project, Proxy, Registry, Run, USER};
+use crate::support::{Ask, Brik, Fault, PASSWORD, Project, Proxy, Registry, Run, USER};
 
 const BASE: &str = "seed/base";
 const OLD: &str = "seed/old";
@@ -28,7 +28,7 @@ pub fn registry() -> Registry {
 }
 
 /// Which push is disturbed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flow {
     /// The first there ever was.
     Cold,
@@ -86,7 +86,7 @@ impl Monorepo {
 pub fn undisturbed(registry: &Registry, flow: Flow, namespace: &str, moved: bool) -> (Proxy, Run) {
     let proxy = Proxy::ghcr(registry);
     if moved {
-        proxy.fault(crate::support::Ask::ReadManifest.at(BASE), Fault::Moved);
+        proxy.fault(Ask::ReadManifest.at(BASE), Fault::Moved);
     }
     let mut monorepo = Monorepo::new(registry, &proxy, namespace);
     monorepo.prepare(flow);
