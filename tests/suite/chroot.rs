@@ -193,7 +193,7 @@ fn a_killed_brik_leaves_neither_processes_nor_secrets_and_loses_no_cache() {
     }
     let text = "FROM {busybox}\nRUN --mount=type=cache,target=/c --mount=type=secret,id=token echo kept > /c/x; \
                 ln /run/secrets/token /linked; sleep 312703\n";
-    let project = Project::dockerfile(text).file("../token", "0123456789");
+    let project = Project::dockerfile(text).file("../token", "only-in-this-secret");
     let mut brik = project.brik(BUILD).args(["--secret", "id=token,src=../token"]).in_container().start();
     wait_until("the RUN starts", || running("312703") > 0);
     let secrets = || tools::output("find", &[&project.store().join("tmp").display().to_string(), "-name", "token"]);
@@ -203,7 +203,11 @@ fn a_killed_brik_leaves_neither_processes_nor_secrets_and_loses_no_cache() {
     wait_until("the guard ends what runs", || running("312703") == 0);
     wait_until("the guard removes the secret", || secrets().is_empty());
     let tmp = project.store().join("tmp").display().to_string();
-    assert_eq!(tools::output("sh", &["-c", &format!("grep -rl 0123456789 {tmp}; true")]), "", "also under a name that the RUN gave it");
+    assert_eq!(
+        tools::output("sh", &["-c", &format!("grep -rl only-in-this-secret {tmp}; true")]),
+        "",
+        "also under a name that the RUN gave it"
+    );
     project.write("Dockerfile", "FROM {busybox}\nRUN --mount=type=cache,target=/c cat /c/x > /out\n");
     let _ = project.build::<&str>([]).in_container().succeeds();
     assert_eq!(project.built().text("/out"), "kept\n");

@@ -10,7 +10,7 @@ const OPEN_FILES: u64 = 192;
 
 #[test]
 fn many_services_are_pushed_in_one_run_with_few_open_files_and_requests() {
-    let services = trials(100);
+    let services = trials(150);
     let registry = Registry::start();
     let project =
         Project::empty().file("brik.toml", format!("registry = \"{}/many\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n", registry.host()));
