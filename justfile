@@ -28,6 +28,18 @@ fmt-check:
 lint:
     cargo clippy --locked --all-targets -- -D warnings
 
+# Licences, bans, sources and advisories of all dependencies; `cargo install cargo-deny --locked` first. Only advisories need the network.
+deny:
+    cargo deny check
+
+# Unit tests of rooms without I/O under Miri, as in `just miri dockerfile::word`.
+miri *tests:
+    ./.ci/miri {{ tests }}
+
+# The release binary, built twice in two directories: the same bytes?
+reproducible:
+    ./.ci/reproducible
+
 # The map that newcomers read first.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items

@@ -9,6 +9,7 @@ use super::places::Places;
 use super::print;
 use crate::config::Finding;
 use crate::report::{Forge, Redactor, color_on_stderr};
+use crate::source::mask_credentials;
 
 /// 1 build or push failed, 2 usage or configuration, 3 findings, 130 interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +59,9 @@ impl Failure {
         Self::plain(Code::Failed, format!("error: {}\n", message.into()))
     }
 
+    /// Credentials of URLs are masked.
     fn plain(code: Code, text: String) -> Self {
-        Self { code, text, annotations: String::new() }
+        Self { code, text: mask_credentials(&text), annotations: String::new() }
     }
 
     pub fn tell(self) -> ExitCode {

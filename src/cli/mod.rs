@@ -62,6 +62,7 @@ use std::process::ExitCode;
 use args::{Command, Global};
 use failure::Failure;
 
+use crate::build::sandbox;
 use crate::config::LoadOptions;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
@@ -69,6 +70,8 @@ pub fn main() -> ExitCode {
     if let Some(code) = interrupt::reclaim() {
         return code;
     }
+    // Where that is not allowed there are none to be had, or more than this to fear.
+    let _ = sandbox::forbid_core_dumps();
     let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {

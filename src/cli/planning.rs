@@ -54,7 +54,7 @@ impl Setup {
         let handover = Handover::received();
         let started = handover.started();
         let request = Request::new(global, args, &handover.answers)?;
-        let redactor = Redactor::new();
+        let redactor = secrets::redactor(&request.env)?;
         let store = Store::open(&global.store_path(&request.env)?).map_err(|error| Failure::failed(error.to_string()))?;
         let client = client(&request, &redactor, handover.counts)?;
         Ok(Self { inside, handover, request, redactor, store, client, started })

@@ -7,7 +7,20 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::build::Access;
 use crate::config::{Secret, SecretSource, Service, SshAgent};
-use crate::report::Redactor;
+use crate::report::{Redactor, redact_panics};
+use crate::source::split_credentials;
+
+/// Of a process: it knows the passwords of proxies, and panics heed it.
+pub fn redactor(env: &BTreeMap<String, String>) -> Result<Redactor, Failure> {
+    let redactor = Redactor::new();
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        if let Some((_, password)) = env.get(name).and_then(|url| split_credentials(url).1) {
+            redactor.add(password.as_bytes()).map_err(|error| Failure::usage(format!("${name}: {error}")))?;
+        }
+    }
+    redact_panics(&redactor);
+    Ok(redactor)
+}
 
 #[derive(Default)]
 pub struct Given {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::args::Global;
 use super::environment;
 use super::failure::{Code, Failure};
+use super::secrets;
 use crate::config::{Config, Findings, LoadOptions, load};
 use crate::report::Redactor;
 use crate::source::Disk;
@@ -21,7 +22,7 @@ impl Surroundings {
     pub fn new(global: &Global) -> Result<Self, Failure> {
         let (cwd, env) = (global.cwd()?, environment());
         let options = global.load_options(cwd.clone(), env.clone());
-        Ok(Self { cwd, env, redactor: Redactor::new(), options })
+        Ok(Self { redactor: secrets::redactor(&env)?, cwd, env, options })
     }
 
     /// brik.toml; `None` where there is none and none was named.

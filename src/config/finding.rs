@@ -7,6 +7,8 @@ use std::sync::Arc;
 use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::source::mask_credentials;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -75,12 +77,16 @@ impl Finding {
         Self::new(code, Severity::Warning, message)
     }
 
+    /// Credentials of URLs in the message are masked.
     pub fn new(code: &'static str, severity: Severity, message: impl Into<String>) -> Self {
-        Self { code, severity, message: message.into(), help: None, location: None }
+        Self { code, severity, message: mask_credentials(&message.into()), help: None, location: None }
     }
 
-    pub fn at(self, location: Location) -> Self {
-        Self { location: Some(location), ..self }
+    /// Credentials of URLs in the text are masked.
+    pub fn at(self, Location { source, span }: Location) -> Self {
+        let masked = source.text.contains("://").then(|| mask_credentials(&source.text)).filter(|masked| **masked != *source.text);
+        let source = masked.map_or(source.clone(), |masked| Source::new(source.name.clone(), masked));
+        Self { location: Some(Location { source, span }), ..self }
     }
 
     pub fn help(self, help: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ use super::stage::{Current, StagePlanner, from_working_dir};
 use super::state::normalize;
 use super::step::{MountSource, Network, Op, RunMount, RunMountKind, RunOp};
 use crate::dockerfile::ast::{self, RunCommand, Script, Security};
+use crate::dockerfile::lint::is_secret;
 use crate::dockerfile::{Instruction, Mount, MountType, Sharing, Span, Word};
 use crate::oci::Digest;
 
@@ -40,7 +41,9 @@ impl StagePlanner<'_, '_> {
         let mut env: Vec<(String, String)> = current.state.env.iter().cloned().collect();
         let mut sorted = env.clone();
         sorted.sort();
-        sorted.iter().for_each(|(name, value)| inputs.add(format!("env {name}"), value));
+        // Records and those who ask why hear of the value of what is named like a secret that it is another.
+        let keyed = |name: &str, value: &String| if is_secret(name) { Digest::of(value.as_bytes()).to_string() } else { value.clone() };
+        sorted.iter().for_each(|(name, value)| inputs.add(format!("env {name}"), keyed(name, value)));
         inputs.add("user", current.state.user());
         inputs.add("working directory", current.state.working_dir());
         inputs.add("network", if network == Network::None { "none" } else { "host" });

@@ -9,7 +9,7 @@ use super::key::KeyInputs;
 use super::labels::is_volatile;
 use super::planner::{Outside, Planner, Selector, Target};
 use super::signal::check_signal;
-use super::state::{StageState, normalize};
+use super::state::{StageState, history_value, normalize};
 use super::step::{ContextId, CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
 use super::survey::{BaseName, Dockerfile, Survey};
 use crate::dockerfile::ast::{CommandLine, KeyValue};
@@ -185,7 +185,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
                     };
                     // Later defaults of the same instruction see earlier values.
                     current.state.declare(name, value.as_deref());
-                    text += &value.map_or_else(|| format!(" {name}"), |value| format!(" {name}={value}"));
+                    text += &value.map_or_else(|| format!(" {name}"), |value| format!(" {name}={}", history_value(name, &value)));
                 }
                 current.state.history(text, false);
             }

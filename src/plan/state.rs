@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::environment::{DEFAULT_PATH, Environment, NO_VARIABLES};
 use super::step::Root;
+use crate::dockerfile::lint::is_secret;
 use crate::oci::{Empty, Healthcheck, HistoryEntry, ImageConfig, Platform};
 
 const WINDOWS: &str = "windows";
@@ -229,7 +230,7 @@ impl StageState {
         self.image.config.working_dir = whole;
     }
 
-    /// `RUN |2 A=1 B=2 /bin/sh -c …`, as BuildKit's `runCommandString`.
+    /// `RUN |2 A=1 B=2 /bin/sh -c …`, as BuildKit's `runCommandString`, but for values of what is named like a secret.
     pub fn run_history(&self, words: &[String]) -> String {
         // Of several declarations the first says where, the last what.
         let last: HashMap<&str, Option<&str>> = self.declared.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
@@ -241,10 +242,15 @@ impl StageState {
         if !args.is_empty() {
             parts.push(format!("|{}", args.len()));
         }
-        parts.extend(args.into_iter().map(|(name, value)| format!("{name}={value}")));
+        parts.extend(args.into_iter().map(|(name, value)| format!("{name}={}", history_value(name, value))));
         parts.extend(words.iter().cloned());
         format!("RUN {} # buildkit", parts.join(" "))
     }
+}
+
+/// The value of an ARG in the history of an image, which everybody can read who can pull it: none of what is named like a secret.
+pub fn history_value<'v>(name: &str, value: &'v str) -> &'v str {
+    if is_secret(name) { "***" } else { value }
 }
 
 /// An absolute, clean path: `path` as seen from `dir` (Go's `path.Join` with an absolute path replacing `dir`).
@@ -386,5 +392,7 @@ mod tests {
         let health = "HEALTHCHECK {Test:[CMD-SHELL true] Interval:1m30s Timeout:3s StartPeriod:0s StartInterval:0s Retries:3}";
         assert_eq!(texts, ["CMD [\"a b\" \"\\\"\"]", "VOLUME [/x /y]", health]);
         assert_eq!(state.run_history(&state.with_shell("make")), "RUN |2 A=1 B= /bin/sh -c make # buildkit");
+        state.declare("NPM_TOKEN", Some("s3cret"));
+        assert_eq!(state.run_history(&state.with_shell("make")), "RUN |3 A=1 B= NPM_TOKEN=*** /bin/sh -c make # buildkit");
     }
 }

@@ -71,7 +71,7 @@ pub struct Credentials {
     configs: Vec<DockerConfig>,
     /// The one registry that credentials of the environment are sent to, and they.
     environment: Option<(String, Credential)>,
-    /// For helpers: their PATH and HOME.
+    /// For helpers, which are the user's programs and find their own credentials there; without brik's.
     env: BTreeMap<String, String>,
     /// What helpers said, by helper and host.
     asked: Mutex<BTreeMap<(String, String), Option<Credential>>>,
@@ -99,6 +99,7 @@ impl Credentials {
         }
         let host = registry.and_then(|registry| registry.split('/').next());
         let environment = host.and_then(|registry| Some((registry.to_owned(), from_environment(&env, registry)?)));
+        let env = env.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
         Self { configs, environment, env, asked: Mutex::default(), warnings: Mutex::new(warnings) }
     }
 
@@ -202,6 +203,9 @@ pub(super) fn docker_file(env: &BTreeMap<String, String>) -> Option<(PathBuf, St
         (None, None) => None,
     }
 }
+
+/// Variables with credentials that are meant for brik alone.
+const OWN: [&str; 2] = ["REGISTRY_TOKEN", "REGISTRY_PAT"];
 
 fn from_environment(env: &BTreeMap<String, String>, registry: &str) -> Option<Credential> {
     let value = |name: &str| env.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());

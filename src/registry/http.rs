@@ -88,7 +88,7 @@ impl Http {
             match redirect::next(&call.method, response.status(), response.headers(), &url) {
                 Some(next) => url = next,
                 None if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED => return Ok(response),
-                None => return Err(self.refusal(response, call, home).await),
+                None => return Err(self.refusal(response, call, authorization, home).await),
             }
         }
         Err(Error::Redirects { at: Box::new(call.at.clone()), limit: MAX_REDIRECTS }.into())
@@ -158,7 +158,7 @@ impl Http {
         timeout(self.policy.silence, request.send()).await.map_err(|_| silent(at, self.policy.silence))
     }
 
-    async fn refusal(&self, mut response: Response, call: &Call<'_>, own: bool) -> Failure {
+    async fn refusal(&self, mut response: Response, call: &Call<'_>, authorization: Option<&HeaderValue>, own: bool) -> Failure {
         let at = &call.at;
         let mut body = Vec::new();
         // Whatever can be read of the explanation will do.
@@ -169,7 +169,11 @@ impl Http {
             }
         }
         let (status, headers) = (response.status(), response.headers().clone());
-        Failure::Refused(Box::new(Refusal { at: at.clone(), own, status, headers, reply: Reply::parse(&body) }))
+        // Some repeat what they were sent.
+        let sent =
+            call.headers.get(AUTHORIZATION).into_iter().chain(authorization).filter_map(|value| value.to_str().ok()?.split(' ').nth(1));
+        let reply = sent.fold(Reply::parse(&body), |reply, secret| reply.without(secret));
+        Failure::Refused(Box::new(Refusal { at: at.clone(), own, status, headers, reply }))
     }
 
     /// The next piece of a body, or `None` at its end.

@@ -51,6 +51,16 @@ impl Reply {
         Self { code: String::new(), message }
     }
 
+    /// With what may not be told masked. A part of it, where the message was cut, does not stay either.
+    pub(super) fn without(self, secret: &str) -> Self {
+        let hide = |text: String| {
+            let text = text.replace(secret, "***");
+            let begun = (8..secret.len()).rev().find(|length| secret.get(..*length).is_some_and(|begin| text.ends_with(begin)));
+            begun.map_or(text.clone(), |length| text[..text.len() - length].to_owned() + "***")
+        };
+        if secret.is_empty() { self } else { Self { code: hide(self.code), message: hide(self.message) } }
+    }
+
     /// GHCR says 403 when it means 429.
     pub(super) fn is_secondary_rate_limit(&self) -> bool {
         self.message.to_ascii_lowercase().contains("secondary rate limit")
@@ -100,6 +110,15 @@ mod tests {
         ] {
             assert_eq!(Reply::parse(body.as_bytes()).to_string(), text, "{body}");
         }
+    }
+
+    #[test]
+    fn what_may_not_be_told_is_masked_also_where_the_answer_is_cut() {
+        let secret = "s3cr3t-".repeat(30);
+        let told = |text: String| Reply::parse(text.as_bytes()).without(&secret).message;
+        assert_eq!(told(format!("no: Bearer {secret} is old")), "no: Bearer *** is old");
+        assert_eq!(told("x".repeat(200) + &secret), "x".repeat(200) + "***");
+        assert_eq!(Reply::parse(b"no").without("").message, "no");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The spellings in which a secret leaks: as it is, line by line, in base64, in a URL, in JSON.
+//! The spellings in which a secret leaks: as it is, line by line, in base64, in hexadecimal, in a URL, in JSON.
 
 use std::collections::BTreeSet;
 
@@ -25,6 +25,7 @@ pub(super) fn forms(secret: &[u8]) -> BTreeSet<Vec<u8>> {
         add(&mut forms, value);
         if (SHORTEST..=LONGEST_ENCODED).contains(&value.len()) {
             add_base64(&mut forms, value);
+            add_hex(&mut forms, value);
             add_url(&mut forms, value);
             add_json(&mut forms, value);
         }
@@ -62,6 +63,15 @@ fn add_base64(forms: &mut BTreeSet<Vec<u8>>, value: &[u8]) {
             text.as_bytes().chunks(columns).filter(|line| line.len() >= 2 * SHORTEST).for_each(|line| add(forms, line));
         }
     }
+}
+
+/// `xxd -p` and `od -An -tx1`, without the spaces of the latter, and in upper case.
+fn add_hex(forms: &mut BTreeSet<Vec<u8>>, value: &[u8]) {
+    let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+    add(forms, hex.to_ascii_uppercase().as_bytes());
+    // `xxd` wraps at 30 bytes.
+    hex.as_bytes().chunks(60).filter(|line| line.len() >= 2 * SHORTEST).for_each(|line| add(forms, line));
+    add(forms, hex.as_bytes());
 }
 
 /// RFC 3986 (everything but unreserved characters), `encodeURIComponent`, and HTML forms; with upper and lower case digits.

@@ -11,6 +11,7 @@
 //! | `reporter` | the door for everybody who works, and the one rendering thread |
 //! | `queue` | the bounded way between them |
 //! | `redact`, `forms` | secrets, and the spellings in which they leak |
+//! | `panic` | what a fault of brik itself says |
 //! | `filter` | redaction, sanitising and line cutting of every event, before any renderer sees it |
 //! | `sanitise` | output of a RUN without what would move the cursor |
 //! | `plain`, `grouped`, `json`, `quiet`, `tty` | the renderers |
@@ -32,6 +33,7 @@ mod json;
 mod label;
 mod live;
 mod metadata;
+mod panic;
 mod plain;
 mod queue;
 mod quiet;
@@ -51,6 +53,7 @@ pub use event::{CacheUse, Event, Outcome, PushOutcome, Stream, Transfer, VERSION
 pub use forge::{Forge, command};
 pub use json::progress_schema;
 pub use metadata::{ImageMetadata, metadata_by_service, metadata_flat};
+pub use panic::redact_panics;
 pub use redact::{RedactingStream, Redactor};
 pub use reporter::{Mode, Reporter};
 pub use sanitise::sanitise;

@@ -187,6 +187,7 @@ mod tests {
             ("base64, url-safe", URL_SAFE.encode(SECRET)),
             ("base64, unpadded", STANDARD_NO_PAD.encode(SECRET)),
             ("base64, url-safe, unpadded", URL_SAFE_NO_PAD.encode(SECRET)),
+            ("hexadecimal", "70c3a435352077226f72642f3f3e7e21".to_owned()),
             ("RFC 3986", "p%C3%A455%20w%22ord%2F%3F%3E~%21".to_owned()),
             ("RFC 3986, lower case", "p%c3%a455%20w%22ord%2f%3f%3e~%21".to_owned()),
             ("encodeURIComponent", "p%C3%A455%20w%22ord%2F%3F%3E~!".to_owned()),

@@ -149,12 +149,10 @@ impl Store {
     fn open_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, Error> {
         fs::create_dir_all(root).map_err(at("create the store at", root))?;
         let root = root.canonicalize().map_err(at("open the store at", root))?;
-        for dir in ["blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
+        for dir in ["blobs", "blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
             let path = root.join(dir);
             disk.create_dir_all(&path).map_err(at("create", &path))?;
-            if matches!(dir, "snapshots" | "mounts" | "tmp") {
-                close(&path).map_err(at("restrict", &path))?;
-            }
+            close(&path).map_err(at("restrict", &path))?;
         }
         let lock_path = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;

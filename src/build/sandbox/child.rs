@@ -15,12 +15,13 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
+use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid, UnshareFlags};
 use seccompiler::sock_filter;
 
 use super::command::Command;
 use super::confine::{self, MASKED_DIRECTORIES, MASKED_FILES, READ_ONLY};
+use super::core_dump::forbid_core_dumps;
 use super::limits::Limits;
 use super::report::{Record, Step};
 use super::{descendants, sys};
@@ -194,8 +195,7 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     let _ = sys::join_new_session_keyring();
     rustix::process::setsid().map_err(at(Step::Session))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(Resource::Core, no_core).map_err(at(Step::Limits))?;
+    forbid_core_dumps().map_err(at(Step::Limits))?;
     connect(plan).map_err(at(Step::Stdio))?;
 
     let entered = rustix::process::chdir(&plan.cwd);

@@ -60,7 +60,9 @@ fn write_single_map(child: Pid) -> io::Result<()> {
 }
 
 fn run_helper(helper: &str, child: Pid, own: u32, ranges: &[Range]) -> bool {
+    // It is set-user-id, and what brik's environment holds is none of its business.
     let mut command = Command::new(helper);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.arg(child.as_raw_nonzero().to_string()).args(["0", &own.to_string(), "1"]);
     let mut inside = 1u32;
     for range in ranges {

@@ -3,7 +3,7 @@
 //! - `rung`, `refusal`: what this machine allows, or why not and the fix.
 //! - `respawn` (`idmap`): the one step into a mount (and user) namespace, where everything below happens in-process.
 //! - `overlay`: snapshots stacked as a root file system.
-//! - `spec`, `user`, `cancel`, `error`: what callers say and hear.
+//! - `spec`, `user`, `cancel`, `error`: what callers say and hear. `core_dump`: what neither brik nor a RUN leaves.
 //! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
 //!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
 //! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
@@ -17,6 +17,7 @@ mod cgroup;
 mod child;
 mod command;
 mod confine;
+mod core_dump;
 mod covers;
 mod descendants;
 mod dev;
@@ -39,6 +40,7 @@ mod seccomp;
 mod spec;
 mod staging;
 mod stubs;
+#[allow(unsafe_code, reason = "its only address")]
 mod sys;
 mod syscall_numbers;
 mod tmpfs;
@@ -50,6 +52,7 @@ mod harness;
 mod tests;
 
 pub use cancel::CancelFlag;
+pub use core_dump::forbid_core_dumps;
 pub use error::SandboxError;
 pub use idmap::{own_user, subordinate_ids};
 pub use overlay::{Overlay, unmount_below};

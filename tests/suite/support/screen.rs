@@ -118,6 +118,13 @@ impl Screen {
         }
     }
 
+    /// Waits for the end: the exit code, and all that was written.
+    pub fn written(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().expect("brik ends").code();
+        self.reader.take().unwrap().join().unwrap();
+        (code, self.bytes())
+    }
+
     /// Waits for the end: the exit code, and what is left on the screen. The cursor has to be there, in the first column of a line of its own.
     #[track_caller]
     pub fn ends(mut self) -> (Option<i32>, String) {
