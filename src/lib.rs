@@ -104,6 +104,7 @@
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |
 //! | a label or ARG from git | `plan/labels.rs`; its facts: `cli/source_facts.rs` |
+//! | a fuzz target | `fuzz/fuzz_targets/<name>.rs`, what must hold in `tests/properties`, its corpus in `fuzz/corpus/<name>` and a row in `tests/suite/corpus.rs` |
 //! | an error | the room's own `thiserror` enum; text for people and exit codes are made in `cli` only |
 
 pub mod build;

@@ -41,7 +41,7 @@ mod records;
 mod shared;
 mod stored;
 
-pub use artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
+pub use artifact::{Entry, ImageEntry, Opened, StepEntry, TocEntry, TrailEntry, open, read, write};
 pub use carried::Carried;
 pub use known::{Known, Message};
 pub use mount::{Chunk, LARGEST_CHUNK, MOST_CHUNKS, MountEntry};

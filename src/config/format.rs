@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::groups::{is_glob, name_glob};
+use super::glob::{Glob, GlobError};
+use super::groups::is_glob;
 use super::metadata_action::Flavor;
 use super::size::parse_bytes;
 use super::tag_entry::TagEntry;
@@ -117,8 +118,7 @@ pub(super) fn begins_with_host(name: &str) -> bool {
 fn glob(text: &str) -> Result<(), Complaint> {
     let pattern = text.strip_prefix('!').unwrap_or(text);
     Format::Path.check(pattern)?;
-    let built = globset::GlobBuilder::new(pattern).literal_separator(true).build();
-    built.map(drop).map_err(|error| Complaint::new("brik::config::invalid-glob", format!("invalid glob: {}", error.kind())))
+    Glob::of_paths(pattern).map(drop).map_err(invalid_glob)
 }
 
 fn date(text: &str) -> Result<(), Complaint> {
@@ -129,8 +129,11 @@ fn date(text: &str) -> Result<(), Complaint> {
 }
 
 fn tag_glob(text: &str) -> Result<(), Complaint> {
-    let built = globset::Glob::new(text);
-    built.map(drop).map_err(|error| Complaint::new("brik::config::invalid-glob", format!("invalid glob: {}", error.kind())))
+    Glob::of_names(text).map(drop).map_err(invalid_glob)
+}
+
+fn invalid_glob(error: GlobError) -> Complaint {
+    Complaint::new("brik::config::invalid-glob", format!("invalid glob: {error}"))
 }
 
 fn path(text: &str) -> Result<(), Complaint> {
@@ -192,7 +195,7 @@ fn group_member(text: &str) -> Result<(), Complaint> {
     if !is_glob(text) {
         return service(text);
     }
-    name_glob(text).map(drop).map_err(|error| Complaint::new("brik::config::invalid-glob", format!("invalid glob: {}", error.kind())))
+    Glob::of_names(text).map(drop).map_err(invalid_glob)
 }
 
 /// A service's name is a component of its image's repository, and names it in `--set` and `service:`.

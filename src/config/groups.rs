@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::{Glob, GlobMatcher};
-
 use super::finding::Finding;
+use super::glob::{Glob, GlobError};
 use super::resolve::Scope;
 use super::suggest::did_you_mean;
 use super::types::Config;
@@ -16,8 +15,8 @@ pub enum NameError {
     Unknown { name: String },
     #[error("no service matches {glob:?}")]
     NoMatch { glob: String },
-    #[error("invalid glob {glob:?}: {reason}")]
-    Glob { glob: String, reason: String },
+    #[error("invalid glob {glob:?}: {error}")]
+    Glob { glob: String, error: GlobError },
 }
 
 impl Config {
@@ -35,7 +34,7 @@ impl Config {
         if !is_glob(text) {
             return Err(NameError::Unknown { name: text.to_owned() });
         }
-        let glob = name_glob(text).map_err(|error| NameError::Glob { glob: text.to_owned(), reason: error.kind().to_string() })?;
+        let glob = Glob::of_names(text).map_err(|error| NameError::Glob { glob: text.to_owned(), error })?;
         let found: BTreeSet<String> = self.services.keys().filter(|name| glob.is_match(name)).cloned().collect();
         if found.is_empty() { Err(NameError::NoMatch { glob: text.to_owned() }) } else { Ok(found) }
     }
@@ -44,16 +43,6 @@ impl Config {
 /// Whether a text can be no name, but a glob over names.
 pub(super) fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
-}
-
-/// Names have no separators: `*` matches all that they have.
-pub(super) fn name_glob(text: &str) -> Result<GlobMatcher, globset::Error> {
-    // The library panics on patterns that make too large an automaton; more stars than one mean the same.
-    let mut pattern = text.to_owned();
-    while pattern.contains("**") {
-        pattern = pattern.replace("**", "*");
-    }
-    Ok(Glob::new(&pattern)?.compile_matcher())
 }
 
 /// The services of each group. Groups may be members of each other, also in a circle: what counts is which services they lead to.
@@ -74,7 +63,7 @@ pub(super) fn resolve(scope: &Scope, services: &[&str], findings: &mut Vec<Findi
                 own.services.insert(member);
             } else if let Some((other, _)) = groups.get_key_value(member) {
                 own.groups.insert(other);
-            } else if let Some(glob) = is_glob(member).then(|| name_glob(member)).and_then(Result::ok) {
+            } else if let Some(glob) = is_glob(member).then(|| Glob::of_names(member)).and_then(Result::ok) {
                 let matching: Vec<&str> = services.iter().copied().filter(|service| glob.is_match(service)).collect();
                 if matching.is_empty() {
                     found.push(Finding::warning("brik::config::no-match", format!("no service matches {member}")).at(place()));

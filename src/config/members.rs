@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use super::finding::Finding;
+use super::glob::Glob;
 use super::layers::Layers;
 use super::place::Place;
 use crate::source::Files;
@@ -31,7 +30,7 @@ pub(super) fn find<'p>(
     patterns: impl Iterator<Item = &'p str> + Clone,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<String, Member> {
-    let excluded: Vec<GlobMatcher> = patterns.clone().filter_map(|pattern| matcher(pattern.strip_prefix('!')?)).collect();
+    let excluded: Vec<Glob> = patterns.clone().filter_map(|pattern| matcher(pattern.strip_prefix('!')?)).collect();
     let mut members: BTreeMap<String, Member> = BTreeMap::new();
     for pattern in patterns.filter(|pattern| !pattern.starts_with('!')) {
         let at = || layers.item(&["members"], |item| item.as_str() == Some(pattern));
@@ -82,9 +81,8 @@ fn directory_name(path: &Path, directory: &Path) -> String {
     path.file_name().or(directory.file_name()).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn matcher(pattern: &str) -> Option<GlobMatcher> {
-    let pattern = components(pattern).join("/");
-    GlobBuilder::new(&pattern).literal_separator(true).build().ok().map(|glob| glob.compile_matcher())
+fn matcher(pattern: &str) -> Option<Glob> {
+    Glob::of_paths(&components(pattern).join("/")).ok()
 }
 
 /// Components of a pattern; braces that span a slash stay together.

@@ -8,6 +8,7 @@
 //! policy     `[policy]` and what its presets stand for
 //! tag_entry  what makes a tag: brik's `template`s and lines of docker/`metadata_action`
 //! groups     names for several services, and what else may stand for them: globs
+//! glob       globs, over names and over paths
 //! lock       brik.lock, which stands beside brik.toml and is no layer of it
 //! ```
 //!
@@ -18,6 +19,7 @@ mod check;
 mod document;
 mod finding;
 mod format;
+mod glob;
 mod groups;
 mod layer;
 mod layers;
@@ -44,6 +46,7 @@ use std::path::PathBuf;
 use crate::source::Files;
 
 pub use finding::{Finding, Findings, Location, Severity, Source};
+pub use glob::{Glob, GlobError};
 pub use groups::NameError;
 pub use lock::{Lock, LockedBase};
 pub use policy::{Policy, PolicyRule, Preset, RequireVersion, Waiver};

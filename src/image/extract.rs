@@ -95,42 +95,46 @@ impl<'a> Extractor<'a> {
             }
             self.done.content = self.done.content.saturating_add(member.size);
             tar.inner().check(self.done.content)?;
-            self.add(&member, &mut tar)?;
+            let added = self.add(&member, &mut tar)?;
             limits.check_names(self.names)?;
-            made(&self, &member)?;
+            if added {
+                made(&self, &member)?;
+            }
         }
         self.finish()
     }
 
-    pub(super) fn add(&mut self, member: &Member, content: &mut impl Read) -> Result<(), Error> {
+    /// Extracts one member. Whether that was anything: another name of a file that is the same name is nothing.
+    pub(super) fn add(&mut self, member: &Member, content: &mut impl Read) -> Result<bool, Error> {
         let failed = |source| Error::Create { member: lossy(&member.name), source };
         let relative = clean(&member.name).ok_or_else(|| Error::Escapes { member: lossy(&member.name) })?;
         if relative.is_empty() {
             return match member.kind {
-                MemberKind::Directory if self.policy.layer => self.add_root(member).map_err(failed),
+                MemberKind::Directory if self.policy.layer => self.add_root(member).map_err(failed).map(|()| true),
                 // An archive's `./` says nothing about the directory that it is unpacked to.
-                MemberKind::Directory => Ok(()),
+                MemberKind::Directory => Ok(true),
                 _ => Err(Error::Malformed { member: lossy(&member.name), reason: "the root can only be a directory" }),
             };
         }
         let path = join(&self.base, &relative);
         let (above, name) = split(&path);
         if let Some(hidden) = name.strip_prefix(b".wh.").filter(|_| self.policy.layer) {
-            return self.add_whiteout(member, above, hidden);
+            return self.add_whiteout(member, above, hidden).map(|()| true);
         }
         let parent = self.directory(above, failed)?;
         let place = Place { path: join(&parent.path, name), parent, name: name.to_vec() };
-        match member.kind {
+        let added = match member.kind {
+            MemberKind::Hardlink => return self.add_hardlink(&place, member),
             MemberKind::File => self.add_file(&place, member, content),
             MemberKind::Directory => self.add_directory(&place, member).map_err(failed),
-            MemberKind::Hardlink => self.add_hardlink(&place, member),
             MemberKind::Symlink => {
                 let link = || symlinkat(member.link.as_slice(), &place.parent, place.name.as_slice());
                 self.create(&place, link).and_then(|()| self.describe_special(&place, member)).map_err(failed)
             }
             MemberKind::Fifo => self.add_node(&place, member, FileType::Fifo, 0).map_err(failed),
             MemberKind::CharDevice | MemberKind::BlockDevice => self.add_device(&place, member).map_err(failed),
-        }
+        };
+        added.map(|()| true)
     }
 
     /// A regular file that was made of a member.
@@ -286,13 +290,13 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn add_hardlink(&mut self, place: &Place, member: &Member) -> Result<(), Error> {
+    fn add_hardlink(&mut self, place: &Place, member: &Member) -> Result<bool, Error> {
         let failed = |source: io::Error| Error::Create { member: lossy(&member.name), source };
         let target = clean(&member.link).filter(|target| !target.is_empty());
         let target = target.ok_or_else(|| Error::Escapes { member: lossy(&member.name) })?;
         let target = join(&self.base, &target);
         if target == place.path {
-            return Ok(());
+            return Ok(false);
         }
         let (above, name) = split(&target);
         let find = |root: &Root, above: &[u8]| {
@@ -309,7 +313,7 @@ impl<'a> Extractor<'a> {
         match found {
             Ok((parent, stat)) if !(self.policy.layer && is_whiteout(&stat)) => {
                 let link = || linkat(&parent, name, &place.parent, place.name.as_slice(), AtFlags::empty());
-                return self.create(place, link).map_err(failed);
+                return self.create(place, link).map_err(failed).map(|()| true);
             }
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(error) => return Err(failed(error.into())),
@@ -319,7 +323,7 @@ impl<'a> Extractor<'a> {
                 return Err(Error::NeedsLowers { path: lossy(&target) });
             }
             if self.copy_from_lower(place, &resolved, name).map_err(failed)? {
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(Error::HardlinkOutsideLayer { member: lossy(&member.name), target: lossy(&target) })

@@ -133,11 +133,15 @@ impl MissReason {
 impl fmt::Display for MissReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FileChanged { path, old, new } if f.alternate() => write!(f, "{} changed: {old} -> {new}", Line(path, LONGEST_PATH)),
+            Self::FileChanged { path, old, new } if f.alternate() => {
+                write!(f, "{} changed: {} -> {}", Line(path, LONGEST_PATH), Line(old, MOST_SHOWN), Line(new, MOST_SHOWN))
+            }
             Self::FileChanged { path, .. } => write!(f, "{} changed", Line(path, LONGEST_PATH)),
             Self::FileAdded { path } => write!(f, "{} added", Line(path, LONGEST_PATH)),
             Self::FileRemoved { path } => write!(f, "{} removed", Line(path, LONGEST_PATH)),
-            Self::ModeChanged { path, old, new } => write!(f, "{}: mode {old} -> {new}", Line(path, LONGEST_PATH)),
+            Self::ModeChanged { path, old, new } => {
+                write!(f, "{}: mode {} -> {}", Line(path, LONGEST_PATH), Line(old, MOST_SHOWN), Line(new, MOST_SHOWN))
+            }
             Self::MoreFiles { count } => write!(f, "{count} more file{}", if *count == 1 { "" } else { "s" }),
             Self::Files { source } => write!(f, "files of {} changed", Line(source, MOST_SHOWN)),
             Self::Variable { arg, name, old, new } => {
@@ -239,6 +243,10 @@ mod tests {
         for (reason, line) in [
             (MissReason::FileChanged { path: text("api/main.py"), old: text("1"), new: text("2") }, "api/main.py changed"),
             (MissReason::ModeChanged { path: text("run.sh"), old: text("0644"), new: text("0755") }, "run.sh: mode 0644 -> 0755"),
+            (
+                MissReason::ModeChanged { path: text("a"), old: text("\u{1b}[2J"), new: long.clone() },
+                &format!("a: mode  [2J -> {}…", "x".repeat(60)),
+            ),
             (MissReason::MoreFiles { count: 1 }, "1 more file"),
             (variable(true, Some("1.2"), Some("1.3")), "ARG V: 1.2 -> 1.3"),
             (variable(false, Some(""), Some("a\nb")), "ENV V: \"\" -> a b"),

@@ -1,10 +1,8 @@
 //! The rules about tags. Without any tag they say nothing: that is an error of its own, or there is no commit yet.
 
-use globset::Glob;
-
 use super::Subject;
 use super::found::Found;
-use crate::config::{Policy, RequireVersion};
+use crate::config::{Glob, Policy, RequireVersion};
 
 pub(super) fn sha(_: &Policy, subject: &Subject, found: &mut Found) {
     if subject.tags.is_empty() || subject.tags.iter().any(|tag| is_sha(tag)) {
@@ -58,7 +56,7 @@ pub(super) fn forbidden(policy: &Policy, subject: &Subject, found: &mut Found) {
 
 /// The configuration has seen to it that it is a glob.
 fn matches(pattern: &str, tag: &str) -> bool {
-    Glob::new(pattern).is_ok_and(|glob| glob.compile_matcher().is_match(tag))
+    Glob::of_names(pattern).is_ok_and(|glob| glob.is_match(tag))
 }
 
 /// `sha-` and 7 digits of a commit to all of them, 64 where git's hash is SHA-256.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 /// One challenge. Scheme and parameter names are lower case, as RFC 9110 compares them without case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Challenge {
-    pub(super) scheme: String,
-    pub(super) params: BTreeMap<String, String>,
+pub struct Challenge {
+    pub scheme: String,
+    pub params: BTreeMap<String, String>,
 }
 
 /// The challenges of one header value. What cannot be understood is left out; a repeated parameter keeps its first value.
-pub(super) fn parse(header: &str) -> Vec<Challenge> {
+pub fn parse(header: &str) -> Vec<Challenge> {
     let mut rest = Cursor(header);
     let mut challenges: Vec<Challenge> = Vec::new();
     loop {

@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::FlockOperation;
-use serde::Serialize;
-use serde_json::ser::PrettyFormatter;
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::credentials::{Secret, docker_file};
 use super::docker_config::{normal_key, place_of, read_text, server_key};
+use super::json_fields::Fields;
 use super::{Error, helper};
 
 /// docker's configuration, to be changed. What is not about the login in question stays as it is, in its order.
@@ -63,13 +62,13 @@ impl LoginFile {
                 let stored = helper::store(&helper, server_key(registry), user, password, &self.env);
                 stored.map_err(|reason| self.helper_failed(&helper, reason))?;
                 // What the file has for it would be found before the helper is asked.
-                if document.forget(registry) {
+                if self.forget(&mut document, registry)? {
                     self.write(&document)?;
                 }
                 Ok(Kept::Helper(helper::program(&helper)))
             }
             None => {
-                document.put(registry, user, password);
+                document.put(registry, user, password).map_err(|error| self.unwritable(error.into()))?;
                 self.write(&document)?;
                 Ok(Kept::File(self.name.clone()))
             }
@@ -81,7 +80,7 @@ impl LoginFile {
         let _lock = self.lock();
         let mut document = self.read()?;
         let mut removed = Vec::new();
-        if document.forget(registry) {
+        if self.forget(&mut document, registry)? {
             self.write(&document)?;
             removed.push(Kept::File(self.name.clone()));
         }
@@ -112,8 +111,15 @@ impl LoginFile {
 
     /// Replaces the file, for its owner's eyes only. A link stays one.
     fn write(&self, document: &Document) -> Result<(), Error> {
-        let written = document.to_bytes().and_then(|bytes| replace(&self.path, &bytes));
-        written.map_err(|source| Error::LoginFile { file: self.name.clone(), source })
+        replace(&self.path, document.to_text().as_bytes()).map_err(|source| self.unwritable(source))
+    }
+
+    fn forget(&self, document: &mut Document, registry: &str) -> Result<bool, Error> {
+        document.forget(registry).map_err(|error| self.unwritable(error.into()))
+    }
+
+    fn unwritable(&self, source: io::Error) -> Error {
+        Error::LoginFile { file: self.name.clone(), source }
     }
 }
 
@@ -138,7 +144,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The whole file, known or not.
 struct Document {
-    fields: Map<String, Value>,
+    fields: Fields,
     /// One level of its indentation.
     indent: String,
 }
@@ -147,12 +153,12 @@ impl Document {
     /// The error is the reason, without any content.
     fn parse(text: &[u8]) -> Result<Self, String> {
         let blank = text.iter().all(u8::is_ascii_whitespace);
-        let mut fields: Map<String, Value> = if blank { Map::new() } else { serde_json::from_slice(text).map_err(|e| place_of(&e))? };
+        let mut fields = if blank { Fields::default() } else { serde_json::from_slice(text).map_err(|e| place_of(&e))? };
         for name in ["auths", "credHelpers"] {
-            match fields.get(name) {
-                None | Some(Value::Object(_)) => {}
-                Some(Value::Null) => drop(fields.shift_remove(name)),
-                Some(_) => return Err(format!("{name} is no object")),
+            match fields.get(name).map(RawValue::get) {
+                None => {}
+                Some("null") => fields.remove(name),
+                Some(value) => drop(serde_json::from_str::<Fields>(value).map_err(|_| format!("{name} is no object"))?),
             }
         }
         let text = String::from_utf8_lossy(text);
@@ -161,54 +167,58 @@ impl Document {
         Ok(Self { fields, indent: if indent.is_empty() { "\t".to_owned() } else { indent.to_owned() } })
     }
 
-    fn to_bytes(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let formatter = PrettyFormatter::with_indent(self.indent.as_bytes());
-        self.fields.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
-        bytes.push(b'\n');
-        Ok(bytes)
+    fn to_text(&self) -> String {
+        self.fields.pretty(&self.indent, 0) + "\n"
     }
 
     /// The helper for a registry: its own, else that of all.
     fn helper(&self, registry: &str) -> Option<String> {
-        let own = self.fields.get("credHelpers").and_then(Value::as_object);
-        let own = own.and_then(|own| own.iter().find(|(key, _)| normal_key(key) == registry)).map(|(_, helper)| helper);
-        let named = own.or_else(|| self.fields.get("credsStore"))?.as_str()?;
-        (!named.is_empty()).then(|| named.to_owned())
+        let own = self.fields.object("credHelpers");
+        let own = own.iter().find(|(key, _)| normal_key(key) == registry).map(|(_, helper)| helper);
+        let named: String = serde_json::from_str(own.or_else(|| self.fields.get("credsStore"))?.get()).ok()?;
+        (!named.is_empty()).then_some(named)
     }
 
-    fn put(&mut self, registry: &str, user: &str, password: &Secret) {
-        let keys = self.keys(registry);
-        let auths = self.fields.entry("auths").or_insert_with(|| Value::Object(Map::new()));
-        let Value::Object(auths) = auths else { return };
+    fn put(&mut self, registry: &str, user: &str, password: &Secret) -> serde_json::Result<()> {
+        let mut auths = self.fields.object("auths");
+        let keys = keys(&auths, registry);
         let (key, others) = keys.split_first().map_or((server_key(registry).to_owned(), &[][..]), |(first, rest)| (first.clone(), rest));
-        others.iter().for_each(|other| drop(auths.shift_remove(other)));
-        let mut entry = auths.get(&key).and_then(Value::as_object).cloned().unwrap_or_default();
-        LOGIN.iter().for_each(|field| drop(entry.shift_remove(*field)));
-        entry.insert("auth".to_owned(), STANDARD.encode(format!("{user}:{}", password.expose())).into());
-        auths.insert(key, Value::Object(entry));
+        others.iter().for_each(|other| auths.remove(other));
+        let mut entry = auths.object(&key);
+        LOGIN.iter().for_each(|field| entry.remove(field));
+        entry.set("auth", to_raw_value(&STANDARD.encode(format!("{user}:{}", password.expose())))?);
+        auths.set(&key, RawValue::from_string(entry.pretty(&self.indent, 2))?);
+        self.set_auths(&auths)
     }
 
     /// Drops what is kept for a registry, by whichever of its names; whether there was anything.
-    fn forget(&mut self, registry: &str) -> bool {
-        let keys = self.keys(registry);
-        if let Some(auths) = self.fields.get_mut("auths").and_then(Value::as_object_mut) {
-            keys.iter().for_each(|key| drop(auths.shift_remove(key)));
+    fn forget(&mut self, registry: &str) -> serde_json::Result<bool> {
+        let mut auths = self.fields.object("auths");
+        let keys = keys(&auths, registry);
+        if !keys.is_empty() {
+            keys.iter().for_each(|key| auths.remove(key));
+            self.set_auths(&auths)?;
         }
-        !keys.is_empty()
+        Ok(!keys.is_empty())
     }
 
-    /// The names under which a registry is in `auths`.
-    fn keys(&self, registry: &str) -> Vec<String> {
-        let auths = self.fields.get("auths").and_then(Value::as_object);
-        auths.into_iter().flatten().map(|(key, _)| key).filter(|key| normal_key(key) == registry).cloned().collect()
+    fn set_auths(&mut self, auths: &Fields) -> serde_json::Result<()> {
+        self.fields.set("auths", RawValue::from_string(auths.pretty(&self.indent, 1))?);
+        Ok(())
     }
+}
+
+/// The names under which a registry is in `auths`.
+fn keys(auths: &Fields, registry: &str) -> Vec<String> {
+    auths.iter().map(|(key, _)| key).filter(|key| normal_key(key) == registry).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    use serde_json::Value;
 
     fn file(directory: &Path, text: &str) -> LoginFile {
         fs::write(directory.join("config.json"), text).unwrap();
@@ -238,6 +248,15 @@ mod tests {
         let now: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(now["auths"].to_string(), r#"{"z.io":{"auth":"eA=="},"a.io":{}}"#);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_number_beyond_64_bits_stays_what_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "{\"n\": 123456789012345678901234567890, \"f\": 1.10e999}";
+        file(directory.path(), text).put("r.io", "me", &Secret::new("pass")).unwrap();
+        let now = fs::read_to_string(directory.path().join("config.json")).unwrap();
+        assert!(now.contains("\"n\": 123456789012345678901234567890") && now.contains("\"f\": 1.10e999"), "{now}");
     }
 
     #[test]

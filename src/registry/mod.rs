@@ -10,7 +10,7 @@
 //! | `endpoint` | registry name → URL, TLS trust, mirrors |
 //! | `auth`, `challenge`, `token` | 401 → token; which scopes; who remembers them |
 //! | `credentials`, `docker_config`, `helper` | who we are, and from where we know it |
-//! | `login_file` | docker's configuration, changed by a login |
+//! | `login_file`, `json_fields` | docker's configuration, changed by a login |
 //! | `http`, `connector`, `redirect`, `pace` | one HTTP exchange: connections, redirects, silence and dripping, byte counts |
 //! | `retry`, `budget`, `long_wait` | when to ask again, how often at all, and what is told of it |
 //! | `error`, `reply` | what went wrong, in the registry's own words |
@@ -31,6 +31,7 @@ mod fetch;
 mod greet;
 mod helper;
 mod http;
+mod json_fields;
 mod login_file;
 mod long_wait;
 mod manifests;
@@ -49,6 +50,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use challenge::{Challenge, parse as parse_challenges};
 pub use client::{Client, ClientOptions, Proxies, RegistryOptions};
 pub use counters::Counts;
 pub use credentials::{Credential, Credentials, Login, Secret, Warning};
@@ -61,3 +63,4 @@ pub use manifests::Resolved;
 pub use push::{Offer, Pushed, Upload};
 pub use reply::Reply;
 pub use retry::RetryPolicy;
+pub use token::Token;

@@ -21,15 +21,33 @@ use super::{At, Error};
 const MAX_ANSWER: usize = 1 << 20;
 /// What the spec lets a token live for where the server does not say.
 const DEFAULT_LIFE: u64 = 60;
+/// A day, whatever the server says.
+const LONGEST_LIFE: u64 = 86_400;
 
+/// Who carries it may do what it was asked for.
 #[derive(Clone)]
-pub(super) struct Token {
+pub struct Token {
     pub(super) header: HeaderValue,
     fresh_until: Instant,
 }
 
 impl Token {
-    pub(super) fn is_fresh(&self) -> bool {
+    /// Reads a server's answer.
+    ///
+    /// # Errors
+    /// What came instead. What arrived is a secret or rubbish: neither is repeated.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let what = || if is_html(&String::from_utf8_lossy(body)) { "an HTML page" } else { "something else" }.to_owned();
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| what())?;
+        let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or("JSON without a token")?;
+        let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "a token that no header can hold")?;
+        header.set_sensitive(true);
+        let life = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE);
+        // A tenth early, for the way and for clocks that differ.
+        Ok(Self { header, fresh_until: Instant::now() + Duration::from_secs(life) * 9 / 10 })
+    }
+
+    pub fn is_fresh(&self) -> bool {
         Instant::now() < self.fresh_until
     }
 }
@@ -79,19 +97,7 @@ pub(super) async fn fetch(http: &Http, bearer: &Bearer, purpose: &Purpose<'_>, c
     // Not repeated here: whoever needs the token repeats the whole.
     let mut response = http.once(&call, authorization.as_ref()).await?;
     let body = http.body(&mut response, MAX_ANSWER, &call.at).await?;
-    read(&body).map_err(|got| Error::Garbage { at: Box::new(call.at), expected: "a token in JSON", got }.into())
-}
-
-fn read(body: &[u8]) -> Result<Token, String> {
-    // What arrived is a secret or rubbish: neither is repeated.
-    let what = || if is_html(&String::from_utf8_lossy(body)) { "an HTML page" } else { "something else" }.to_owned();
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| what())?;
-    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or("JSON without a token")?;
-    let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "a token that no header can hold")?;
-    header.set_sensitive(true);
-    let life = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_LIFE).min(86_400);
-    // A tenth early, for the way and for clocks that differ.
-    Ok(Token { header, fresh_until: Instant::now() + Duration::from_secs(life) * 9 / 10 })
+    Token::read(&body).map_err(|got| Error::Garbage { at: Box::new(call.at), expected: "a token in JSON", got }.into())
 }
 
 /// `Authorization: Basic …`, or `None` where the login is no password or holds what no header can.
@@ -120,7 +126,7 @@ mod tests {
             (r#"{"access_token":"b","expires_in":300}"#, "Bearer b"),
             (r#"{"token":"a","access_token":"b","expires_in":0}"#, "Bearer a"),
         ] {
-            let token = read(body.as_bytes()).unwrap();
+            let token = Token::read(body.as_bytes()).unwrap();
             assert_eq!((token.header.to_str().unwrap(), token.is_fresh()), (header, true));
         }
     }
@@ -128,7 +134,7 @@ mod tests {
     #[test]
     fn a_token_is_never_repeated_in_a_message() {
         for body in [r#"{"tokn":"hunter2"}"#, "<html>hunter2", "hunter2", r#"{"token":"hunter2\n"}"#, r#"{"token":7}"#] {
-            let error = read(body.as_bytes()).map(|_| ()).unwrap_err();
+            let error = Token::read(body.as_bytes()).map(|_| ()).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

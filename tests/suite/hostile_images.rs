@@ -87,9 +87,12 @@ fn is_refused(what: &str, base: &str, says: &str) {
     assert!(run.stderr.len() < 20_000, "{what}: an error of {} bytes", run.stderr.len());
 }
 
+/// What is made of a good document.
+type Change = fn(&mut Value);
+
 #[test]
 fn manifests_that_are_wrong_are_refused() {
-    let table: Vec<(&str, fn(&mut Value), &str)> = vec![
+    let table: Vec<(&str, Change, &str)> = vec![
         ("10,000 layers", |m| m["layers"] = Value::Array(vec![m["layers"][0].clone(); 10_000]), "it has 10000 layers"),
         ("more layers than the configuration", |m| m["layers"] = Value::Array(vec![m["layers"][0].clone(); 2]), "names 1 layers"),
         ("no layers at all", |m| m["layers"] = Value::Null, "base"),
@@ -137,7 +140,7 @@ fn manifests_that_are_wrong_are_refused() {
 #[test]
 fn configurations_that_are_wrong_are_refused_or_used_as_far_as_they_go() {
     let mut tried = 0;
-    let refused: Vec<(&str, fn(&mut Value), &str)> = vec![
+    let refused: Vec<(&str, Change, &str)> = vec![
         ("no rootfs", |c| drop(c.as_object_mut().unwrap().remove("rootfs")), "names 0 layers"),
         ("rootfs of null", |c| c["rootfs"]["diff_ids"] = Value::Null, "names 0 layers"),
         ("false DiffId", |c| c["rootfs"]["diff_ids"][0] = digest(b"another").into(), "as the image's config says"),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, ChildStderr};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -63,12 +63,12 @@ impl World {
         Self { project, namespace, mark, in_container }
     }
 
-    fn brik(&self, args: &[&str], store: &PathBuf) -> Brik {
+    fn brik(&self, args: &[&str], store: &Path) -> Brik {
         let brik = self.project.brik(args).store(store);
         (if self.in_container { brik.in_container() } else { brik }).in_own_group()
     }
 
-    fn push(&self, store: &PathBuf) -> Brik {
+    fn push(&self, store: &Path) -> Brik {
         self.brik(&["build", "--push", "--progress", "json"], store)
     }
 }

@@ -19,11 +19,17 @@ impl Field<'_> {
     }
 }
 
+/// Bytes of a line. What it says is read by rules that a longer one could keep busy.
+const LONGEST_LINE: usize = 4096;
+
 /// Splits at commas; one that belongs to a value stands in a field that is quoted as a whole: `"pattern={{date 'D, YYYY'}}"`.
 ///
 /// # Errors
-/// Where a quote is not closed, or does not stand around a whole field.
+/// Where a quote is not closed, or does not stand around a whole field, and where the line is too long.
 pub(super) fn fields(line: &str) -> Result<Vec<Field<'_>>, TemplateError> {
+    if line.len() > LONGEST_LINE {
+        return Err(TemplateError::new(0..line.len(), format!("a line has at most {LONGEST_LINE} bytes"), None));
+    }
     let mut fields = Vec::new();
     let mut at = 0;
     while at < line.len() {
@@ -80,5 +86,6 @@ mod tests {
         assert_eq!(pairs("\"a=b,c\",d=\"e\""), [("a", "b,c"), ("d", "\"e\"")]);
         assert_eq!(pairs(""), []);
         assert!(fields("\"a\"b").is_err() && fields("\"a").is_err());
+        assert!(fields(&"[".repeat(LONGEST_LINE)).is_ok() && fields(&"[".repeat(LONGEST_LINE + 1)).is_err());
     }
 }

@@ -49,6 +49,16 @@ fn skeletons(tocs: &[Toc], path: &str, into: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
+fn a_hard_link_to_itself_is_nothing_in_a_table_of_contents_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let layer = tar_of(&[(DIR, "d", "", b""), (FILE, "d/f", "", b""), (LINK, "d", "d", b""), (LINK, "gone", "./gone", b"")]);
+    let (made, tocs) = unpacked(&[layer], dir.path());
+    let shown = skeletons(&tocs, "/", dir.path());
+    assert_eq!(list(&shown[0]), list(&made[0]));
+    assert!(made[0].join("d/f").is_file() && !made[0].join("gone").exists());
+}
+
+#[test]
 fn a_table_of_contents_is_the_same_whoever_makes_it() {
     let dir = tempfile::tempdir().unwrap();
     let at = |path: &str| dir.path().join(path);
