@@ -60,8 +60,8 @@ impl Kind {
 }
 
 /// So often, at most, one and the same request is made again and again: by each of the services and platforms that want its answer, by the
-/// builds outside and inside of the sandbox, five times each, and once more with a new token.
-pub const MOST: usize = 20;
+/// builds outside and inside of the sandbox, five times each, and once more with a new token. Uploads of all blobs are opened by the same.
+pub const MOST: usize = 40;
 /// So many requests more than without a fault a push makes at most: where a cache turns out to be of no use, its Steps run.
 pub const MOST_MORE: usize = 120;
 
