@@ -75,11 +75,14 @@ fn with_values(query: &str, change: impl Fn(&str) -> String) -> String {
         let name = value.strip_prefix('$').map(|name| name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name));
         name.is_some_and(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
     };
-    let pair = |pair: &str| {
+    let pair = |part: &str| {
+        let pair = part.strip_suffix(['&', '#']).unwrap_or(part);
+        let separator = &part[pair.len()..];
         let (name, value) = pair.split_once('=').map_or(("", pair), |(name, value)| (&pair[..=name.len()], value));
-        if value.is_empty() || is_variable(value) { pair.to_owned() } else { format!("{name}{}", change(value)) }
+        let value = if value.is_empty() || is_variable(value) { value.to_owned() } else { change(value) };
+        format!("{name}{value}{separator}")
     };
-    query.split('&').map(pair).collect::<Vec<_>>().join("&")
+    query.split_inclusive(['&', '#']).map(pair).collect()
 }
 
 /// User and password of a URL, decoded, and the URL without them.
@@ -189,7 +192,7 @@ mod tests {
         }
         for (source, shown) in [
             ("https://me:secret@h/x", "https://h/x"),
-            ("https://h/x?token=s3cret&v=2&&e=&s3cret#token=s3cret", "https://h/x?token=***&v=***&&e=&***"),
+            ("https://h/x?token=s3cret&v=2&&e=&s3cret#token=s3cret", "https://h/x?token=***&v=***&&e=&***#token=***"),
             ("https://h/x?t=$TOKEN&u=${T}&v=a$T&w=$", "https://h/x?t=$TOKEN&u=${T}&v=***&w=***"),
             ("https://h/x.git?ref=main&subdir=a", "https://h/x.git?ref=main&subdir=a"),
             ("https://h/x.git?token=s3cret", "https://h/x.git?token=***"),
