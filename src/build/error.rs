@@ -21,7 +21,12 @@ pub enum Error {
     Image(#[from] image::Error),
     /// `place`: of which image, where that is known.
     #[error("layer {layer}{}: {error}", place.as_ref().map(|place| format!(" of {place}")).unwrap_or_default())]
-    Layer { layer: Digest, place: Option<String>, error: Box<image::Error> },
+    Layer {
+        layer: Digest,
+        place: Option<String>,
+        #[source]
+        error: Box<image::Error>,
+    },
     #[error(transparent)]
     Copy(#[from] CopyError),
     #[error(transparent)]

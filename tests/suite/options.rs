@@ -101,7 +101,7 @@ fn certificates_are_there_during_a_run_and_not_in_the_image() {
 #[test]
 fn a_run_has_as_many_processes_as_brik_toml_says() {
     let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]\n[build]\nprocesses = 30");
-    let count = "i=0; while [ $i -lt 300 ]; do sleep 20 & i=$((i + 1)); done; cat /proc/sys/kernel/pid_max; ulimit -u";
+    let count = "i=0; while [ $i -lt 400 ]; do sleep 20 & i=$((i + 1)); done; cat /proc/sys/kernel/pid_max; ulimit -u";
     let project = project.file("app/Dockerfile", format!("FROM {{busybox}}\nRUN {count}\n"));
     let run = project.brik(["build", "--progress", "plain"]).run();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();

@@ -44,6 +44,9 @@ pub fn member(kind: EntryType, name: &[u8], link: &[u8]) -> Member {
     header.set_entry_type(kind);
     header.set_mode(0o644);
     header.set_size(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     let mut member = Member { header, pax: Vec::new(), content: Vec::new() };
     for (at, key, bytes) in [(0, "path", name), (157, "linkpath", link)] {
         match bytes.len() <= 100 {
