@@ -19,7 +19,7 @@ pub struct RetryPolicy {
     /// The longest wait that a registry may impose by `Retry-After`. One that asks for more is not asked again.
     pub retry_after_cap: Duration,
     /// The longest silence that is borne, whether in waiting for an answer or in the midst of one, where a drip is no better
-    /// ([`super::pace`]). Ten times that after the last byte of an upload, which a registry may have to hash and move before it answers.
+    /// (`pace`). Ten times that after the last byte of an upload, which a registry may have to hash and move before it answers.
     pub silence: Duration,
 }
 
