@@ -4,8 +4,8 @@ use std::fs;
 
 use tar::{EntryType, Header};
 
-use crate::support::Project;
 use crate::support::server::{Layer, digest, gzip, serve_base};
+use crate::support::{Project, overwrite};
 
 /// Path, kind, mode, owner and group, target of a link.
 type Entry<'a> = (&'a str, EntryType, u32, u64, &'a str);
@@ -65,7 +65,7 @@ fn a_layer_that_was_damaged_on_disk_after_it_was_pulled_is_pulled_again() {
     let store = project.store();
     fs::rename(store.join("snapshots"), store.join("snapshots of an earlier boot")).unwrap();
     let stored = store.join("blobs").join(digest(&blob).replace(':', "/"));
-    fs::write(&stored, vec![0; blob.len()]).unwrap();
+    overwrite(&stored, &vec![0; blob.len()]);
     let _ = project.build(["--no-cache"]).succeeds();
     assert!(fs::read(&stored).unwrap() == blob, "it was not pulled again");
 }

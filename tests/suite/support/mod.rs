@@ -37,3 +37,12 @@ pub use trials::{random, trials};
 pub fn repository() -> PathBuf {
     std::env::var_os("BRIK_TESTS").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
+
+/// Writes to a file whatever its mode, which stays.
+pub fn overwrite(path: &std::path::Path, bytes: &[u8]) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).expect("a file").permissions();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("its owner");
+    std::fs::write(path, bytes).expect("room");
+    std::fs::set_permissions(path, mode).expect("its owner");
+}
