@@ -100,6 +100,8 @@
 //! | a page of `brik help` | `cli/help/topics/<name>.txt`, and a row in `cli/help/topics.rs` |
 //! | a file of another tool for `brik init` | `import/<tool>.rs`, and its name in `import/sources.rs` |
 //! | a limit of a RUN | `build/sandbox/limits.rs`; `build/sandbox/cgroup.rs` where only a control group can |
+//! | something that must last on disk, or go | `store/disk.rs`; what a crash may leave of it: `store/tests/crashes.rs` |
+//! | a fault of a registry | `tests/suite/support/proxy/fault.rs`, a row in `tests/suite/faults/kind.rs` |
 //! | a way out of a RUN that has to be shut | an attempt in `tests/suite/escapes`: first it succeeds |
 //! | a system call or `unsafe` | `build/sandbox/sys.rs`, the only place for it |
 //! | a type of docker/metadata-action | `config/metadata_action/mod.rs` reads it, `plan/tags/metadata_action/mod.rs` says when it fires |

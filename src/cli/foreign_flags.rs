@@ -43,7 +43,7 @@ const FLAGS: [(&str, &str); 44] = [
     ("--squash", "every step that changes files is a layer, so that it is cached"),
     ("--tar-path", "--output docker:FILE writes an archive"),
     ("--tarPath", "--output docker:FILE writes an archive"),
-    ("--ulimit", "a RUN has no limits of its own"),
+    ("--ulimit", "processes and memory in [build] of brik.toml limit a RUN"),
     ("--use-new-run", "changes are found exactly, there is nothing to choose"),
     ("--verbosity", "-v tells more, and --progress plain all of it"),
     ("-q", "give it as --progress quiet"),

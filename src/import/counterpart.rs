@@ -26,8 +26,8 @@ const KEYS: [(&str, Fate, &str); 25] = [
     ("sbom", Fate::Lost, "there are no attestations yet"),
     ("shm-size", Fate::Otherwise, "`brik build --shm-size` has it"),
     ("add-hosts", Fate::Otherwise, "`brik build --add-host` has them"),
-    ("ulimit", Fate::Lost, "a RUN has no limits of its own"),
-    ("ulimits", Fate::Lost, "a RUN has no limits of its own"),
+    ("ulimit", Fate::Lost, "a RUN is limited by `processes` and `memory` of [build]"),
+    ("ulimits", Fate::Lost, "a RUN is limited by `processes` and `memory` of [build]"),
 ];
 
 const CACHE: &str = "brik shares its own cache at <image>-cache, or where `cache` of a service says";

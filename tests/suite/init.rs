@@ -114,7 +114,7 @@ target "each" {
     left:
       docker-bake.hcl: target "each": it has a matrix: write a service for each of its values
       docker-bake.hcl: output (api, web): `brik build --push` pushes, `--output` writes files
-      docker-bake.hcl: ulimits (api): a RUN has no limits of its own
+      docker-bake.hcl: ulimits (api): a RUN is limited by `processes` and `memory` of [build]
       docker-bake.hcl: tags (api): made of the variable TAG: brik has its own tags, `--tags "$TAG"` gives others
       docker-bake.override.hcl: what it lays over the other file is not looked at
       services/attic/Dockerfile: docker-bake.hcl builds nothing from it
@@ -126,7 +126,7 @@ target "each" {
 
     # Not taken over:
     # - docker-bake.hcl: target "each": it has a matrix: write a service for each of its values
-    # - docker-bake.hcl: ulimits (api): a RUN has no limits of its own
+    # - docker-bake.hcl: ulimits (api): a RUN is limited by `processes` and `memory` of [build]
     # - docker-bake.override.hcl: what it lays over the other file is not looked at
     # - services/attic/Dockerfile: docker-bake.hcl builds nothing from it
     "#);
