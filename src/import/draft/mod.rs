@@ -1,8 +1,9 @@
 //! All that was found, as one brik.toml.
 //!
-//! - `merge`: what several files say of one image; `registry`: the prefix of images
+//! - `merge`: what several files say of one image; `registry`: the prefix of images; `images`: none is that of two services
 //! - `service`: one image as a service: what differs from the defaults, and is right
 
+mod images;
 mod merge;
 mod registry;
 mod service;
@@ -35,12 +36,13 @@ pub struct Draft {
 
 impl Draft {
     pub(super) fn new(root: &Path, read: Vec<String>, found: Vec<Found>, mut left: Vec<Left>, remote: Option<&Remote>) -> Self {
-        let merged = merge(found, &mut left);
+        let mut merged = merge(found, &mut left);
         let images: Vec<&Found> = merged.iter().map(|merged| &merged.image).collect();
         let registry = registry::of(&images, remote);
         let names = names::unique(images.iter().copied());
-        let named =
-            service::Named { root, registry: registry.as_ref().map(|(registry, _)| registry.as_str()), merged: &merged, names: &names };
+        let prefix = registry.as_ref().map(|(registry, _)| registry.as_str());
+        images::each_its_own(&mut merged, &names, prefix, &mut left);
+        let named = service::Named { root, registry: prefix, merged: &merged, names: &names };
         let mut services: Vec<Service> = (0..merged.len()).map(|index| named.service(index, &mut left)).collect();
         let directories: BTreeSet<String> =
             services.iter().filter(|service| service.is_member).map(|service| service.directory.clone()).collect();

@@ -60,10 +60,6 @@ impl Named<'_> {
         if tags == [DEFAULT_TAG] {
             tags.clear();
         }
-        let variable = |name: &str| {
-            let good = name.bytes().enumerate().all(|(i, b)| b.is_ascii_alphabetic() || b == b'_' || (i > 0 && b.is_ascii_digit()));
-            if good && !name.is_empty() { Ok(()) } else { Err(format!("{name:?} is not a variable's name")) }
-        };
         Service {
             name: name.clone(),
             files: files.clone(),
@@ -72,7 +68,7 @@ impl Named<'_> {
             image: self.image(image, name),
             context,
             dockerfile,
-            target: image.target.clone().filter(|target| !target.is_empty()),
+            target: image.target.clone().filter(|target| !target.is_empty() && check.of_text("target", target)),
             args: check.keep_entries("args", &image.args, |name, _| variable(name)),
             labels: check.keep_entries(
                 "labels",
@@ -81,8 +77,8 @@ impl Named<'_> {
             ),
             tags,
             platforms: check.keep("platforms", image.platforms.clone(), platform),
-            secrets: image.secrets.iter().filter(|secret| check.id("secrets", &secret.id)).cloned().map(shortest).collect(),
-            ssh: image.ssh.iter().filter(|agent| check.id("ssh", &agent.id)).cloned().collect(),
+            secrets: check.secrets(&image.secrets),
+            ssh: check.agents(&image.ssh),
             contexts: self.contexts(image, &mut check),
             cache: self.cache(image, name),
         }
@@ -118,7 +114,7 @@ impl Named<'_> {
     fn contexts(&self, image: &Found, check: &mut Check) -> BTreeMap<String, String> {
         let mut contexts = BTreeMap::new();
         for (name, source) in &image.contexts {
-            match self.context(image, source) {
+            match self.context(image, source).and_then(|source| plain(&source).map(|()| source)) {
                 // A service is known by its name without that.
                 Ok(known) if known == format!("service:{name}") => {}
                 Ok(source) => drop(contexts.insert(name.clone(), source)),
@@ -132,8 +128,11 @@ impl Named<'_> {
         if let Some(called) = source.strip_prefix("service:") {
             let mut others =
                 self.merged.iter().zip(self.names).filter(|(other, _)| other.image.name == called && other.image.file == image.file);
-            let name = others.next().map(|(_, name)| format!("service:{name}"));
-            return name.ok_or_else(|| format!("{called} is no service"));
+            return match others.next() {
+                Some((other, _)) if std::ptr::eq(&other.image, image) => Err("a service cannot need itself".to_owned()),
+                Some((_, name)) => Ok(format!("service:{name}")),
+                None => Err(format!("{called} is no service")),
+            };
         }
         if let Some(reference) = source.strip_prefix("docker-image://") {
             let known = reference == "scratch" || reference.parse::<Reference>().is_ok();
@@ -207,11 +206,58 @@ impl Check<'_> {
         kept.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    fn id(&mut self, what: &str, id: &str) -> bool {
-        let good = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if !good {
-            self.leave(what, format!("{id:?} is not an id"));
+    /// Each id once, from where a value can be had.
+    fn secrets(&mut self, found: &[Secret]) -> Vec<Secret> {
+        let mut kept: Vec<Secret> = Vec::new();
+        for secret in found {
+            let known = kept.iter().any(|known| known.id == secret.id);
+            let good = self.id("secrets", &secret.id, known)
+                && match &secret.source {
+                    None => true,
+                    Some(SecretSource::Variable(name)) => self.is_right("secrets", variable(name)),
+                    Some(SecretSource::File(path)) => self.of_text("secrets", path),
+                };
+            kept.extend(good.then(|| shortest(secret.clone())));
         }
-        good
+        kept
+    }
+
+    fn agents(&mut self, found: &[Agent]) -> Vec<Agent> {
+        let mut kept: Vec<Agent> = Vec::new();
+        for agent in found {
+            let known = kept.iter().any(|known| known.id == agent.id);
+            let good = self.id("ssh", &agent.id, known) && agent.socket.as_ref().is_none_or(|socket| self.of_text("ssh", socket));
+            kept.extend(good.then(|| agent.clone()));
+        }
+        kept
+    }
+
+    fn id(&mut self, what: &str, id: &str, known: bool) -> bool {
+        let good = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let right = if good { Ok(()) } else { Err(format!("{id:?} is not an id")) };
+        self.is_right(what, right.and_then(|()| if known { Err(format!("{id:?} is there already")) } else { Ok(()) }))
+    }
+
+    fn of_text(&mut self, what: &str, text: &str) -> bool {
+        self.is_right(what, plain(text))
+    }
+
+    fn is_right(&mut self, what: &str, right: Result<(), String>) -> bool {
+        right.map_err(|why| self.leave(what, why)).is_ok()
+    }
+}
+
+/// What may be a variable's name.
+fn variable(name: &str) -> Result<(), String> {
+    let good = name.bytes().enumerate().all(|(i, b)| b.is_ascii_alphabetic() || b == b'_' || (i > 0 && b.is_ascii_digit()));
+    if good && !name.is_empty() { Ok(()) } else { Err(format!("{name:?} is not a variable's name")) }
+}
+
+/// What may be a path or a name.
+fn plain(text: &str) -> Result<(), String> {
+    match text {
+        "" => Err("it is empty".to_owned()),
+        text if text.contains('\0') => Err("it holds a NUL character".to_owned()),
+        _ => Ok(()),
     }
 }

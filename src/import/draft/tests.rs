@@ -130,3 +130,29 @@ fn several_files_tell_of_one_image() {
     docker-bake.hcl: context gone (api): missing is not a directory here
     "#);
 }
+
+#[test]
+fn an_image_is_that_of_one_service() {
+    let compose = "services:
+  api: {build: a, image: 'ghcr.io/acme/api:v1'}
+  debug: {build: {context: a, target: debug}, image: 'ghcr.io/acme/api:debug'}
+  web: {build: b, image: 'ghcr.io/acme/third'}
+  third: {build: {context: b, target: x}}
+";
+    let (text, left) = drafted(&[("a/Dockerfile", DOCKERFILE), ("b/Dockerfile", DOCKERFILE), ("compose.yaml", compose)], None);
+    assert!(text.contains("[services.api]") && text.contains("[services.debug]") && !text.contains("image ="), "{text}");
+    let of = |service: &str| left.iter().any(|left| left.contains(&format!("image ({service}): another service has ghcr.io/acme/")));
+    assert!(of("debug") && of("web") && !of("api") && !of("third"), "{left:?}");
+}
+
+#[test]
+fn what_brik_toml_would_refuse_is_left_with_its_reason() {
+    let bake = r#"{"target": {"a": {"context": "a", "target": "x\u0000", "contexts": {"self": "target:a", "odd": "https://h\u0000", "other": "target:b"},
+        "secret": ["id=s,env=1X", "id=t", "id=t,src=x", "id=u,src="], "ssh": ["k", "k=/s", {"id": "l", "paths": ""}]},
+        "b": {"context": "b"}}}"#;
+    let (text, left) = drafted(&[("a/Dockerfile", DOCKERFILE), ("b/Dockerfile", DOCKERFILE), ("docker-bake.json", bake)], None);
+    assert!(text.contains("secrets = [\"t\"]\nssh = [\"k\"]\ncontexts = { other = \"service:b\" }"), "{text}");
+    for reason in ["a variable's name", "\"t\" is there already", "\"k\" is there already", "is empty", "need itself", "a NUL character"] {
+        assert!(left.iter().any(|left| left.contains(reason)), "{reason}: {left:?}");
+    }
+}
