@@ -101,12 +101,18 @@ pub(super) fn filters(rung: Rung) -> Result<Vec<&'static [sock_filter]>, Sandbox
     let target = TargetArch::try_from(std::env::consts::ARCH).map_err(|_| SandboxError::Architecture(std::env::consts::ARCH))?;
     let compile = || Ok([docker_default(target)?, pretend(target)?]);
     match COMPILED.get_or_init(compile) {
-        // Without `no_new_privs`, which set-uid programs would not survive, a filter takes CAP_SYS_ADMIN.
-        Ok(_) if rung == Rung::Chroot => Ok(Vec::new()),
+        Ok(_) if rung == Rung::Chroot && !may_be_installed() => Ok(Vec::new()),
         Ok([profile, _]) if rung != Rung::SingleUid => Ok(vec![profile]),
         Ok([profile, pretence]) => Ok(vec![profile, pretence]),
         Err(message) => Err(SandboxError::Filter(message.clone())),
     }
+}
+
+/// By brik itself, as on rung 3: a filter takes CAP_SYS_ADMIN, or `no_new_privs`, which set-uid programs do not survive. Where the container
+/// has that already (Kubernetes: `allowPrivilegeEscalation: false`), nothing is lost.
+fn may_be_installed() -> bool {
+    let administers = |sets: rustix::thread::CapabilitySets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN);
+    rustix::thread::no_new_privs().unwrap_or(false) || rustix::thread::capabilities(None).is_ok_and(administers)
 }
 
 fn docker_default(target: TargetArch) -> Result<BpfProgram, String> {
