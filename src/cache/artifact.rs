@@ -73,7 +73,7 @@ pub struct TrailEntry {
 }
 
 /// Something that stands in a cache repository.
-pub trait Entry: Serialize + DeserializeOwned {
+pub trait Entry: Serialize + DeserializeOwned + Send {
     const ARTIFACT_TYPE: &'static str;
 
     /// Where its blobs can be had from besides its own repository.

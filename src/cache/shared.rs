@@ -9,6 +9,9 @@ use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, media_type};
 use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
 
+/// A Step that many services share is asked for in the repositories of all of them, where none has it.
+const ASKED_AT_ONCE: usize = 16;
+
 /// The cache repositories of a service.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
@@ -168,24 +171,46 @@ impl<'a> Shared<'a> {
         usable.then_some(entry)
     }
 
+    /// What the first of the repositories of `services` has that has any. The first is asked alone, as it mostly has what any has.
     fn ask<E: Entry>(&self, tag: &str, services: &[String]) -> Option<E> {
-        let mut asked: Vec<&Reference> = Vec::new();
-        for place in services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.read) {
-            if asked.contains(&place) || self.is_closed(place, &place.name()) {
-                continue;
-            }
-            asked.push(place);
-            let reference = place.with_tag(tag);
-            match self.client.get_manifest(&reference) {
-                Ok(None) => {}
-                Ok(Some((_, manifest))) => match artifact::read(&manifest, &reference) {
-                    Some(entry) => return Some(entry),
-                    None => self.known.warn(&place.name(), format!("cache entry {reference} cannot be read, it counts as absent")),
-                },
-                Err(error) => self.stop_reading(place, &error),
+        let read = services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.read);
+        let mut places: Vec<&Reference> = Vec::new();
+        for place in read {
+            if !places.contains(&place) {
+                places.push(place);
             }
         }
-        None
+        let (first, others) = places.split_first()?;
+        let found = self.ask_one(first, tag);
+        found.or_else(|| others.chunks(ASKED_AT_ONCE).find_map(|places| self.ask_at_once(places, tag)))
+    }
+
+    fn ask_at_once<E: Entry>(&self, places: &[&Reference], tag: &str) -> Option<E> {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = places.iter().map(|place| scope.spawn(|| self.ask_one(place, tag))).collect();
+            asked.into_iter().find_map(|asked| asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+
+    fn ask_one<E: Entry>(&self, place: &Reference, tag: &str) -> Option<E> {
+        if self.is_closed(place, &place.name()) {
+            return None;
+        }
+        let reference = place.with_tag(tag);
+        match self.client.get_manifest(&reference) {
+            Ok(None) => None,
+            Ok(Some((_, manifest))) => {
+                let entry = artifact::read(&manifest, &reference);
+                if entry.is_none() {
+                    self.known.warn(&place.name(), format!("cache entry {reference} cannot be read, it counts as absent"));
+                }
+                entry
+            }
+            Err(error) => {
+                self.stop_reading(place, &error);
+                None
+            }
+        }
     }
 
     fn stop_reading(&self, place: &Reference, error: &Error) {

@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Brik, Project, Registry, Run};
+use crate::support::scripted::Server;
+use crate::support::{Brik, Project, Registry, Run, proxy};
 
 /// Three services that make something in one stage and ship it in another, and a registry of their own.
 struct Monorepo {
@@ -303,4 +308,28 @@ fn an_entry_that_stands_under_another_key_counts_as_absent() {
     let run = monorepo.runner("second").succeeds();
     assert_eq!(digests(&run), digests(&whole));
     assert!(warnings(&run).iter().any(|text| text.contains("cannot be read")), "{}", run.stderr);
+}
+
+#[test]
+fn a_step_that_nobody_has_is_asked_for_in_the_repositories_of_all_that_share_it_at_once() {
+    let services = ["a", "b", "c", "d", "e", "f"];
+    let registry = Registry::start();
+    let (host, waiting, most) = (registry.host().to_owned(), AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let counted = most.clone();
+    let front = Server::start(move |_, request| {
+        let about_a_step = request.target.contains("/manifests/s-");
+        if about_a_step {
+            counted.fetch_max(waiting.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(500));
+            waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        proxy::forward(&host, request).into()
+    });
+    let project = Project::empty();
+    project.write("brik.toml", format!("registry = \"{}/team\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n", front.host));
+    for service in services {
+        project.write(&format!("{service}/Dockerfile"), "FROM {busybox}\nRUN echo shared > /file\n");
+    }
+    let _ = project.brik(["build", "--push"]).succeeds();
+    assert_eq!(most.load(Ordering::SeqCst), services.len() - 1, "one first, which mostly has what any has; then all others");
 }
