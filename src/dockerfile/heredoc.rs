@@ -68,12 +68,13 @@ pub(super) fn announcements(line: &str) -> Result<Vec<At<Announcement>>, At<Here
     let mut found = Vec::new();
     let mut after = 0;
     for word in split_raw(line).unwrap_or_default() {
-        // Raw words are pieces of the line.
-        let start = line[after..].find(&word).map_or(after, |at| after + at);
-        after = line.len().min(start + word.len());
+        // Raw words are pieces of the line, but for escapes in double quotes, which the lexer doubles, as BuildKit's does.
+        let start = line[after..].find(&word).map(|at| after + at);
+        let bytes = start.map_or(after..after, |start| start..start + word.len());
+        after = bytes.end;
         match announcement(&word) {
-            Ok(announced) => found.extend(announced.map(|announced| (announced, start..after))),
-            Err(error) => return Err((error, start..after)),
+            Ok(announced) => found.extend(announced.map(|announced| (announced, bytes))),
+            Err(error) => return Err((error, bytes)),
         }
     }
     Ok(found)
@@ -122,6 +123,13 @@ mod tests {
             let found: Vec<String> = announcements(line).unwrap().into_iter().map(|(found, _)| found.name).collect();
             assert_eq!(found, *names, "{line}");
         }
+    }
+
+    #[test]
+    fn escapes_in_quotes_shift_nothing() {
+        let line = r#"RUN printf "\n\n\n" é <<EOF"#;
+        let found = announcements(line).unwrap();
+        assert_eq!((found.len(), &line[found[0].1.clone()]), (1, "<<EOF"));
     }
 
     #[test]
