@@ -27,6 +27,8 @@ use crate::store::{RecordKind, TempDir};
 pub struct Supplies {
     /// By service and id. Values are known to the redactor.
     pub secrets: BTreeMap<(String, String), Vec<u8>>,
+    /// By service and id: those that a service should be given, and that have no value here.
+    pub missing: BTreeSet<(String, String)>,
     /// Sockets of agents, by service and id.
     pub agents: BTreeMap<(String, String), PathBuf>,
     pub ca_certs: Option<PathBuf>,
@@ -60,23 +62,19 @@ pub struct Engine<'a> {
 /// A Step that need not run any more.
 struct Done {
     record: StepRecord,
-    /// By its content, where it has run or was found by that.
-    second_key: Option<CacheKey>,
+    /// What it may be found by: its key, unless something was made without its secret; that of its content, where that was found out.
+    keys: Vec<CacheKey>,
 }
 
 impl<'a> Engine<'a> {
     pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, lookup: &Lookup, options: &RunOptions<'a>) -> Self {
         let results: Vec<OnceLock<Done>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
         for (&step, record) in &lookup.steps {
-            let _ = results[step].set(Done { record: record.clone(), second_key: None });
+            let _ = results[step].set(Done { record: record.clone(), keys: vec![plan.steps[step].key] });
         }
         // Repositories that have never heard of these images need not be asked for each result of it.
         let shared = options.shared.filter(|_| lookup.shared.any);
-        let used_by = |step: &Step| {
-            let parent = (!step.independent).then_some(step.parent);
-            parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
-        };
-        let needed = lookup.run.iter().flat_map(|&id| used_by(&plan.steps[id])).collect();
+        let needed = lookup.run.iter().flat_map(|&id| used_by(plan, &plan.steps[id])).collect();
         let read = states_read(plan, lookup);
         for root in &read {
             let (base, step) = match root {
@@ -131,9 +129,14 @@ impl<'a> Engine<'a> {
         Some(self.results[step].get()?.record.clone())
     }
 
-    /// The key of its content, if that was found out.
-    pub fn second_key(&self, step: StepId) -> Option<CacheKey> {
-        self.results[step].get()?.second_key
+    /// What such a Step may be found by.
+    pub fn keys(&self, step: StepId) -> &[CacheKey] {
+        self.results[step].get().map_or(&[], |done| &done.keys)
+    }
+
+    /// Whether a Step is what its key says: not what was made of a Step that lacked its secret.
+    pub fn is_lasting(&self, step: StepId) -> bool {
+        self.results[step].get().is_none_or(|done| done.keys.contains(&self.plan.steps[step].key))
     }
 
     /// Runs a Step, unless another process has meanwhile. Its parent and sources are there.
@@ -165,7 +168,7 @@ impl<'a> Engine<'a> {
         let flight = store.single_flight(&step.key.0)?;
         let known = recorded(store, &step.key, &|| self.single_uid()).filter(|_| !step.no_cache);
         if let Some(record) = known {
-            let _ = self.results[id].set(Done { record, second_key: None });
+            let _ = self.results[id].set(Done { record, keys: vec![step.key] });
             return Ok(Outcome::Cached);
         }
         let work = store.temp_dir()?;
@@ -191,12 +194,21 @@ impl<'a> Engine<'a> {
                 (record, Outcome::Built)
             }
         };
-        for key in [Some(step.key), second_key].into_iter().flatten() {
-            store.put_record_soon(RecordKind::Step, &key.0, &record)?;
-        }
+        let keys = self.lasting_keys(step, second_key, outcome);
+        keys.iter().try_for_each(|key| store.put_record_soon(RecordKind::Step, &key.0, &record))?;
         store.hold_until_durable(flight)?;
-        let _ = self.results[id].set(Done { record, second_key });
+        let _ = self.results[id].set(Done { record, keys });
         Ok(outcome)
+    }
+
+    /// Under what the result of a Step is remembered. What is made without a secret that is only missing here would be taken for what is
+    /// made with it, by everybody who has it; so would what is made of that, but for the key that says what that holds.
+    fn lasting_keys(&self, step: &Step, second_key: Option<CacheKey>, outcome: Outcome) -> Vec<CacheKey> {
+        if outcome == Outcome::Built && self.lacks_secret(step) {
+            return Vec::new();
+        }
+        let lasting = used_by(self.plan, step).all(|id| self.is_lasting(id));
+        lasting.then_some(step.key).into_iter().chain(second_key).collect()
     }
 
     /// What is known of a Step by the key of its content: here, or in cache repositories.
@@ -271,6 +283,12 @@ impl<'a> Engine<'a> {
         }
         Err(Error::ForeignPlatform { platform: platform.to_string() })
     }
+}
+
+/// The Steps that made what a Step works on.
+fn used_by(plan: &Plan, step: &Step) -> impl Iterator<Item = StepId> {
+    let parent = (!step.independent).then_some(step.parent);
+    parent.into_iter().chain(step.sources()).flat_map(|root| plan.chain(root).1)
 }
 
 /// What a service was given under an id: that of the first service of the Step that was given something.

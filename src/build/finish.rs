@@ -30,8 +30,15 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
         single_uid,
         took: behind.iter().filter_map(|step| Some((engine.plan.steps[*step].key, engine.record(*step)?.took))).collect(),
     };
-    store.put_record_soon(RecordKind::Image, &image.key.0, &record)?;
+    if is_lasting(engine, image) {
+        store.put_record_soon(RecordKind::Image, &image.key.0, &record)?;
+    }
     Ok(record)
+}
+
+/// Whether an image is what its key says.
+pub(super) fn is_lasting(engine: &Engine, image: &ImagePlan) -> bool {
+    engine.plan.chain(image.root).1.into_iter().all(|step| engine.is_lasting(step))
 }
 
 /// One image of a service, for one platform.

@@ -37,7 +37,7 @@ impl Engine<'_> {
         }
         let (store, key) = (self.layers.store, &self.plan.steps[id].key.0);
         let _flight = store.single_flight(key)?;
-        let record = store.record::<StepRecord>(RecordKind::Step, key);
+        let record = store.record::<StepRecord>(RecordKind::Step, key).filter(|record| record.diff_id == layer.diff_id);
         if let Some(record) = record.as_ref().filter(|record| record.layer.media_type != INTERMEDIATE.media_type()) {
             return Ok(record.layer());
         }

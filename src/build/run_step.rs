@@ -11,7 +11,7 @@ use super::sandbox::{self, Access, Network, Overlay, RunSpec, Rung, SandboxError
 use super::workspace::Workspace;
 use crate::oci::Digest;
 use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
-use crate::plan::{Step, StepId};
+use crate::plan::{Op, Step, StepId};
 use crate::report::{Event, Stream};
 use crate::source::{Match, Node, NodeKind, RootTree, SelectOptions, Tree, select};
 use crate::store::TempDir;
@@ -103,6 +103,16 @@ impl Engine<'_> {
             true => Err(Error::NoSpace { reason: Box::new(failed) }),
             false => Err(failed),
         }
+    }
+
+    /// Whether a RUN mounts a secret that its service should be given, and that has no value here.
+    pub(super) fn lacks_secret(&self, step: &Step) -> bool {
+        let Op::Run(run) = &step.op else { return false };
+        let missing = |id: &String| step.services.iter().any(|service| self.supplies.missing.contains(&(service.clone(), id.clone())));
+        run.mounts.iter().any(|mount| match &mount.kind {
+            RunMountKind::Secret { id, .. } => given(step, &self.supplies.secrets, id).is_none() && missing(id),
+            _ => false,
+        })
     }
 
     fn mount(&self, step: &Step, mount: &RunMount, n: usize, work: &TempDir, spec: &mut RunSpec, held: &mut Held) -> Result<(), Error> {

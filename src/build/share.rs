@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::engine::{Engine, base_layers};
 use super::error::Error;
+use super::finish::is_lasting;
 use super::lookup::Lookup;
 use super::push::{Pusher, Target};
 use super::trails::trail_entry;
@@ -54,15 +55,15 @@ impl<'a> Share<'a> {
             Ok(None) => record,
             Err(_) => return,
         };
-        let keys: Vec<CacheKey> = [Some(engine.plan.steps[id].key), engine.second_key(id)].into_iter().flatten().collect();
-        self.give_step(engine.plan, id, record, engine.is_shipped(id), &keys);
+        self.give_step(engine.plan, id, record, engine.is_shipped(id), engine.keys(id));
     }
 
     /// The same for a finished image. `known`: by this machine's store, which may have more of it to give than this run has looked at.
     pub fn image(&self, engine: &Engine, image: &ImagePlan, record: &ImageRecord, known: bool) {
         let plan = engine.plan;
         // What is where it belongs was given when it came there.
-        if known && !self.pusher.has_pushed(&image.service) {
+        let was_given = known && !self.pusher.has_pushed(&image.service);
+        if was_given || (!known && !is_lasting(engine, image)) {
             return;
         }
         let manifest = self.pusher.layers.store.read_blob(&record.manifest.digest).ok();
@@ -110,9 +111,7 @@ impl<'a> Share<'a> {
     }
 
     fn give_step(&self, plan: &Plan, id: StepId, record: StepRecord, shipped: bool, keys: &[CacheKey]) {
-        if !self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return;
-        }
+        let Some(first) = keys.first().filter(|_| self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id)) else { return };
         let step = &plan.steps[id];
         let record = StepRecord { inputs: record.inputs.abridged(), ..record };
         let images: Vec<&Reference> = match self.pushed && shipped {
@@ -124,7 +123,7 @@ impl<'a> Share<'a> {
             let target = Target { service, image: &repository };
             let given = || -> Result<(), Error> {
                 // Who asks for everything anew wants what comes of it to be found.
-                if !step.no_cache && self.shared.has_step(&repository, &step.key)? {
+                if !step.no_cache && self.shared.has_step(&repository, first)? {
                     return Ok(());
                 }
                 let toc = self.pusher.layers.toc(&record.diff_id);

@@ -9,8 +9,9 @@ use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, media_type};
 use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
 
-/// A Step that many services share is asked for in the repositories of all of them, where none has it.
-const ASKED_AT_ONCE: usize = 16;
+/// Repositories of a question: a Step that many services share is asked for in those of all of them, where none has it. Questions are
+/// asked at the same time, too.
+const ASKED_AT_ONCE: usize = 4;
 
 /// The cache repositories of a service.
 #[derive(Debug, Clone, Default)]

@@ -156,6 +156,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         redactor,
         supplies: Supplies {
             secrets: given.secrets,
+            missing: given.missing.into_keys().collect(),
             agents: given.agents,
             ca_certs: request.config.build.ca_certs.clone(),
             processes: request.config.build.processes,
@@ -208,8 +209,11 @@ fn announce_run(planned: &Planned, lookup: &Lookup, rung: Rung, given: &Given, r
     let Planned { targets, plan, .. } = planned;
     if !lookup.run.is_empty() {
         reporter.emit(Event::Sandbox { description: rung.to_string() });
-        let ours = given.missing.iter().filter(|(service, _)| targets.iter().any(|target| target.service == *service));
-        ours.for_each(|(_, missing)| reporter.warning(missing.clone()));
+        let ours = given.missing.iter().filter(|((service, _), _)| targets.iter().any(|target| target.service == *service));
+        ours.for_each(|((service, id), variable)| {
+            let consequence = "what RUNs that mount it make without it is not remembered";
+            reporter.warning(format!("secret {id:?} of {service}: ${variable} is not set; {consequence}"));
+        });
     }
     let noticed = if lookup.single_uid { Rung::SingleUid } else { rung };
     noticed.notice().into_iter().for_each(|notice| reporter.notice(notice));

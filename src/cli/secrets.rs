@@ -28,8 +28,8 @@ pub struct Given {
     pub secrets: BTreeMap<(String, String), Vec<u8>>,
     /// By service and id.
     pub agents: BTreeMap<(String, String), PathBuf>,
-    /// By service: what was listed and has no value.
-    pub missing: Vec<(String, String)>,
+    /// What was listed and has no value: by service and id, the variable.
+    pub missing: BTreeMap<(String, String), String>,
 }
 
 impl Given {
@@ -45,7 +45,7 @@ impl Given {
             for secret in &service.secrets {
                 let value = value_of(secret, env).map_err(Failure::usage)?;
                 if let (None, SecretSource::Variable(name)) = (&value, &secret.source) {
-                    given.missing.push((service.name.clone(), format!("secret {:?} of {}: ${name} is not set", secret.id, service.name)));
+                    given.missing.insert((service.name.clone(), secret.id.clone()), name.clone());
                 }
                 if let Some(value) = value {
                     redactor.add(&value).map_err(|error| Failure::usage(format!("secret {:?}: {error}", secret.id)))?;

@@ -40,7 +40,8 @@
 //! a process waits for both.
 //!
 //! `snapshots/`, `mounts/` and `tmp/` hold what images say: programs that are set-user-id, and as real root device nodes. They are their
-//! owner's alone (mode 0700), or everybody on the machine could run these.
+//! owner's alone (mode 0700), or everybody on the machine could run these. So are all other directories, and `lock`: whoever can open it
+//! can hold it.
 
 mod blobs;
 mod caches;
@@ -60,9 +61,9 @@ mod usage;
 mod verify;
 mod writeback;
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,11 +120,11 @@ fn note_use(path: &Path) -> bool {
     utimensat(CWD, path, &now, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// Leaves a directory to its owner alone. Whoever is not that cannot say so, and has to live with what its owner said.
-fn close(directory: &Path) -> io::Result<()> {
-    match directory.metadata()?.permissions().mode() & 0o077 {
+/// Leaves a directory or file to its owner alone. Whoever is not that cannot say so, and has to live with what its owner said.
+fn close(path: &Path, mode: u32) -> io::Result<()> {
+    match path.metadata()?.permissions().mode() & 0o077 {
         0 => Ok(()),
-        _ => match fs::set_permissions(directory, fs::Permissions::from_mode(0o700)) {
+        _ => match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             done => done,
         },
@@ -147,15 +148,17 @@ impl Store {
     }
 
     fn open_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(root).map_err(at("create the store at", root))?;
+        // A directory that is there already may be meant for more than the store, and keeps its mode.
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(at("create the store at", root))?;
         let root = root.canonicalize().map_err(at("open the store at", root))?;
         for dir in ["blobs", "blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
             let path = root.join(dir);
             disk.create_dir_all(&path).map_err(at("create", &path))?;
-            close(&path).map_err(at("restrict", &path))?;
+            close(&path, 0o700).map_err(at("restrict", &path))?;
         }
         let lock_path = root.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at("open", &lock_path))?;
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path).map_err(at("open", &lock_path))?;
+        close(&lock_path, 0o600).map_err(at("restrict", &lock_path))?;
         rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
         let temp = Arc::new(temp::TempArea::new(&root.join("tmp"), disk));
         temp.take_lease()?;

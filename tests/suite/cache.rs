@@ -1,5 +1,9 @@
 //! The store as a cache: what runs again, what is shared, how it is measured and emptied.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::support::{Project, Run};
@@ -276,4 +280,20 @@ fn a_step_over_a_layer_that_borrowed_its_files_finds_them() {
     project.write("Dockerfile", "FROM {busybox}\nCOPY a /src\nRUN cat /src/b > /read\n");
     assert_eq!(project.build(["--output", "oci:again"]).succeeds().steps_run(), ["[app stage-0 2/2] RUN cat /src/b > /read"]);
     assert_eq!(crate::support::Image::read(&project.path("again")).text("/read"), "there");
+}
+
+#[test]
+fn the_store_is_its_owners_alone() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN mkdir -m 777 /d && cp /bin/busybox /d/suid && chmod 6755 /d/suid\n");
+    let store = project.beside("new").join("store");
+    let build = || project.build::<&str>([]).store(&store).succeeds();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let _ = build();
+    // As a brik before this one left it: whoever could open it could hold it, and every brik waited.
+    fs::set_permissions(store.join("lock"), fs::Permissions::from_mode(0o644)).unwrap();
+    let _ = build();
+    assert_eq!((mode(&store), mode(&store.join("lock"))), (0o700, 0o600));
+    for entry in fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        assert_eq!(mode(&entry), 0o700, "{}", entry.display());
+    }
 }

@@ -131,3 +131,59 @@ fn a_device_is_no_secret() {
     let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=t true\n");
     project.build(["--secret", "id=t,src=/dev/zero"]).exits(2).says(&["/dev/zero", "device"]);
 }
+
+/// A service with a RUN that takes what it can get, one that copies from that, and one that has nothing to do with it.
+fn with_a_token(registry: &Registry) -> Project {
+    let toml =
+        format!("registry = \"{}/team\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n[services.app]\nsecrets = [\"token\"]\n", registry.host());
+    let take = "RUN --mount=type=secret,id=token cat /run/secrets/token > /got 2>/dev/null || echo public > /got";
+    Project::empty()
+        .file("brik.toml", toml)
+        .file(
+            "app/Dockerfile",
+            format!("FROM {{busybox}} AS make\n{take}\nFROM {{busybox}}\nCOPY --from=make /got /got\nRUN echo >> /got\n"),
+        )
+        .file("other/Dockerfile", "FROM {busybox}\nRUN echo other > /other\n")
+}
+
+#[test]
+fn what_is_made_without_a_secret_that_is_missing_here_is_nobody_elses() {
+    let registry = Registry::start();
+    let project = with_a_token(&registry);
+    let push = |store: &str| project.brik(["build", "--push", "--progress", "json"]).store(&project.beside(store));
+    let without = push("a").succeeds();
+    assert!(without.stderr.contains("$TOKEN is not set; what RUNs that mount it make without it is not remembered"), "{}", without.stderr);
+    assert_eq!(without.steps_run().len(), 4);
+    // Neither by this store nor by another.
+    let secret = "t0ken-of-somebody";
+    let elsewhere = push("b").env("TOKEN", secret).succeeds();
+    let here = push("a").env("TOKEN", secret).succeeds();
+    assert_eq!(elsewhere.steps_run().len(), 3, "what has nothing to do with it is known: {:?}", elsewhere.steps_run());
+    assert_eq!(here.digests(), elsewhere.digests());
+    assert_ne!(here.digests()[0], without.digests()[0]);
+    // What is made with it is for all, as its value is no part of the key.
+    let forked = push("c").succeeds();
+    assert_eq!((forked.steps_run().len(), forked.digests()), (0, here.digests()));
+}
+
+#[test]
+fn what_is_made_of_the_same_content_is_known_whatever_its_secret() {
+    let registry = Registry::start();
+    let project = with_a_token(&registry);
+    let build = || project.brik(["build", "--no-remote-cache", "--progress", "json"]);
+    let made = build().env("TOKEN", "public\n").succeeds();
+    assert_eq!(made.steps_run().len(), 4);
+    project.write("app/Dockerfile", fs::read_to_string(project.path("app/Dockerfile")).unwrap().replace("2>/dev/null", "2> /dev/null"));
+    for _ in 0..2 {
+        let without = build().succeeds();
+        assert_eq!(without.steps_run().len(), 1, "the RUN alone, each time: {:?}", without.steps_run());
+    }
+}
+
+#[test]
+fn a_secrets_file_cannot_be_written_to() {
+    let run = "RUN --mount=type=secret,id=s,mode=0666 ! echo more >> /run/secrets/s";
+    let project = Project::dockerfile(&format!("FROM {{busybox}}\n{run}\n")).file("../secret", "a secret");
+    let secret = format!("id=s,src={}", project.path("../secret").display());
+    let _ = project.brik(["build", "--image", "localhost/app", "--secret", &secret]).succeeds();
+}

@@ -96,7 +96,8 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
         place(root, certificates, &bundle, Kind::File, true)?;
     }
     for (mount, source) in spec.mounts.iter().zip(sources) {
-        let read_only = matches!(mount, SandboxMount::Bind { read_only: true, .. });
+        // A RUN could fill memory with a secret's file, which has no limit of its own.
+        let read_only = matches!(mount, SandboxMount::Bind { read_only: true, .. } | SandboxMount::Secret { .. });
         match (mount, source) {
             (SandboxMount::Tmpfs { target, size, mode }, _) => mount_tmpfs(root, target, *size, *mode)?,
             (mount, Some(source)) => place(root, source, mount.target(), kind(mount), read_only)?,
