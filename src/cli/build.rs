@@ -20,7 +20,7 @@ use super::{preview, since};
 use crate::build::sandbox::{self, Rung};
 use crate::build::{Layers, Lookup, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
-use crate::config::Finding;
+use crate::config::{Finding, Isolation};
 use crate::report::{Event, Forge, Mode, Redactor, Reporter, Terminal};
 
 /// Runs brik again inside its namespaces, unless it is where it can work already.
@@ -38,6 +38,16 @@ pub enum Entered {
     Ran(ExitCode),
     /// This process goes on.
     Here(Rung),
+}
+
+/// Refuses to run anything that is kept apart by less than brik.toml asks for.
+fn hold_to(isolation: Isolation, rung: Rung) -> Result<(), Failure> {
+    if isolation == Isolation::Any || rung != Rung::Chroot {
+        return Ok(());
+    }
+    let reason = sandbox::probe_ladder().ok().and_then(|(_, reason)| reason).map_or(String::new(), |reason| format!(": {reason}"));
+    let message = format!("`isolation = \"namespaces\"` in [build], and there are none to be had here{reason}");
+    Err(Failure::diagnosed(Code::Failed, "brik::sandbox::refused", &message, None))
 }
 
 pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
@@ -122,6 +132,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
             }
         }
     };
+    hold_to(request.config.build.isolation, rung)?;
     let given = Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, redactor)?;
     learn(redactor, client)?;
     store.reclaim();

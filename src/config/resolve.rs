@@ -65,6 +65,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
             format: file.build.format,
             exact_labels: file.build.exact_labels,
             jobs: file.build.jobs,
+            isolation: file.build.isolation,
             processes: file.build.processes,
             memory: file.build.memory.as_deref().and_then(parse_bytes),
             registry_timeout: file.build.registry_timeout.map(|seconds| Duration::from_secs(seconds.get())),

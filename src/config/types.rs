@@ -151,6 +151,7 @@ pub struct BuildOptions {
     pub exact_labels: bool,
     /// Steps at once; the number of processors where None.
     pub jobs: Option<NonZeroUsize>,
+    pub isolation: Isolation,
     /// Processes and threads of a RUN at the same time; the sandbox's own limit where None.
     pub processes: Option<u32>,
     /// Bytes of memory of a RUN.
@@ -183,6 +184,17 @@ pub enum Timestamps {
     /// The build argument SOURCE_DATE_EPOCH, else a fixed time: same inputs, same digest.
     #[default]
     Normalized,
+}
+
+/// What has to keep a RUN apart from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Namespaces where there are any, else a root directory alone.
+    #[default]
+    Any,
+    /// Namespaces, or nothing is run.
+    Namespaces,
 }
 
 /// Media types of manifests, configs and layers.

@@ -239,3 +239,16 @@ fn a_cache_that_a_run_replaces_or_moves_stays_a_directory_of_the_store() {
     }
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was written outside of the store");
 }
+
+#[test]
+fn who_asks_for_namespaces_runs_nothing_without() {
+    if !root() {
+        return;
+    }
+    let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]\n[build]\nisolation = \"namespaces\"\n");
+    let project = project.file("app/Dockerfile", "FROM {busybox}\nRUN true\n");
+    let run = project.brik(["build", "--progress", "json"]).in_container().exits(1);
+    run.says(&["brik::sandbox::refused", "isolation = \"namespaces\"", "seccomp=unconfined"]);
+    assert!(!run.stderr.contains("step_started"), "{run:?}");
+    let _ = project.brik(["build"]).succeeds();
+}

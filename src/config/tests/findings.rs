@@ -85,7 +85,10 @@ fn the_fix_is_said_where_there_is_one() {
         ("[services.apy]\ntarget = 'x'", "did you mean `api`?"),
         ("[services.api]\nneeds = ['wep']", "did you mean `web`?"),
         ("[build]\nformat = 'OCI'", "did you mean `oci`?"),
-        ("[build]\nx = 1", "known keys here: ca_certs, exact_labels, format, jobs, memory, processes, registry_timeout, timestamps"),
+        (
+            "[build]\nx = 1",
+            "known keys here: ca_certs, exact_labels, format, isolation, jobs, memory, processes, registry_timeout, timestamps",
+        ),
     ] {
         let repository = Repository::new(&format!("members = ['services/*']\n{toml}"), &["services/api", "services/web"]);
         let findings = repository.findings();
