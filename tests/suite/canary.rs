@@ -148,7 +148,8 @@ fn secret_files(world: &World) -> bool {
 fn on_screen(brik: Brik, end: End) -> (Option<i32>, String, String) {
     let screen = brik.in_terminal(100, 30);
     if end == End::Interrupted {
-        screen.until("the RUN", |text| text.contains("ramfs"));
+        // The last line of either stream, whichever was read last.
+        screen.until("the RUN", |text| text.contains("ramfs") || text.contains("no such thing"));
         screen.press(b"\x03");
     }
     let (code, bytes) = screen.written();
