@@ -15,6 +15,10 @@ pub enum Error {
     WhiteoutName { path: String },
     #[error("cannot write the layer: {0}")]
     Write(#[source] io::Error),
+    #[error("cannot remove {path:?}: {source}")]
+    Remove { path: String, source: io::Error },
+    #[error("the path {path:?}… is longer than {limit} bytes, and a layer with it could not be unpacked again")]
+    LongPath { path: String, limit: usize },
     #[error("cannot set the time of {path:?}: {source}")]
     SetTime { path: String, source: io::Error },
 

@@ -16,7 +16,7 @@ const BLOCK: u64 = 512;
 /// The longest PAX, long name or long link header that is read. (The kernel's limit on an attribute is 64 KiB.)
 const EXTENSION_MAX: u64 = 1 << 20;
 /// The kernel takes no longer path (PATH_MAX).
-const NAME_MAX: usize = 4096;
+pub(super) const NAME_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MemberKind {

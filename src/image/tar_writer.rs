@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::FileType;
+use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, unlinkat};
 use tar::{Builder, EntryType};
 
 use super::changes::{Found, Visited, walk, walk_with};
+use super::member_path::split;
+use super::root::Root;
 use super::tar_header::{Member, encode};
+use super::tar_reader::NAME_MAX;
 use super::toc::kept;
 use super::whiteout::{is_opaque, is_whiteout};
 use super::xattr::{self, Xattrs};
@@ -40,7 +44,8 @@ pub struct LayerSummary {
 }
 
 /// Writes the tar of an overlay upper directory, with the files that are `borrowed` for it, to `out`, and its table of contents to `toc`: character devices 0:0 become whiteouts, opaque marks become
-/// `.wh..wh..opq`, sockets are left out, and so is the root directory itself.
+/// `.wh..wh..opq`, sockets are left out, and so is the root directory itself. What no layer keeps is removed from `upper`, sockets and extended
+/// attributes: it then holds what unpacking the layer gives.
 ///
 /// # Errors
 /// When the tree cannot be read or changes meanwhile, and when `out` fails.
@@ -51,13 +56,21 @@ pub fn write_layer(
     out: impl Write,
     toc: &mut TocWriter<impl Write>,
 ) -> Result<LayerSummary, Error> {
-    let mut writer = TarWriter { tar: Builder::new(out), toc: Some(toc), options, links: HashMap::new(), summary: LayerSummary::default() };
+    let mut writer = TarWriter {
+        tar: Builder::new(out),
+        toc: Some(toc),
+        options,
+        links: HashMap::new(),
+        sockets: Vec::new(),
+        summary: LayerSummary::default(),
+    };
     walk_with(upper, borrowed, |visited| match visited {
         Visited::Found(found) => writer.add(found),
         Visited::Borrowed { path, file } => writer.add_borrowed(path, file),
     })?;
-    let TarWriter { tar, summary, .. } = writer;
+    let TarWriter { tar, summary, sockets, .. } = writer;
     tar.into_inner().map_err(Error::Write)?;
+    remove_sockets(upper, &sockets)?;
     Ok(summary)
 }
 
@@ -69,9 +82,27 @@ pub fn write_layer(
 pub fn write_tree(root: &Path, owner_xattr: bool, out: impl Write) -> Result<(), Error> {
     let options = &LayerOptions { mtime: Mtime::Preserve, owner_xattr };
     let toc: Option<&mut TocWriter<io::Sink>> = None;
-    let mut writer = TarWriter { tar: Builder::new(out), toc, options, links: HashMap::new(), summary: LayerSummary::default() };
+    let mut writer =
+        TarWriter { tar: Builder::new(out), toc, options, links: HashMap::new(), sockets: Vec::new(), summary: LayerSummary::default() };
     walk(root, |found| writer.add(found))?;
     writer.tar.into_inner().map_err(Error::Write)?;
+    Ok(())
+}
+
+/// Times of directories stay.
+fn remove_sockets(upper: &Path, sockets: &[Vec<u8>]) -> Result<(), Error> {
+    for path in sockets {
+        let (above, name) = split(path);
+        let remove = || -> io::Result<()> {
+            let parent = Root::open(upper)?.open_at(above, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let times = fstat(&parent)?;
+            unlinkat(&parent, name, AtFlags::empty())?;
+            let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            let last_modification = Timespec { tv_sec: times.st_mtime, tv_nsec: times.st_mtime_nsec as _ };
+            Ok(futimens(&parent, &Timestamps { last_access, last_modification })?)
+        };
+        remove().map_err(|source| Error::Remove { path: lossy(path), source })?;
+    }
     Ok(())
 }
 
@@ -82,6 +113,7 @@ struct TarWriter<'a, W: Write, T: Write> {
     options: &'a LayerOptions,
     /// The first name of every file that has several.
     links: HashMap<FileId, Vec<u8>>,
+    sockets: Vec<Vec<u8>>,
     summary: LayerSummary,
 }
 
@@ -140,7 +172,8 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
         match file_type {
             FileType::RegularFile => {
                 let file = File::from(found.open().map_err(failed)?);
-                self.take_xattrs(&mut member, xattr::read_all(&file).map_err(failed)?)?;
+                let xattrs = xattr::read_all(&file).map_err(failed)?;
+                self.keep_xattrs(&file, &mut member, xattrs)?;
                 member.size = u64::try_from(stat.st_size).unwrap_or(0);
                 self.append_file(&member, &file)
             }
@@ -152,7 +185,11 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
             FileType::Fifo => self.append(&Member { kind: EntryType::Fifo, ..member }),
             FileType::CharacterDevice => self.append(&Member { kind: EntryType::Char, ..member }),
             FileType::BlockDevice => self.append(&Member { kind: EntryType::Block, ..member }),
-            FileType::Socket | FileType::Unknown => Ok(()),
+            FileType::Socket => {
+                self.sockets.push(found.path.to_vec());
+                Ok(())
+            }
+            FileType::Unknown => Ok(()),
         }
     }
 
@@ -202,7 +239,10 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
             None => Vec::new(),
         };
         let opaque = self.toc.is_some() && is_opaque(&xattrs);
-        self.take_xattrs(&mut member, xattrs)?;
+        match found.directory() {
+            Some(fd) => self.keep_xattrs(fd, &mut member, xattrs)?,
+            None => self.take_xattrs(&mut member, xattrs)?,
+        }
         let (mtime, mut name) = (member.mtime, found.path.to_vec());
         if !name.is_empty() {
             name.push(b'/');
@@ -213,6 +253,14 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
             self.whiteout(name, mtime)?;
         }
         Ok(())
+    }
+
+    /// The same, and takes from the file what a layer leaves out.
+    fn keep_xattrs(&self, fd: impl AsFd, member: &mut Member<'_>, xattrs: Xattrs) -> Result<(), Error> {
+        if self.toc.is_some() {
+            xattr::remove_unkept(fd, &xattrs);
+        }
+        self.take_xattrs(member, xattrs)
     }
 
     /// Keeps what belongs in a layer, and applies the recorded owner.
@@ -281,6 +329,9 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
     }
 
     fn write(&mut self, member: &Member<'_>, content: impl Read) -> Result<(), Error> {
+        if member.name.len() > NAME_MAX || member.link.len() > NAME_MAX {
+            return Err(Error::LongPath { path: lossy(&member.name[..member.name.len().min(100)]), limit: NAME_MAX });
+        }
         let (header, records) = encode(member);
         let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
         self.tar.append_pax_extensions(records).map_err(Error::Write)?;
@@ -362,6 +413,7 @@ mod tests {
                 toc: Some(toc),
                 options: &options,
                 links: HashMap::new(),
+                sockets: Vec::new(),
                 summary: LayerSummary::default(),
             };
             let member = Member {

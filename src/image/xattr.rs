@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::fs::{fgetxattr, flistxattr, flistxattr_query};
+use rustix::fs::{fgetxattr, flistxattr, flistxattr_query, fremovexattr};
 use rustix::io::Errno;
 
 /// `"uid:gid"` of a file or directory whose owner could not be set because only one id is mapped. Never in a layer.
@@ -48,6 +48,14 @@ pub fn read_all(fd: impl AsFd) -> io::Result<Xattrs> {
     }
     all.sort();
     Ok(all)
+}
+
+/// Takes away what a layer does not keep, so that the file is what unpacking its layer gives. What the kernel does not let go, as
+/// SELinux's labels, is the machine's.
+pub(super) fn remove_unkept(fd: impl AsFd, all: &Xattrs) {
+    for (name, _) in all.iter().filter(|(name, _)| !kept(name) && !private(name)) {
+        let _ = fremovexattr(&fd, name.as_slice());
+    }
 }
 
 pub(super) fn value<'a>(xattrs: &'a Xattrs, name: &str) -> Option<&'a [u8]> {

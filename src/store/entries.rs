@@ -12,7 +12,7 @@ use super::{RecordKind, Store};
 use crate::oci::Digest;
 
 /// A larger record is none of brik's: it is listed, and not read.
-const MAX_RECORD: u64 = 64 << 20;
+pub(super) const MAX_RECORD: u64 = 64 << 20;
 /// A larger blob is a layer, and no document that names others.
 const MAX_DOCUMENT: u64 = 4 << 20;
 

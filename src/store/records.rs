@@ -1,11 +1,15 @@
 //! Records: what a CacheKey led to. JSON, so that a person can read them; unreadable ones count as absent.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::entries::MAX_RECORD;
 use super::writeback::Record;
 use super::{Error, Store, at, note_use};
 use crate::oci::Digest;
@@ -55,7 +59,7 @@ impl Store {
 
     /// The record of a key, or `None` where there is none that can be read. Its file's mtime notes the use.
     pub fn record<T: DeserializeOwned>(&self, kind: RecordKind, key: &Digest) -> Option<T> {
-        let bytes = fs::read(self.record_dir(kind).join(key.hex())).ok()?;
+        let bytes = read(&self.record_dir(kind).join(key.hex())).ok()?;
         // One that was removed meanwhile is none: what it names may go, too.
         if !self.note_use(kind, key) {
             return None;
@@ -84,8 +88,22 @@ impl Store {
     }
 }
 
+/// Reads a record's file. What else may be in its place is neither waited for nor read without end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > MAX_RECORD {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(MAX_RECORD).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

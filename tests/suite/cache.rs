@@ -297,3 +297,20 @@ fn the_store_is_its_owners_alone() {
         assert_eq!(mode(&entry), 0o700, "{}", entry.display());
     }
 }
+
+#[test]
+fn what_lies_in_place_of_a_record_is_neither_waited_for_nor_read_without_end() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo > /file\n");
+    let first = project.build::<&str>([]).succeeds();
+    for kind in ["image", "step"] {
+        for entry in fs::read_dir(project.store().join("records").join(kind)).unwrap().map(|entry| entry.unwrap().path()) {
+            fs::remove_file(&entry).unwrap();
+            match kind {
+                "image" => rustix::fs::mknodat(rustix::fs::CWD, &entry, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap(),
+                _ => std::os::unix::fs::symlink("/dev/zero", &entry).unwrap(),
+            }
+        }
+    }
+    let again = project.build::<&str>([]).succeeds();
+    assert_eq!((again.steps_run().len(), again.digests()), (1, first.digests()));
+}

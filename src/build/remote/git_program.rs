@@ -120,6 +120,8 @@ impl Git {
     /// Sends `Authorization: header` to URLs that begin with `scope`. It travels in the environment, which only this user can read.
     pub fn authorise(&mut self, scope: &str, header: &str) {
         self.config.push((format!("http.{scope}.extraHeader"), format!("Authorization: {header}")));
+        // git would show the header to whoever the server redirects it to.
+        self.config.push((format!("http.{scope}.followRedirects"), "false".to_owned()));
     }
 
     /// From now on, no message has this in it.

@@ -1,7 +1,7 @@
 //! The RUN sandbox: brik's own small container runtime (design §6), with the defaults of runc under BuildKit.
 //!
 //! - `rung`, `refusal`: what this machine allows, or why not and the fix.
-//! - `respawn` (`idmap`): the one step into a mount (and user) namespace, where everything below happens in-process.
+//! - `respawn` (`idmap`, `program`): the one step into a mount (and user) namespace, where everything below happens in-process.
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear. `core_dump`: what neither brik nor a RUN leaves.
 //! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
@@ -30,6 +30,7 @@ mod mounts;
 mod output;
 mod overlay;
 mod proc;
+mod program;
 mod refusal;
 mod report;
 mod respawn;
@@ -61,5 +62,5 @@ pub use respawn::{Entry, ask_inside, enter, handed_over, inside, probe, probe_la
 pub use run::run;
 pub use rung::Rung;
 pub use spec::{Access, Limit, Network, Outcome, RunSpec, SandboxMount, Stream};
-pub use sys::ends_with_us;
+pub use sys::{ends_with_us, keep_ended_children};
 pub use user::{User, resolve_user};

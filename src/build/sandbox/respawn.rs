@@ -18,6 +18,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 use rustix::thread::{CapabilitySet, Gid, Uid, UnshareFlags};
 
 use super::error::SandboxError;
+use super::program::Program;
 use super::refusal::Refusal;
 use super::rung::Rung;
 use super::sys::{self, ExecStrings};
@@ -176,6 +177,7 @@ pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>, hand_over: &[u
         marker_file.write_all(hand_over)?;
         Ok(rustix::fs::fcntl_add_seals(&marker_file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?)
     };
+    let mut program = Program::find();
     let exec = || {
         let prepared = || {
             if let Some(output) = &output {
@@ -185,7 +187,10 @@ pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>, hand_over: &[u
             rustix::io::fcntl_setfd(&marker, FdFlags::empty())
         };
         match prepared() {
-            Ok(()) => sys::execve(c"/proc/self/exe", &argv, &env),
+            Ok(()) => {
+                let read_only = program.as_mut().and_then(|program| program.read_only().ok());
+                sys::execve(read_only.unwrap_or(c"/proc/self/exe"), &argv, &env)
+            }
             Err(errno) => errno,
         }
     };

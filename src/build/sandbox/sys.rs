@@ -30,6 +30,12 @@ impl Drop for ExitOnUnwind {
     }
 }
 
+/// Makes ended children wait for being reaped: an ignored SIGCHLD, which execve(2) passes on, would reap them before anybody asks.
+pub fn keep_ended_children() {
+    // SAFETY: SIG_DFL is no handler that could be called.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Forks into the given new namespaces (`CLONE_NEW*`). The child runs `body` and exits with its value.
 ///
 /// Contract: the process may have other threads, whose locks (the allocator's too) stay taken for ever in the child. `body` must

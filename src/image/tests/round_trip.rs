@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 use tempfile::TempDir;
@@ -215,4 +215,40 @@ fn archives_are_known_and_unpacked_in_every_compression() {
     for (name, bytes) in [("empty", &b""[..]), ("text", b"hello"), ("gzipped text", b"\x1f\x8b\x08\0rubbish"), ("zeros", &[0; 1024])] {
         assert!(!is_archive(bytes), "{name}");
     }
+}
+
+#[test]
+fn what_a_layer_does_not_keep_is_removed_from_its_tree() {
+    let dir = tree();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir(at("run")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("run/db.sock")).unwrap();
+    for path in ["run", "sealed/inside"] {
+        setxattr(at(path), c"user.note", b"x", XattrFlags::empty()).unwrap();
+    }
+    let tar = layer_of(dir.path(), &options());
+    let unpacked = unpacked(&tar);
+    let attributes = |path: PathBuf| read_xattrs(fs::File::open(path).unwrap()).unwrap();
+    for path in ["run", "sealed/inside", "attributes", "usr"] {
+        let overlays = |all: Xattrs| all.into_iter().filter(|(name, _)| !is_private_xattr(name)).collect::<Vec<_>>();
+        assert_eq!(overlays(attributes(at(path))), overlays(attributes(unpacked.path().join(path))), "{path}");
+    }
+    assert!(!at("socket").exists() && !at("run/db.sock").exists());
+    assert_eq!(fs::metadata(at("run")).unwrap().mtime(), EPOCH, "a directory's time is that of its layer");
+    assert_eq!(layer_of(dir.path(), &options()), tar);
+    unseal(&dir);
+    unseal(&unpacked);
+}
+
+#[test]
+fn a_path_that_could_not_be_unpacked_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut here = std::os::fd::OwnedFd::from(fs::File::open(dir.path()).unwrap());
+    for _ in 0..20 {
+        rustix::fs::mkdirat(&here, "d".repeat(250), Mode::RWXU).unwrap();
+        here = rustix::fs::openat(&here, "d".repeat(250), rustix::fs::OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    let refused = write_layer(dir.path(), &BorrowedFiles::default(), &options(), io::sink(), &mut no_toc());
+    assert!(matches!(refused, Err(Error::LongPath { limit: 4096, .. })), "{refused:?}");
+    crate::store::remove_tree(dir.path());
 }
