@@ -97,7 +97,7 @@ impl Engine<'_> {
             (None, 0, _) => return Ok(()),
             (_, code, Some(limit)) => Error::Exhausted { command: command(), code, limit },
             (Some(signal), _, None) => Error::Signal { command: command(), signal },
-            (None, code, None) => Error::ExitCode { command: command(), code },
+            (None, code, None) => Error::ExitCode { command: command(), code, no_process_of: outcome.no_process.then_some(spec.processes) },
         };
         match self.layers.store.is_full() {
             true => Err(Error::NoSpace { reason: Box::new(failed) }),
