@@ -15,8 +15,9 @@ use std::num::NonZeroUsize;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 
-use super::cgroup::Wanted;
+use super::cgroup::{ControlGroup, Wanted};
 use super::rung::Rung;
+use super::spec::RunSpec;
 
 /// What is added to a RUN's chance to be killed (proc_pid_oom_score_adj(5)), of [`OOM_MOST`].
 const OOM_ADDED: i32 = 500;
@@ -28,6 +29,11 @@ const RESERVED: u32 = 300;
 /// What only a control group can limit.
 pub(super) fn for_group(rung: Rung, processes: u32, memory: Option<u64>) -> Wanted {
     Wanted { processes: (!Limits::of(rung, processes).count_processes()).then_some(processes), memory }
+}
+
+/// Whether a RUN's memory can be limited on this rung: brik may make control groups.
+pub fn limits_memory(rung: Rung) -> bool {
+    ControlGroup::make(for_group(rung, RunSpec::PROCESSES, Some(1 << 30))).is_some()
 }
 
 /// Prepared before the fork, applied after it.

@@ -57,6 +57,7 @@ pub use cancel::CancelFlag;
 pub use core_dump::forbid_core_dumps;
 pub use error::SandboxError;
 pub use idmap::{own_user, subordinate_ids};
+pub use limits::limits_memory;
 pub use overlay::{Overlay, unmount_below};
 pub use refusal::{APPARMOR_FILE, Refusal, apparmor_profile};
 pub use respawn::{Entry, ask_inside, enter, handed_over, inside, probe, probe_ladder};
