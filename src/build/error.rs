@@ -36,7 +36,12 @@ pub enum Error {
     #[error("{action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{command:?} ended with exit code {code}")]
-    ExitCode { command: String, code: i32 },
+    ExitCode {
+        command: String,
+        code: i32,
+        /// It says that it could start no process, of which it may have so many.
+        no_process_of: Option<u32>,
+    },
     #[error("{command:?} was killed by signal {signal}")]
     Signal { command: String, signal: i32 },
     #[error("{command:?} ended with exit code {code}: it ran into its limit of {limit}")]
@@ -78,6 +83,9 @@ impl Error {
             }
             Self::Exhausted { limit: Limit::Processes, .. } => Some("more are allowed by `processes` in [build] of brik.toml".to_owned()),
             Self::Exhausted { limit: Limit::Memory, .. } => Some("more is allowed by `memory` in [build] of brik.toml".to_owned()),
+            Self::ExitCode { no_process_of: Some(most), .. } => {
+                Some(format!("it may have run into its limit of {most} processes: `processes` in [build] of brik.toml"))
+            }
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
             Self::Registry(error) => error.advice(),

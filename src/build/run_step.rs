@@ -43,7 +43,7 @@ impl Engine<'_> {
         // As in BuildKit, a size that was asked for makes it an ordinary tmpfs.
         if run.shm_size.is_some() {
             if self.layers.rung == Rung::Chroot {
-                self.reporter().warning("--shm-size has no effect without mounts: /dev/shm is a directory of the store's disk".to_owned());
+                self.reporter().warning_once("--shm-size has no effect without mounts: /dev/shm is a directory of the store's disk");
             }
             spec.mounts.push(SandboxMount::Tmpfs { target: "/dev/shm".into(), size: run.shm_size, mode: None });
         }
@@ -87,7 +87,7 @@ impl Engine<'_> {
         drop(held);
         workspace.untouched(&outcome.restored);
         if outcome.memory_unlimited {
-            self.reporter().warning("[build] memory has no effect: brik has no right to make a control group here".to_owned());
+            self.reporter().warning_once("[build] memory has no effect: brik has no right to make a control group here");
         }
         let command = || crate::plan::shown(&run.args.join(" "));
         if self.supplies.cancel.is_cancelled() {
@@ -97,7 +97,7 @@ impl Engine<'_> {
             (None, 0, _) => return Ok(()),
             (_, code, Some(limit)) => Error::Exhausted { command: command(), code, limit },
             (Some(signal), _, None) => Error::Signal { command: command(), signal },
-            (None, code, None) => Error::ExitCode { command: command(), code },
+            (None, code, None) => Error::ExitCode { command: command(), code, no_process_of: outcome.no_process.then_some(spec.processes) },
         };
         match self.layers.store.is_full() {
             true => Err(Error::NoSpace { reason: Box::new(failed) }),

@@ -57,6 +57,12 @@ pub enum Event {
         #[schemars(with = "String")]
         bytes: Vec<u8>,
     },
+    /// What a Step wrote after its first lines is left out, but for what follows: its last lines, where it failed. Before it has ended.
+    OutputClipped {
+        id: u64,
+        /// Left out.
+        bytes: u64,
+    },
     /// A Step has ended.
     StepFinished {
         id: u64,
@@ -204,6 +210,7 @@ impl Event {
             Self::StepStarted { name, reason, .. } => std::iter::once(name).chain(reason).collect(),
             Self::Planned { .. }
             | Self::StepOutput { .. }
+            | Self::OutputClipped { .. }
             | Self::StepFinished { .. }
             | Self::LayerProgress { .. }
             | Self::PushFinished { .. }

@@ -1,10 +1,11 @@
-//! What every event passes before a renderer sees it: secrets are masked, output is cut into whole lines a Step, and, where
+//! What every event passes before a renderer sees it: secrets are masked, output is cut into whole lines a Step and clipped, and, where
 //! people read it, stripped of control characters.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use super::event::{Event, Stream};
+use super::clip::Clip;
+use super::event::{Event, Outcome, Stream};
 use super::redact::{RedactingStream, Redactor};
 use super::sanitise::sanitise;
 
@@ -15,10 +16,18 @@ pub(super) struct Filter {
     redactor: Redactor,
     /// Whether control characters are taken out of all text.
     sanitise: bool,
-    streams: HashMap<(u64, Stream), Line>,
+    /// Steps that have written something.
+    outputs: BTreeMap<u64, Output>,
 }
 
-/// The output of one stream of one Step, up to its next line feed.
+/// The output of one Step.
+struct Output {
+    stdout: Line,
+    stderr: Line,
+    clip: Clip,
+}
+
+/// One stream of it, up to its next line feed.
 struct Line {
     redacting: RedactingStream,
     bytes: Vec<u8>,
@@ -26,7 +35,7 @@ struct Line {
 
 impl Filter {
     pub fn new(redactor: Redactor, sanitise: bool) -> Self {
-        Self { redactor, sanitise, streams: HashMap::new() }
+        Self { redactor, sanitise, outputs: BTreeMap::new() }
     }
 
     /// Passes what `event` becomes to `sink`. Each [`Event::StepOutput`] that it passes is one line, without its line feed.
@@ -37,13 +46,13 @@ impl Filter {
         match event {
             Event::StepOutput { id, stream, bytes } => {
                 let redactor = &self.redactor;
-                let line = self.streams.entry((id, stream)).or_insert_with(|| Line { redacting: redactor.stream(), bytes: Vec::new() });
-                let shown = line.redacting.push(&bytes);
-                let lines = line.push(&shown);
+                let output = self.outputs.entry(id).or_insert_with(|| Output::new(redactor));
+                let text = output.line(stream).redacting.push(&bytes);
+                let lines = output.take_in(stream, &text);
                 lines.into_iter().for_each(|line| sink(self.output(id, stream, line)));
             }
-            Event::StepFinished { id, .. } => {
-                self.end_step(id, sink);
+            Event::StepFinished { id, outcome, .. } => {
+                self.end_step(id, outcome == Outcome::Failed, sink);
                 sink(event);
             }
             other => sink(other),
@@ -52,19 +61,28 @@ impl Filter {
 
     /// Passes what is left of streams that never ended.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Event)) {
-        let mut ids: Vec<u64> = self.streams.keys().map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids.into_iter().for_each(|id| self.end_step(id, sink));
+        let ids: Vec<u64> = self.outputs.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.end_step(id, false, sink));
     }
 
-    fn end_step(&mut self, id: u64, sink: &mut dyn FnMut(Event)) {
+    fn end_step(&mut self, id: u64, failed: bool, sink: &mut dyn FnMut(Event)) {
+        let Some(mut output) = self.outputs.remove(&id) else { return };
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if let Some(mut line) = self.streams.remove(&(id, stream)) {
-                let rest = line.redacting.finish();
-                let mut lines = line.push(&rest);
-                lines.extend(Some(line.bytes).filter(|bytes| !bytes.is_empty()));
-                lines.into_iter().for_each(|line| sink(self.output(id, stream, line)));
-            }
+            let rest = output.line(stream).redacting.finish();
+            let mut lines = output.take_in(stream, &rest);
+            lines.extend(output.take_unended(stream));
+            lines.into_iter().for_each(|line| sink(self.output(id, stream, line)));
+        }
+        let clip = std::mem::take(&mut output.clip);
+        let (bytes, end) = if failed { clip.end() } else { (clip.left_out(), Vec::new()) };
+        if bytes > 0 {
+            sink(Event::OutputClipped { id, bytes });
+        }
+        for (stream, text) in end {
+            output.line(stream).push(&text).into_iter().for_each(|line| sink(self.output(id, stream, line)));
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            output.take_unended(stream).into_iter().for_each(|line| sink(self.output(id, stream, line)));
         }
     }
 
@@ -86,6 +104,44 @@ impl Filter {
         } else {
             redacted.into_owned()
         }
+    }
+}
+
+impl Output {
+    fn new(redactor: &Redactor) -> Self {
+        let line = || Line { redacting: redactor.stream(), bytes: Vec::new() };
+        Self { stdout: line(), stderr: line(), clip: Clip::default() }
+    }
+
+    fn line(&mut self, stream: Stream) -> &mut Line {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// Adds masked text and returns the lines that it completes and that are shown.
+    fn take_in(&mut self, stream: Stream, text: &[u8]) -> Vec<Vec<u8>> {
+        let begun = self.line(stream).bytes.len();
+        let (shown, rest) = text.split_at(self.clip.room(text, begun));
+        let lines = self.line(stream).push(shown);
+        if !rest.is_empty() {
+            // A line is shown as a whole or not at all.
+            let begun = std::mem::take(&mut self.line(stream).bytes);
+            self.clip.leave_out(stream, &begun);
+            self.clip.leave_out(stream, rest);
+        }
+        lines
+    }
+
+    /// The line that a stream has ended within, if there is one and it is shown.
+    fn take_unended(&mut self, stream: Stream) -> Option<Vec<u8>> {
+        let line = std::mem::take(&mut self.line(stream).bytes);
+        if self.clip.is_full() {
+            self.clip.leave_out(stream, &line);
+            return None;
+        }
+        Some(line).filter(|line| !line.is_empty())
     }
 }
 
@@ -167,6 +223,43 @@ mod tests {
         let lines = passed(&mut Filter::new(redactor, true), events);
         let expected = [(2, "x"), (1, "is ***"), (1, "***"), (1, "ends with hunt")];
         assert_eq!(lines, expected.map(|(id, line)| (id, line.to_owned())));
+    }
+
+    #[test]
+    fn what_a_step_writes_without_end_is_clipped_and_its_end_is_shown_where_it_fails() {
+        use Stream::{Stderr, Stdout};
+        let written: String = (0..600_000).map(|i| format!("line {i}\n")).collect();
+        for outcome in [Outcome::Built, Outcome::Failed, Outcome::Cancelled] {
+            let redactor = Redactor::new();
+            redactor.add(b"hunter2").unwrap();
+            let mut filter = Filter::new(redactor, true);
+            let (mut lines, mut left_out) = (Vec::new(), Vec::new());
+            let mut sink = |event| match event {
+                Event::StepOutput { id: 1, bytes, .. } => lines.push(String::from_utf8(bytes).unwrap()),
+                Event::OutputClipped { id, bytes } => left_out.push((id, bytes, lines.len())),
+                _ => {}
+            };
+            let chunks = written.as_bytes().chunks(64 * 1024).map(|chunk| (Stdout, chunk));
+            let end: [(Stream, &[u8]); 4] =
+                [(Stderr, b"is hun"), (Stdout, b"no line feed"), (Stderr, b"ter2\nhun\x1b[1mter2\n"), (Stderr, b"hunt")];
+            for (stream, bytes) in std::iter::once((Stderr, &b"begun "[..])).chain(chunks).chain(end) {
+                filter.pass(Event::StepOutput { id: 1, stream, bytes: bytes.to_vec() }, &mut |event| sink(event));
+            }
+            filter.pass(output(2, Stdout, "of another step\n"), &mut |event| sink(event));
+            filter.pass(Event::StepFinished { id: 1, outcome, seconds: 0.0 }, &mut |event| sink(event));
+            let &[(1, bytes, shown)] = &left_out[..] else { panic!("{left_out:?}") };
+            assert_eq!(lines[..shown], written.lines().take(65_536).collect::<Vec<_>>(), "{outcome:?}");
+            let end = &lines[shown..];
+            if outcome == Outcome::Failed {
+                let last = end.iter().position(|line| line == "line 599999").unwrap();
+                assert_eq!(end[last + 1..], ["begun is ***", "***", "no line feed", "hunt"]);
+                assert!((1000..20_000).contains(&last) && end[0] == format!("line {}", 599_999 - last), "{last}: {}", end[0]);
+            } else {
+                assert!(end.is_empty(), "{end:?}");
+                let first: usize = written.lines().take(65_536).map(|line| line.len() + 1).sum();
+                assert_eq!(bytes as usize, written.len() - first + "begun is ***\nhun\x1b[1mter2\nno line feedhunt".len());
+            }
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use super::event::{Event, Outcome};
 use super::forge::Forge;
 use super::plain::{Plain, beginning, cache_line, push_line, service_line};
 use super::reporter::Render;
-use super::tail::Tail;
 use super::text;
+use super::transcript::Transcript;
 
 pub(super) struct Grouped {
     forge: Forge,
@@ -23,7 +23,7 @@ struct Running {
     since: Duration,
     /// When it is to be said that it still runs.
     beat: Duration,
-    output: Tail,
+    output: Transcript,
 }
 
 /// A Step that takes longer is said to run, and again after each [`BEAT`]: a log that stands still looks like a hang.
@@ -64,12 +64,17 @@ impl Render for Grouped {
         match event {
             Event::StepStarted { id, services, name, reason } => {
                 let title = beginning(name, services, reason.as_deref());
-                let step = Running { name: name.clone(), title, since: now, beat: now + FIRST_BEAT, output: Tail::default() };
+                let step = Running { name: name.clone(), title, since: now, beat: now + FIRST_BEAT, output: Transcript::default() };
                 self.running.insert(*id, step);
             }
             Event::StepOutput { id, bytes, .. } => {
                 if let Some(step) = self.running.get_mut(id) {
                     step.output.push(&String::from_utf8_lossy(bytes));
+                }
+            }
+            Event::OutputClipped { id, bytes } => {
+                if let Some(step) = self.running.get_mut(id) {
+                    step.output.push(&text::left_out(*bytes));
                 }
             }
             Event::StepFinished { id, outcome: Outcome::Cached, .. } => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::event::{Event, Outcome, Transfer};
 use super::label::Label;
-use super::tail::Tail;
-use super::text::width;
+use super::text::{left_out, width};
+use super::transcript::Transcript;
 use super::transfers::Transfers;
 use crate::oci::Digest;
 
@@ -41,7 +41,7 @@ pub(super) struct Running {
     pub name: String,
     pub reason: Option<String>,
     pub since: Duration,
-    pub output: Tail,
+    pub output: Transcript,
 }
 
 /// How long the line of a Service stays that waits between two Steps: a line that goes and comes again makes others jump.
@@ -53,15 +53,11 @@ impl Live {
         match event {
             Event::Planned { services, steps } => (self.services, self.steps) = (services.clone(), *steps),
             Event::StepStarted { id, name, reason, .. } => {
-                let step = Running { id: *id, name: name.clone(), reason: reason.clone(), since: now, output: Tail::default() };
+                let step = Running { id: *id, name: name.clone(), reason: reason.clone(), since: now, output: Transcript::default() };
                 self.row(Label::of(name).service).running.push(step);
             }
-            Event::StepOutput { id, bytes, .. } => {
-                let mut running = self.rows.iter_mut().flat_map(|row| &mut row.running);
-                if let Some(step) = running.find(|step| step.id == *id) {
-                    step.output.push(&String::from_utf8_lossy(bytes));
-                }
-            }
+            Event::StepOutput { id, bytes, .. } => self.output(*id, &String::from_utf8_lossy(bytes)),
+            Event::OutputClipped { id, bytes } => self.output(*id, &left_out(*bytes)),
             Event::StepFinished { id, outcome, .. } => {
                 match outcome {
                     Outcome::Cached => self.steps_cached += 1,
@@ -106,6 +102,11 @@ impl Live {
     /// Bytes that were moved by now.
     pub fn moved(&self, which: Transfer) -> u64 {
         self.moved.iter().filter(|((transfer, _), _)| *transfer == which).map(|(_, bytes)| bytes).sum()
+    }
+
+    fn output(&mut self, id: u64, line: &str) {
+        let mut running = self.rows.iter_mut().flat_map(|row| &mut row.running);
+        running.find(|step| step.id == id).into_iter().for_each(|step| step.output.push(line));
     }
 
     /// The row of a Service, put where its place is.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! any thread ── Reporter::emit ─→ queue ─→ filter ─────────────→ plain | tty | grouped | json | quiet ─→ writer
-//!                                (bounded) (redact, cut in lines) (one rendering thread)
+//!                                (bounded) (redact, cut in lines, clip) (one rendering thread)
 //! ```
 //!
 //! | file | holds |
@@ -13,15 +13,17 @@
 //! | `redact`, `forms` | secrets, and the spellings in which they leak |
 //! | `panic` | what a fault of brik itself says |
 //! | `filter` | redaction, sanitising and line cutting of every event, before any renderer sees it |
+//! | `clip` | how much of a Step's output is shown |
 //! | `sanitise` | output of a RUN without what would move the cursor |
 //! | `plain`, `grouped`, `json`, `quiet`, `tty` | the renderers |
 //! | `live`, `frame` | the state of `tty`, and the lines that it draws of it |
 //! | `forge` | CI services: how their logs fold, and what is a command to them |
-//! | `label`, `tail`, `transfers` | a Step's name in parts, the end of its output, blobs on their way as one pull or push |
+//! | `label`, `transcript`, `transfers` | a Step's name in parts, its output in one piece, blobs on their way as one pull or push |
 //! | `terminal`, `text` | what the terminal can do; widths, sizes and times as text |
 //! | `tally` | what the events of a run add up to |
 //! | `summary`, `metadata`, `dashboard` | results, which `cli` prints on stdout and writes to files |
 
+mod clip;
 mod dashboard;
 mod event;
 mod filter;
@@ -41,10 +43,10 @@ mod redact;
 mod reporter;
 mod sanitise;
 mod summary;
-mod tail;
 mod tally;
 mod terminal;
 mod text;
+mod transcript;
 mod transfers;
 mod tty;
 

@@ -33,6 +33,17 @@ impl Plain {
         Self { verbosity, ..Self::default() }
     }
 
+    fn output(&mut self, id: u64, text: &str, out: &mut Vec<u8>) {
+        match self.running.get_mut(&id) {
+            Some(step) => {
+                step.say(out);
+                let label = step.label.trim_matches(['[', ']']);
+                push_line(out, format!("{label}│ {text}").trim_end());
+            }
+            None => push_line(out, format!("{id}│ {text}").trim_end()),
+        }
+    }
+
     fn line(&self, event: &Event) -> Option<String> {
         Some(match event {
             Event::Planned { services, steps } => {
@@ -61,6 +72,7 @@ impl Plain {
             Event::LayerProgress { .. }
             | Event::StepStarted { .. }
             | Event::StepOutput { .. }
+            | Event::OutputClipped { .. }
             | Event::StepFinished { .. }
             | Event::ExportStarted { .. }
             | Event::ExportFinished { .. } => return None,
@@ -74,17 +86,8 @@ impl Render for Plain {
             Event::StepStarted { id, services, name, reason } => {
                 self.running.insert(*id, Running::new(services, name, reason.as_deref(), now));
             }
-            Event::StepOutput { id, bytes, .. } => {
-                let text = String::from_utf8_lossy(bytes);
-                match self.running.get_mut(id) {
-                    Some(step) => {
-                        step.say(out);
-                        let label = step.label.trim_matches(['[', ']']);
-                        push_line(out, format!("{label}│ {text}").trim_end());
-                    }
-                    None => push_line(out, format!("{id}│ {text}").trim_end()),
-                }
-            }
+            Event::StepOutput { id, bytes, .. } => self.output(*id, &String::from_utf8_lossy(bytes), out),
+            Event::OutputClipped { id, bytes } => self.output(*id, &text::left_out(*bytes), out),
             Event::StepFinished { id, outcome, seconds } => {
                 let Some(mut step) = self.running.remove(id) else { return };
                 if *outcome == Outcome::Cached {
@@ -206,6 +209,7 @@ mod tests {
             finished(2, Outcome::Cached),
             output(1, "added 12 packages"),
             output(1, ""),
+            Event::OutputClipped { id: 1, bytes: 3_000_000 },
             finished(1, Outcome::Built),
             started(3, &["web"], "[web 3/3] RUN false", None),
             finished(3, Outcome::Failed),
@@ -233,6 +237,7 @@ mod tests {
              [api build 1/3] RUN npm ci (also web) (package.json changed)\n\
              api build 1/3│ added 12 packages\n\
              api build 1/3│\n\
+             api build 1/3│ (3.0 MB of output left out: of a Step, at most 2 MiB are shown, and its last lines where it fails)\n\
              [api build 1/3] built in 1.2s\n\
              [web 3/3] RUN false\n\
              [web 3/3] failed in 1.2s\n\

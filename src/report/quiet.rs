@@ -5,29 +5,35 @@ use std::time::Duration;
 
 use super::event::{Event, Outcome, PushOutcome};
 use super::reporter::Render;
-use super::tail::Tail;
+use super::text;
+use super::transcript::Transcript;
 
 #[derive(Default)]
 pub(super) struct Quiet {
-    running: HashMap<u64, (String, Tail)>,
+    running: HashMap<u64, (String, Transcript)>,
 }
 
 impl Render for Quiet {
     fn event(&mut self, event: &Event, _now: Duration, out: &mut Vec<u8>) {
         match event {
             Event::StepStarted { id, name, .. } => {
-                self.running.insert(*id, (name.clone(), Tail::default()));
+                self.running.insert(*id, (name.clone(), Transcript::default()));
             }
             Event::StepOutput { id, bytes, .. } => {
-                if let Some((_, tail)) = self.running.get_mut(id) {
-                    tail.push(&String::from_utf8_lossy(bytes));
+                if let Some((_, output)) = self.running.get_mut(id) {
+                    output.push(&String::from_utf8_lossy(bytes));
+                }
+            }
+            Event::OutputClipped { id, bytes } => {
+                if let Some((_, output)) = self.running.get_mut(id) {
+                    output.push(&text::left_out(*bytes));
                 }
             }
             Event::StepFinished { id, outcome, .. } => {
-                if let Some((name, tail)) = self.running.remove(id)
+                if let Some((name, output)) = self.running.remove(id)
                     && *outcome == Outcome::Failed
                 {
-                    tail.render(&name, "|", out);
+                    output.render(&name, "|", out);
                 }
             }
             Event::PushFinished { service, reference, outcome: PushOutcome::Failed } => {

@@ -1,5 +1,6 @@
 //! The door through which everybody who works says what happens, and the one thread that renders it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -53,6 +54,8 @@ pub(super) trait Render: Send {
 pub struct Reporter {
     inner: Option<Arc<Inner>>,
     tally: Arc<Tally>,
+    /// By [`Reporter::warning_once`].
+    warned: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
 struct Inner {
@@ -90,12 +93,12 @@ impl Reporter {
             move || renderer.run(&queue)
         });
         let thread = Mutex::new(Some(thread.map_err(Error::Thread)?));
-        Ok(Self { inner: Some(Arc::new(Inner { queue, thread })), tally: Arc::default() })
+        Ok(Self { inner: Some(Arc::new(Inner { queue, thread })), tally: Arc::default(), warned: Arc::default() })
     }
 
     /// Says nothing and starts no thread.
     pub fn silent() -> Self {
-        Self { inner: None, tally: Arc::default() }
+        Self { inner: None, tally: Arc::default(), warned: Arc::default() }
     }
 
     /// Hands an event over. Never fails, and waits at most a second each time that stderr is not read; output is dropped then.
@@ -117,6 +120,13 @@ impl Reporter {
 
     pub fn warning(&self, message: impl Into<String>) {
         self.emit(Event::Warning { message: message.into(), file: None, line: None });
+    }
+
+    /// Of what is so for many Steps: said the first time.
+    pub fn warning_once(&self, message: &'static str) {
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(message) {
+            self.warning(message);
+        }
     }
 
     /// Waits until everything is written and the live view is gone. Events of other clones are ignored from now on.
@@ -283,6 +293,15 @@ mod tests {
         let thread = reporter.inner.as_ref().unwrap().thread.lock().unwrap().take().unwrap();
         reporter.finish();
         assert!(thread.join().is_ok(), "the rendering thread panicked");
+    }
+
+    #[test]
+    fn a_warning_of_many_is_said_once() {
+        let writer = Shared::default();
+        let reporter = Reporter::new(Mode::Plain, 0, Redactor::new(), Box::new(writer.clone()), None).unwrap();
+        ["one", "two", "one"].into_iter().for_each(|message| reporter.clone().warning_once(message));
+        drop(reporter);
+        assert_eq!(writer.text(), "warning: one\nwarning: two\n");
     }
 
     #[test]

@@ -51,6 +51,11 @@ fn head(text: &str, columns: usize) -> &str {
     end.map_or(text, |(at, _)| &text[..at])
 }
 
+/// What stands in the place of output that is not shown (`clip`).
+pub(super) fn left_out(count: u64) -> String {
+    format!("({} of output left out: of a Step, at most 2 MiB are shown, and its last lines where it fails)", bytes(count))
+}
+
 /// A number of bytes in decimal units, as registries count: `512 B`, `1.2 MB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];

@@ -125,6 +125,7 @@ impl Render for Tty {
             Event::Planned { .. }
             | Event::StepStarted { .. }
             | Event::StepOutput { .. }
+            | Event::OutputClipped { .. }
             | Event::LayerProgress { .. }
             | Event::ServiceFinished { .. }
             | Event::ExportStarted { .. }

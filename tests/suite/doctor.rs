@@ -101,6 +101,22 @@ fn the_state_of_git_is_told_as_far_as_tags_need_it() {
 }
 
 #[test]
+fn a_limit_of_memory_that_has_no_effect_is_told_by_the_doctor_and_once_by_a_build() {
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]\n[build]\nmemory = \"1GiB\"");
+    let project = project.file("api/Dockerfile", "FROM {busybox}\nRUN echo one\nRUN echo two\n");
+    let project = project.file("web/Dockerfile", "FROM {busybox}\nRUN echo three\n");
+    let limit = check(&doctor(&project).run(), "memory limit", "");
+    let without = limit["status"] == "warning";
+    if without {
+        says(&limit, "warning", "`memory` in [build] has no effect", "or remove `memory`");
+    } else {
+        says(&limit, "ok", "may make control groups", "");
+    }
+    let run = project.brik(["build"]).succeeds();
+    assert_eq!(run.stderr.matches("memory has no effect").count(), usize::from(without), "{limit:#}\n{}", run.stderr);
+}
+
+#[test]
 fn root_in_a_container_learns_what_keeps_it_on_the_lower_rung() {
     if !tools::is_root() {
         return tools::skipped("only root can be root in a container");

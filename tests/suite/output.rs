@@ -112,6 +112,31 @@ fn what_is_no_regular_file_is_written_to_as_it_is() {
 }
 
 #[test]
+fn a_run_that_writes_without_end_is_clipped_and_its_last_words_are_shown_where_it_fails() {
+    let project = Project::dockerfile(
+        "FROM {busybox}\nARG EXIT\n\
+         RUN --mount=type=secret,id=token yes | head -c 8000000; echo last words $(cat /run/secrets/token); exit $EXIT\n",
+    );
+    let project = project.file("../token", "hunter2");
+    for (progress, in_ci) in [("plain", false), ("json", false), ("quiet", false), ("auto", true)] {
+        for exit in [0, 3] {
+            let arguments = ["build", "--image", "localhost/app", "--no-cache", "--secret", "id=token,src=../token"];
+            let run = project.brik(arguments).args(["--progress", progress, "--build-arg", &format!("EXIT={exit}")]);
+            let run = if in_ci { run.env("GITHUB_ACTIONS", "true") } else { run };
+            let (run, memory) = run.watched();
+            let what = format!("{progress}, exit code {exit}: {} bytes said, {} MiB", run.stderr.len(), memory >> 20);
+            println!("{what}");
+            assert_eq!(run.code, Some(i32::from(exit != 0)), "{what}");
+            let said = |what: &str| run.stderr.matches(what).count();
+            let shown = exit != 0 || progress != "quiet";
+            assert_eq!(said("\"output_clipped\"") + said(" of output left out: "), usize::from(shown), "{what}");
+            assert_eq!(said("last words ***"), usize::from(exit != 0), "{what}");
+            assert!(run.stderr.len() < 12_000_000 && memory < 256 << 20 && said("hunter2") == 0, "{what}");
+        }
+    }
+}
+
+#[test]
 fn lines_of_steps_that_run_at_the_same_time_are_whole() {
     let slowly = |name: &str| {
         format!(

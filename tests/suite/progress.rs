@@ -71,7 +71,7 @@ fn is_as_the_schema_says(run: &Run) -> Vec<String> {
 #[test]
 fn every_line_of_a_run_is_what_the_schema_says() {
     let project = Project::monorepo(SERVICES)
-        .file("api/Dockerfile", "FROM {busybox}\nRUN echo hello\nCMD echo hello\n")
+        .file("api/Dockerfile", "FROM {busybox}\nRUN head -c 3000000 /dev/zero | tr '\\0' x\nCMD echo hello\n")
         .file("web/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
     let run = project.brik(["build", "--push", "--progress", "json", "--output", "oci:out"]).succeeds();
     let seen = is_as_the_schema_says(&run);
@@ -83,6 +83,7 @@ fn every_line_of_a_run_is_what_the_schema_says() {
         "step_started",
         "layer_progress",
         "step_output",
+        "output_clipped",
         "step_finished",
         "push_finished",
         "service_finished",

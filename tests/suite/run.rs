@@ -1,6 +1,6 @@
 //! RUN: shells, users, environments, networks and all kinds of mounts.
 
-use crate::support::Project;
+use crate::support::{Project, tools};
 
 /// Each: a name, a Dockerfile after `FROM {busybox}`, and what its RUN has to leave in `/out`.
 #[track_caller]
@@ -238,6 +238,18 @@ fn a_failing_command_tells_its_output_its_line_and_its_exit_code() {
     let project = Project::dockerfile("FROM {busybox}\nRUN echo the last words && exit 42\n");
     let run = project.brik(["build", "--image", "localhost/app"]).exits(1);
     run.says(&["the last words", "exit code 42", "Dockerfile:2"]);
+}
+
+#[test]
+fn a_run_that_may_start_no_more_processes_is_told_what_allows_more() {
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]\n[build]\nprocesses = 16");
+    let project = project.file("api/Dockerfile", "FROM {busybox}\nRUN for i in $(seq 600); do sleep 60 & done\n");
+    let run = project.brik(["build"]).run();
+    if run.code == Some(0) {
+        return tools::skipped("nothing that brik may use limits processes here");
+    }
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    run.says(&["`processes` in [build] of brik.toml"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 
-use super::cgroup::Wanted;
+use super::cgroup::{ControlGroup, Wanted};
 use super::rung::Rung;
 use super::spec::RunSpec;
 
@@ -27,10 +27,13 @@ const OOM_MOST: i32 = 1000;
 const RESERVED: u32 = 300;
 
 /// What only a control group can limit.
-pub(super) fn for_group(spec: &RunSpec) -> Wanted {
-    let limits = Limits::of(spec);
-    let counted = limits.process_ids.is_some() || limits.processes.is_some();
-    Wanted { processes: (!counted).then_some(spec.processes), memory: spec.memory }
+pub(super) fn for_group(rung: Rung, processes: u32, memory: Option<u64>) -> Wanted {
+    Wanted { processes: (!Limits::of(rung, processes).count_processes()).then_some(processes), memory }
+}
+
+/// Whether a RUN's memory can be limited on this rung: brik may make control groups.
+pub fn limits_memory(rung: Rung) -> bool {
+    ControlGroup::make(for_group(rung, RunSpec::PROCESSES, Some(1 << 30))).is_some()
 }
 
 /// Prepared before the fork, applied after it.
@@ -43,10 +46,10 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub fn of(spec: &RunSpec) -> Self {
+    pub fn of(rung: Rung, processes: u32) -> Self {
         let kernel = version(&rustix::system::uname().release().to_string_lossy());
         let own_score = fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse::<i32>().ok());
-        let mut limits = Self::by_kernel(spec.rung, kernel, spec.processes);
+        let mut limits = Self::by_kernel(rung, kernel, processes);
         limits.oom_score = own_score.unwrap_or(0).saturating_add(OOM_ADDED).min(OOM_MOST).to_string().into_bytes();
         limits
     }
@@ -63,8 +66,7 @@ impl Limits {
         }
     }
 
-    /// Whether there is any limit of processes.
-    #[cfg(test)]
+    /// Whether processes are limited without a control group: nobody is told then who has run into it.
     pub fn count_processes(&self) -> bool {
         self.process_ids.is_some() || self.processes.is_some()
     }

@@ -5,7 +5,8 @@
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear. `core_dump`: what neither brik nor a RUN leaves.
 //! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
-//!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it.
+//!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it, and `last_words` are what it
+//!   ends with.
 //! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
 //! - `sys`: every `unsafe` and raw system call of the project.
@@ -25,6 +26,7 @@ mod directory;
 mod error;
 mod etc;
 mod idmap;
+mod last_words;
 mod limits;
 mod mounts;
 mod output;
@@ -56,6 +58,7 @@ pub use cancel::CancelFlag;
 pub use core_dump::forbid_core_dumps;
 pub use error::SandboxError;
 pub use idmap::{own_user, subordinate_ids};
+pub use limits::limits_memory;
 pub use overlay::{Overlay, unmount_below};
 pub use refusal::{APPARMOR_FILE, Refusal, apparmor_profile};
 pub use respawn::{Entry, ask_inside, enter, handed_over, inside, probe, probe_ladder};

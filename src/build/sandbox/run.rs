@@ -21,6 +21,7 @@ use super::child::{self, Isolation, Plan};
 use super::command::Command;
 use super::covers::Covers;
 use super::error::SandboxError;
+use super::last_words::LastWords;
 use super::limits::{self, Limits};
 use super::mounts::{self, Agent};
 use super::output::{self, Pipes};
@@ -57,10 +58,15 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     };
     let has_pids = covered.is_none();
     // Before the launcher is in a cgroup namespace. Dropped when all of the RUN is dead.
-    let group = ControlGroup::make(limits::for_group(spec));
+    let group = ControlGroup::make(limits::for_group(spec.rung, spec.processes, spec.memory));
     let doors = group.as_ref().map_or_else(|| Ok(Vec::new()), ControlGroup::doors).map_err(failed("open the control group"))?;
     let finished = CancelFlag::new().map_err(failed("make an event"))?;
 
+    let mut last_words = LastWords::default();
+    let mut heard = |stream: Stream, bytes: &[u8]| {
+        last_words.hear(bytes);
+        output(stream, bytes);
+    };
     let records = thread::scope(|scope| {
         let (sender, started) = mpsc::channel();
         let command = &command;
@@ -72,7 +78,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
                 scope.spawn(move || agent::serve(&served, finished));
             }
             // A guard without namespaces hears of the cancellation itself, and ends all that it guards.
-            pumped = output::pump(Pipes { stdout, stderr, report }, has_pids.then_some(&pidfd), cancel, output)
+            pumped = output::pump(Pipes { stdout, stderr, report }, has_pids.then_some(&pidfd), cancel, &mut heard)
                 .map_err(failed("read the output"));
         }
         // The guard is dead or dying whatever happened: its output has ended, or it has been killed.
@@ -85,6 +91,8 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     }
     let mut outcome = outcome(spec, &command, &records)?;
     outcome.exhausted = group.as_ref().and_then(ControlGroup::exhausted);
+    let uncounted = Limits::of(spec.rung, spec.processes).count_processes();
+    outcome.no_process = uncounted && outcome.exhausted.is_none() && last_words.tell_of_no_process();
     outcome.memory_unlimited = spec.memory.is_some() && group.is_none();
     if let Some(covers) = &mut covers {
         outcome.restored = covers.take_away();
@@ -146,7 +154,7 @@ fn launch(
         isolation,
         filters: seccomp::filters(spec.rung)?,
         capabilities: confine::capabilities(spec.network),
-        limits: Limits::of(spec),
+        limits: Limits::of(spec.rung, spec.processes),
         doors: doors.iter().map(AsFd::as_fd).collect(),
         stdin: ends.stdin.as_ref().map(AsFd::as_fd),
         stdout: ends.stdout.as_fd(),
@@ -184,6 +192,7 @@ fn outcome(spec: &RunSpec, command: &Command, records: &[Record]) -> Result<Outc
         signal: Some(libc::SIGKILL),
         shared_proc: false,
         exhausted: None,
+        no_process: false,
         memory_unlimited: false,
         restored: Vec::new(),
     };

@@ -160,6 +160,8 @@ pub struct Outcome {
     pub shared_proc: bool,
     /// The limit that it ran into, where the kernel tells.
     pub exhausted: Option<Limit>,
+    /// Where the kernel does not tell of a limit of processes, the command does: what it wrote last is that it could not start one.
+    pub no_process: bool,
     /// A limit of memory was asked for, and brik may make no control group.
     pub memory_unlimited: bool,
     /// Paths, relative to the root, that are as they were but for their ctimes: what stood there was put aside for the time of the RUN.

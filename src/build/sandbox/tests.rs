@@ -113,11 +113,12 @@ sandbox_tests! {
     fn a_run_that_forks_without_end_ends(room) {
         let mut spec = room.shell("i=0; while [ $i -lt 20000 ]; do sleep 60 & i=$((i + 1)); done");
         spec.processes = 64;
-        if !limits::Limits::of(&spec).count_processes() {
+        if !limits::Limits::of(spec.rung, spec.processes).count_processes() {
             return println!("skipped: this kernel counts no processes on this rung");
         }
         let said = say(&spec).unwrap();
         assert!(said.outcome.code == 2 && said.stderr.contains("can't fork: Resource temporarily unavailable"), "{said:?}");
+        assert!(said.outcome.no_process && said.outcome.exhausted.is_none(), "{said:?}");
         assert_eq!(stdout(&room.shell("echo next")), "next");
     }
 

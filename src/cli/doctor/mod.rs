@@ -85,7 +85,8 @@ fn machine(global: &Global, around: &Surroundings, loaded: &Result<Option<Config
     let subject = sandbox::Subject::new(&around.env);
     let place = global.store_path(&around.env).map(disk::Place::new);
     let room = place.as_ref().ok().and_then(disk::Place::room);
-    let mut checks = sandbox::checks(&subject, room.as_ref().map(disk::Room::path), path);
+    let memory = matches!(loaded, Ok(Some(config)) if config.build.memory.is_some());
+    let mut checks = sandbox::checks(&subject, room.as_ref().map(disk::Room::path), path, memory);
     match &place {
         Ok(place) => checks.extend(place.checks()),
         Err(_) => {

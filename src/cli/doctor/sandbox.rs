@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::check::{Check, Remedy};
-use crate::build::sandbox::{APPARMOR_FILE, Refusal, Rung, SandboxError, ask_inside, own_user, probe_ladder, subordinate_ids};
+use crate::build::sandbox::{
+    APPARMOR_FILE, Refusal, Rung, SandboxError, ask_inside, limits_memory, own_user, probe_ladder, subordinate_ids,
+};
 
 /// Whose rights are asked about: those of this process, but under sudo those of the user who called it.
 pub struct Subject {
@@ -33,14 +35,17 @@ impl Subject {
     }
 }
 
-/// `directory` is one on the file system of the store that may be written to.
-pub fn checks(subject: &Subject, directory: Option<&Path>, path: &str) -> Vec<Check> {
+/// `directory` is one on the file system of the store that may be written to; `memory`: whether brik.toml limits that of a RUN.
+pub fn checks(subject: &Subject, directory: Option<&Path>, path: &str, memory: bool) -> Vec<Check> {
     let probed = probe_ladder();
     let rung = probed.as_ref().ok().map(|(rung, _)| *rung);
     let mut checks = vec![namespaces(&probed)];
     checks.extend(apparmor(subject, probed.as_ref().err(), |path| std::fs::read_to_string(path).ok()));
     checks.push(ids(subject, rung, path));
     checks.push(overlay(rung, directory));
+    // What root may do says nothing of the user who called it.
+    let limited = rung.filter(|_| memory && !subject.through_sudo).map(limits_memory);
+    checks.extend(limited.map(memory_limit));
     checks
 }
 
@@ -197,6 +202,16 @@ fn devices(directory: &Path) -> Check {
         Ok(()) => Check::ok(NAME, "can be made where the store is; overlayfs is not used without namespaces"),
         Err(error) => Check::failed(NAME, format!("the device files of a RUN cannot be made: {error}"))
             .fix("start the container with `--cap-add=MKNOD`, and put the store on a file system without `nodev`"),
+    }
+}
+
+/// Whether `memory` in [build] does what it says.
+fn memory_limit(limited: bool) -> Check {
+    const NAME: &str = "memory limit";
+    match limited {
+        true => Check::ok(NAME, "brik may make control groups, which hold a RUN to `memory` in [build]"),
+        false => Check::warning(NAME, "`memory` in [build] has no effect: brik has no right to make a control group here")
+            .fix("start brik in a control group that it may write to (cgroups(7), \"delegation\"), or remove `memory`"),
     }
 }
 
