@@ -1,6 +1,7 @@
 //! ADD of git repositories.
 
 use crate::support::git_server::{GitServer, Repository};
+use crate::support::scripted::{Answer, Server};
 use crate::support::{Image, Kind, Project, Run};
 
 /// `app.git` with a commit for each of v1 (tag), v2 (annotated tag) and the branch main; its ids.
@@ -244,4 +245,18 @@ fn git_ends_with_brik_however_brik_ends() {
         connection.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         std::io::copy(&mut connection, &mut std::io::sink()).unwrap_or_else(|error| panic!("git outlives {signal:?}: {error}"));
     }
+}
+
+#[test]
+fn credentials_are_not_shown_to_where_a_server_redirects() {
+    let elsewhere = Server::start(|_, _| Answer::new(404));
+    let target = elsewhere.host.replace("127.0.0.1", "localhost");
+    let server = Server::start(move |_, request| match request.header("authorization") {
+        "" => Answer::new(401).header("WWW-Authenticate", "Basic realm=\"git\""),
+        _ => Answer::new(301).header("Location", format!("http://{target}{}", request.target)),
+    });
+    let project = Project::dockerfile(&format!("FROM scratch\nADD http://{}/app.git#main /app\n", server.host));
+    let run = project.build(["--secret", "id=GIT_AUTH_TOKEN,env=TOKEN"]).env("TOKEN", "t0ken-of-somebody").exits(1);
+    assert!(server.requests().iter().any(|request| !request.header("authorization").is_empty()), "{run:?}");
+    assert_eq!(elsewhere.lines(), [""; 0], "{run:?}");
 }
