@@ -1,6 +1,15 @@
 //! What a RUN may not reach: the host's devices, and the host's files through links of an image.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::StatVfsMountFlags;
+use rustix::process::{Pid, Signal};
+
 use crate::support::Project;
+use crate::support::aftermath::process_tree;
 
 fn mode_of_the_hosts(device: &str) -> u32 {
     use std::os::unix::fs::PermissionsExt;
@@ -51,4 +60,24 @@ fn what_a_run_puts_in_the_place_of_a_mount_s_directory_leads_nowhere() {
     project.write("Dockerfile", text);
     let _ = project.build::<&str>([]).succeeds();
     assert!(victim.join("sub/empty").is_dir() && victim.join("sub/lock").is_file());
+}
+
+#[test]
+fn nobody_can_write_to_brik_through_what_a_run_finds_of_it() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN sleep 4321\n");
+    let mut child = project.build::<&str>([]).start();
+    let runs = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("4321"));
+    let begun = Instant::now();
+    while !process_tree(child.id()).into_iter().any(runs) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the RUN has not begun");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let program = |pid: u32| fs::metadata(format!("/proc/{pid}/exe")).map(|file| (file.dev(), file.ino())).ok();
+    let briks: Vec<u32> = process_tree(child.id()).into_iter().filter(|pid| program(*pid) == program(child.id())).collect();
+    let read_only = |pid: &u32| rustix::fs::statvfs(format!("/proc/{pid}/exe")).unwrap().f_flag.contains(StatVfsMountFlags::RDONLY);
+    // The first is outside of the sandbox, and a RUN sees nothing of it.
+    let inside: Vec<bool> = briks[1..].iter().map(read_only).collect();
+    rustix::process::kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let _ = child.wait();
+    assert!(!inside.is_empty() && inside.iter().all(|read_only| *read_only), "{inside:?}");
 }
