@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use super::Reply;
+use super::{Reply, Unusable};
 use crate::oci::{Digest, Platform};
 
 /// What brik was doing, and with whom.
@@ -26,6 +26,29 @@ impl fmt::Display for At {
             "" => write!(f, "{}: cannot {}", self.registry, self.step),
             repository => write!(f, "{}/{repository}: cannot {}", self.registry, self.step),
         }
+    }
+}
+
+/// What a registry was shown. Displayed as the source, and never the value: `$REGISTRY_TOKEN`, `no credentials`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    pub source: Option<String>,
+    /// What was configured for it besides, and could not be shown.
+    pub unusable: Vec<Unusable>,
+}
+
+impl Shown {
+    /// The rest of a sentence.
+    fn rest(&self) -> String {
+        let all: Vec<String> = self.unusable.iter().map(Unusable::to_string).collect();
+        let other = if self.source.is_some() { "others" } else { "some" };
+        if all.is_empty() { String::new() } else { format!("; {other} are configured and cannot be used: {}", all.join("; ")) }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.source.as_deref().unwrap_or("no credentials"))
     }
 }
 
@@ -69,24 +92,23 @@ pub enum Error {
     #[diagnostic(code(brik::registry::slow), help("a registry that needs longer gets it by `registry_timeout` in [build]"))]
     Slow { at: Box<At>, seconds: u64 },
     /// No credentials where some are needed, or the ones given are not accepted.
-    #[error("{at}: not authorised with {credentials} (status {status}: {reply})")]
+    #[error("{at}: not authorised with {credentials} (status {status}: {reply}){}", credentials.rest())]
     #[diagnostic(code(brik::registry::unauthorized))]
     Unauthorized {
         at: Box<At>,
         status: u16,
-        /// The source, never the value: `$REGISTRY_TOKEN`, `no credentials`.
-        credentials: String,
+        credentials: Box<Shown>,
         reply: Reply,
         #[help]
         help: String,
     },
     /// Who we are is known, and is not allowed to do this.
-    #[error("{at}: denied with {credentials} (status {status}: {reply})")]
+    #[error("{at}: denied with {credentials} (status {status}: {reply}){}", credentials.rest())]
     #[diagnostic(code(brik::registry::denied))]
     Denied {
         at: Box<At>,
         status: u16,
-        credentials: String,
+        credentials: Box<Shown>,
         reply: Reply,
         #[help]
         help: String,

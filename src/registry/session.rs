@@ -91,9 +91,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The error of a failure, with the source of the credentials that were used.
+    /// The error of a failure, with the source of the credentials that were shown.
     pub(super) fn error(&self, failure: Failure) -> Error {
-        failure.into_error(|| self.auth.source(&self.endpoint, &self.repository))
+        failure.into_error(|| self.auth.shown(&self.endpoint, &self.repository))
     }
 
     pub(super) async fn chunk(&self, response: &mut Response, at: &At) -> Result<Option<Bytes>, Error> {
