@@ -155,3 +155,17 @@ fn credentials_that_cannot_be_used_are_a_warning_where_others_do() {
     assert!(warnings.len() == 1 && warnings[0].contains("that is not the base64 of user:password; going on without it"), "{run:?}");
     assert!(!run.stderr.contains("hunter2"), "{run:?}");
 }
+
+#[test]
+fn images_that_are_built_already_and_may_not_be_pushed_are_one_refusal() {
+    let registry = Registry::with_password();
+    let host = registry.host();
+    let project = Project::empty().file("brik.toml", format!("registry = \"{host}/team\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n"));
+    for service in ["one", "two", "three"] {
+        project.write(&format!("{service}/Dockerfile"), format!("FROM scratch\nCOPY Dockerfile /{service}\n"));
+    }
+    let _ = project.brik(["build"]).succeeds();
+    let run = project.brik(["build", "--push", "--keep-going"]).env("REGISTRY_TOKEN", "wrong").env("REGISTRY_USERNAME", USER).exits(1);
+    assert_eq!((run.stderr.matches("brik::push::refused").count(), run.stderr.matches("brik::build::failed").count()), (1, 0), "{run:?}");
+    run.says(&["not authorised with $REGISTRY_TOKEN (status 401", "; the same of ", "check that $REGISTRY_TOKEN is current"]);
+}
