@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use miette::Diagnostic;
@@ -164,9 +165,10 @@ pub enum Error {
     #[error("{at}: more than {limit} redirects")]
     #[diagnostic(code(brik::registry::redirects), help("is this the address of a registry, and is no proxy or login page in between?"))]
     Redirects { at: Box<At>, limit: usize },
-    #[error("{origin}; before that, its mirror: {mirror}")]
+    /// `mirror`: what it answered, or why it was not asked again.
+    #[error("{origin}; its mirror was asked first: {mirror}")]
     #[diagnostic(code(brik::registry::mirror))]
-    Mirror { mirror: Box<Error>, origin: Box<Error> },
+    Mirror { mirror: Arc<Error>, origin: Box<Error> },
     #[error("cannot read {}: {source}", path.display())]
     #[diagnostic(code(brik::registry::read))]
     Read { path: PathBuf, source: std::io::Error },
@@ -212,7 +214,16 @@ impl Error {
     /// What to do about it, where that can be said.
     pub fn advice(&self) -> Option<String> {
         match self {
-            Self::Mirror { origin: error, .. } | Self::Source { error, .. } => error.advice(),
+            Self::Source { error, .. } => error.advice(),
+            Self::Mirror { mirror, origin } if mirror.is_not_found() => match origin.is_unreachable() {
+                true => Some("check the name, of which the mirror has nothing; the registry itself is out of reach".to_owned()),
+                false => origin.advice(),
+            },
+            Self::Mirror { mirror, origin } => {
+                let both: Vec<String> =
+                    [origin.advice(), mirror.advice().map(|advice| format!("for the mirror: {advice}"))].into_iter().flatten().collect();
+                (!both.is_empty()).then(|| both.join("; "))
+            }
             error => error.help().map(|help| help.to_string()),
         }
     }

@@ -40,6 +40,11 @@ impl<'a> Session<'a> {
         self.call_url(Method::GET, self.endpoint.root(), at)
     }
 
+    /// The name of the mirror that this is a conversation with, if it is one.
+    pub(super) fn mirror(&self) -> Option<String> {
+        self.endpoint.is_mirror.then(|| self.endpoint.registry.clone())
+    }
+
     /// Whether the registry has asked for credentials so far.
     pub(super) fn was_asked(&self) -> bool {
         self.auth.was_asked(&self.endpoint)

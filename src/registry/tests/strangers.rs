@@ -27,7 +27,7 @@ fn heard(server: &Server) -> Vec<String> {
 }
 
 fn pull(client: &Client, server: &Server) -> Result<(), Error> {
-    client.pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Vec::new())
+    client.pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Vec::new()).map(drop)
 }
 
 #[test]
