@@ -79,27 +79,28 @@ impl Layers<'_> {
         let incoming = self.store.incoming_blob()?;
         let reader = incoming.reader()?;
         let name = place.to_string();
-        let arrived = |bytes| {
+        let arrived_from = |bytes, mirror| {
             let (service, transfer) = (name.clone(), Transfer::Pull);
-            self.reporter.emit(Event::LayerProgress { service, transfer, digest: blob.digest, bytes, total: Some(blob.size) });
+            self.reporter.emit(Event::LayerProgress { service, transfer, digest: blob.digest, bytes, total: Some(blob.size), mirror });
         };
+        let arrived = |bytes| arrived_from(bytes, None);
         arrived(0);
-        let read = std::thread::scope(|scope| {
+        let (read, mirror) = std::thread::scope(|scope| {
             let reading = scope.spawn(|| read(reader));
             let mut counted = Counted { to: incoming, written: 0, said: 0, say: &arrived };
             let pulled = self.client.pull_blob(place, blob, &mut counted);
             let incoming = counted.to;
             let pulled = match pulled {
-                Ok(()) => incoming.publish(&blob.digest).map_err(Error::from),
+                Ok(mirror) => incoming.publish(&blob.digest).map(|_| mirror).map_err(Error::from),
                 Err(error) => {
                     drop(incoming);
                     Err(error.into())
                 }
             };
             let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            pulled.map(|()| read)
+            pulled.map(|mirror| (read, mirror))
         })?;
-        arrived(blob.size);
+        arrived_from(blob.size, mirror);
         Ok(read)
     }
 

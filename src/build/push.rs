@@ -226,7 +226,7 @@ impl<'a> Pusher<'a> {
         let (service, digest, total) = (target.service.to_owned(), blob.digest, Some(blob.size));
         move |bytes| {
             let service = service.clone();
-            self.layers.reporter.emit(Event::LayerProgress { service, transfer: Transfer::Push, digest, bytes, total });
+            self.layers.reporter.emit(Event::LayerProgress { service, transfer: Transfer::Push, digest, bytes, total, mirror: None });
         }
     }
 

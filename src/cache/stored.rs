@@ -136,7 +136,7 @@ impl Repository<'_> {
         let mut wrong = None;
         for place in places {
             let checked = match deep {
-                true => self.client.pull_blob(place, blob, &mut std::io::sink()).map(|()| true),
+                true => self.client.pull_blob(place, blob, &mut std::io::sink()).map(|_| true),
                 false => self.client.blob_is_there(place, blob),
             };
             match checked {

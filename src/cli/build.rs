@@ -188,6 +188,10 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         }
     };
     let success = failed.is_none();
+    // A refusal has told what it is about.
+    if success {
+        handover.new_warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
+    }
     reporter.emit(Event::Finished { success, seconds: started.elapsed().as_secs_f64() });
     reporter.finish();
     let reported = session.report(&results, &lookup, success);

@@ -46,14 +46,22 @@ impl Handover {
 
     /// What there is to warn about by now, here and in the process before.
     pub fn warnings(&self, client: &Client) -> Vec<String> {
+        self.new_warnings(client);
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What has come to it since it was asked for last.
+    pub fn new_warnings(&self, client: &Client) -> Vec<String> {
         let mut known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = client.take_long_waits().into_iter().map(|wait| wait.to_string());
-        for warning in client.credentials().take_warnings().into_iter().map(|warning| warning.to_string()).chain(waits) {
+        let unusable = client.credentials().take_unusable().into_iter().map(|unusable| format!("{unusable}; going on without it"));
+        let before = known.len();
+        for warning in unusable.chain(waits) {
             if !known.contains(&warning) {
                 known.push(warning);
             }
         }
-        known.clone()
+        known[before..].to_vec()
     }
 
     /// For the process inside: what `client` has heard and done by now, too. Nothing where a path is no UTF-8, for which JSON has no words:

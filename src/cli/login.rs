@@ -16,13 +16,15 @@ use super::print;
 use super::surroundings::Surroundings;
 use crate::config::{Config, Finding};
 use crate::oci::Reference;
-use crate::registry::{Client, ClientOptions, Credential, Credentials, Error, Kept, Login, LoginFile, RetryPolicy, Secret};
+use crate::registry::{
+    Client, ClientOptions, Credential, Credentials, Error, Kept, Login, LoginFile, Place, RetryPolicy, Secret, Unusable,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   printf %s \"$TOKEN\" | brik login ghcr.io --username me --password-stdin
                                       try it there, and keep it as `docker login` does
-  brik login --status                 where credentials come from; no values
+  brik login --status                 where credentials come from, and which cannot be used; no values
 
 The password or token is read from stdin only. It goes to the credential helper that docker's config.json names for the registry,
 else into that file ($DOCKER_CONFIG/config.json or ~/.docker/config.json), which nobody else may read then.")]
@@ -55,10 +57,13 @@ struct Report<'a> {
 
 /// A line of `--status`.
 #[derive(Serialize)]
-struct Place {
+struct Line<'a> {
     /// A host, or with a path; `*` where a helper is asked for every one.
-    registry: String,
-    source: String,
+    registry: &'a str,
+    source: &'a str,
+    /// Why it cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unusable: Option<String>,
 }
 
 /// A longer password is a file that was meant for something else.
@@ -175,16 +180,27 @@ fn status(around: &Surroundings, config: Option<&Config>, args: &LoginArgs) -> R
     let credentials = discover(around, config);
     let asked = args.registry.as_deref().map(|name| registry(Some(name), config, "login --status")).transpose()?;
     let is_asked = |place: &str| asked.as_deref().is_none_or(|asked| place == "*" || place.split('/').next() == Some(asked));
-    let places = credentials.places().into_iter().filter(|(place, _)| is_asked(place));
-    let places: Vec<Place> = places.map(|(registry, source)| Place { registry, source }).collect();
-    credentials.take_warnings().iter().for_each(|warning| print::err(&format!("warning: {warning}\n")));
+    // What a build here would ask a helper of all for.
+    let of_all = asked.clone().or_else(|| registry(None, config, "login --status").ok()).unwrap_or_else(|| "docker.io".to_owned());
+    let places = credentials.places(is_asked, &of_all);
+    for unusable in credentials.take_unusable().iter().chain(places.iter().filter_map(|place| place.unusable.as_ref())) {
+        print::err(&format!("warning: {unusable}\n  help: {}\n", unusable.fix()));
+    }
     if args.format == Format::Json {
-        return print::out(&format!("{}\n", serde_json::to_string_pretty(&places).unwrap_or_default()));
+        let lines = places.iter().map(|place| Line {
+            registry: &place.registry,
+            source: &place.source,
+            unusable: place.unusable.as_ref().map(Unusable::to_string),
+        });
+        let lines: Vec<Line> = lines.collect();
+        return print::out(&format!("{}\n", serde_json::to_string_pretty(&lines).unwrap_or_default()));
     }
     if places.is_empty() {
         print::err("no credentials are known\n");
     }
-    let rows: Vec<[String; 2]> = places.into_iter().map(|place| [place.registry, place.source]).collect();
+    let mark = |place: &Place| if place.unusable.is_some() { ", which cannot be used" } else { "" };
+    let rows: Vec<[String; 2]> =
+        places.into_iter().map(|place| [place.registry.clone(), format!("{}{}", place.source, mark(&place))]).collect();
     print::out(&columns(&rows))
 }
 

@@ -38,6 +38,7 @@ mod policy;
 mod preview;
 mod print;
 mod reasons;
+mod refused;
 mod relock;
 mod remote_context;
 mod request;

@@ -15,6 +15,7 @@ use super::output::{Destination, export, write_whole};
 use super::planning::learn;
 use super::print;
 use super::reasons::Reasons;
+use super::refused::refused_pushes;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
 use crate::build::{self, Ahead, Built, Finished, Layers, Mounts, PushCounts, Pusher, RunOptions, Share, Supplies};
@@ -253,14 +254,14 @@ impl Session<'_> {
         if failures.iter().all(|failure| matches!(*failure.error, build::Error::Cancelled)) {
             return Failure::interrupted(&kept(self.layers.reporter.tally()));
         }
-        let real = failures.iter().filter(|failure| !matches!(*failure.error, build::Error::Cancelled));
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let findings: Vec<Finding> = real
-            .map(|failure| {
-                failed.extend(failure.step.into_iter().flat_map(|step| &self.plan.steps[step].services).chain(&failure.service).cloned());
-                self.finding(failure)
-            })
-            .collect();
+        let mut real: Vec<&build::Failure> = failures.iter().filter(|failure| !matches!(*failure.error, build::Error::Cancelled)).collect();
+        let services = |failure: &build::Failure| {
+            let of_step = failure.step.into_iter().flat_map(|step| &self.plan.steps[step].services);
+            of_step.chain(&failure.service).cloned().collect::<Vec<_>>()
+        };
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).extend(real.iter().flat_map(|failure| services(failure)));
+        let mut findings = refused_pushes(&mut real, |service| self.pusher.repository(service));
+        findings.extend(real.into_iter().map(|failure| self.finding(failure)));
         Failure::findings(Code::Failed, &findings, Some(self.redactor))
     }
 

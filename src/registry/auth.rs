@@ -12,7 +12,7 @@ use super::credentials::{Credential, Credentials};
 use super::endpoint::Endpoint;
 use super::http::{Failure, Http, Refusal, silent};
 use super::token::{self, Token};
-use super::{At, Error};
+use super::{At, Error, Shown};
 
 /// What a token has to allow, in the order in which it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -115,9 +115,10 @@ impl Auth {
         self.schemes.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&endpoint.registry)
     }
 
-    /// Where the credential for a repository comes from.
-    pub(super) fn source(&self, endpoint: &Endpoint, repository: &str) -> Option<String> {
-        self.credentials.find(&endpoint.registry, repository).map(|credential| credential.source)
+    /// What a repository is shown.
+    pub(super) fn shown(&self, endpoint: &Endpoint, repository: &str) -> Shown {
+        let source = self.credentials.find(&endpoint.registry, repository).map(|credential| credential.source);
+        Shown { source, unusable: self.credentials.unusable(&endpoint.registry, repository) }
     }
 
     fn credential(&self, purpose: &Purpose<'_>) -> Option<Credential> {

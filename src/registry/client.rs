@@ -1,6 +1,6 @@
 //! The blocking door: options, runtime, and the choice between a registry and its mirror.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -87,8 +87,8 @@ struct Shared {
     runtime: Runtime,
     auth: Auth,
     registries: BTreeMap<String, RegistryOptions>,
-    /// Mirrors that were out of reach once: the rest of the run goes past them.
-    dead_mirrors: Mutex<BTreeSet<String>>,
+    /// Mirrors that were out of reach once, and how: the rest of the run goes past them.
+    dead_mirrors: Mutex<BTreeMap<String, Arc<Error>>>,
 }
 
 impl Client {
@@ -170,21 +170,29 @@ impl Client {
         mut read: impl AsyncFnMut(&Session<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let dead = || self.shared.dead_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        let mirror = Endpoint::mirror(&reference.registry, &self.shared.registries)?.filter(|mirror| !dead().contains(&mirror.registry));
-        let Some(mirror) = mirror else { return read(&self.origin(reference)?).await };
+        let Some(mirror) = Endpoint::mirror(&reference.registry, &self.shared.registries)? else {
+            return read(&self.origin(reference)?).await;
+        };
         let name = mirror.registry.clone();
-        let failed = match read(&Session::new(&self.http, &self.shared.auth, mirror, &reference.repository)).await {
-            // Content that is wrong, or that cannot be put away, is no reason to go on.
-            Err(error) if !matches!(error, Error::Write { .. } | Error::WrongDigest { .. } | Error::WrongSize { .. }) => error,
-            done => return done,
+        let known = dead().get(&name).cloned();
+        let failed = match known {
+            Some(failed) => failed,
+            None => match read(&Session::new(&self.http, &self.shared.auth, mirror, &reference.repository)).await {
+                Err(error) if !is_final(&error) => Arc::new(error),
+                done => return done,
+            },
         };
         if failed.is_unreachable() {
-            dead().insert(name);
+            dead().entry(name).or_insert_with(|| failed.clone());
         }
-        let asked = read(&self.origin(reference)?).await;
-        if failed.is_not_found() {
-            return asked;
-        }
-        asked.map_err(|origin| Error::Mirror { mirror: Box::new(failed), origin: Box::new(origin) })
+        read(&self.origin(reference)?).await.map_err(|origin| match is_final(&origin) {
+            true => origin,
+            false => Error::Mirror { mirror: failed, origin: Box::new(origin) },
+        })
     }
+}
+
+/// Content that is wrong, or that cannot be put away: no reason to ask another, and nobody else's fault.
+fn is_final(error: &Error) -> bool {
+    matches!(error, Error::Write { .. } | Error::WrongDigest { .. } | Error::WrongSize { .. })
 }

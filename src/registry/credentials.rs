@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::docker_config::{self, DockerConfig};
 use super::helper::{self, Found};
+use super::unusable::Unusable;
 
 /// A value that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,28 +55,30 @@ impl Credential {
     }
 }
 
-/// Something about credentials that the user should hear once. It never fails a build: without them brik goes on as nobody.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Warning {
-    #[error("{source_name} is not readable as a docker configuration: {reason}")]
-    Unreadable { source_name: String, reason: String },
-    #[error("{source_name} names the credential helper {helper} for {registry}, which is not installed; going on without it")]
-    HelperMissing { source_name: String, helper: String, registry: String },
-    #[error("the credential helper {helper} failed for {registry}: {reason}; going on without it")]
-    HelperFailed { helper: String, registry: String, reason: String },
-}
-
 /// Every credential that this run may use. Helpers are only asked when their registry is.
 #[derive(Default)]
 pub struct Credentials {
-    configs: Vec<DockerConfig>,
+    pub(super) configs: Vec<DockerConfig>,
+    /// Files that cannot be read.
+    unreadable: Vec<Unusable>,
     /// The one registry that credentials of the environment are sent to, and they.
-    environment: Option<(String, Credential)>,
+    pub(super) environment: Option<(String, Credential)>,
     /// For helpers, which are the user's programs and find their own credentials there; without brik's.
     env: BTreeMap<String, String>,
     /// What helpers said, by helper and host.
-    asked: Mutex<BTreeMap<(String, String), Option<Credential>>>,
-    warnings: Mutex<Vec<Warning>>,
+    asked: Mutex<BTreeMap<(String, String), Asked>>,
+    met: Mutex<Met>,
+}
+
+/// What came of asking a helper, which may know nothing.
+type Asked = Result<Option<Credential>, Unusable>;
+
+/// What could not be used so far, in its order; the user should hear of each once.
+#[derive(Default)]
+struct Met {
+    all: Vec<Unusable>,
+    /// How many of them were taken.
+    taken: usize,
 }
 
 impl Credentials {
@@ -89,18 +92,19 @@ impl Credentials {
     /// without a path)
     /// that the project is configured to push to.
     pub fn discover(env: BTreeMap<String, String>, registry: Option<&str>) -> Self {
-        let mut warnings = Vec::new();
+        let mut unreadable = Vec::new();
         let mut configs = Vec::new();
         for (path, name) in files(&env) {
             match docker_config::read(&path, &name) {
                 Ok(found) => configs.extend(found),
-                Err(reason) => warnings.push(Warning::Unreadable { source_name: name, reason }),
+                Err(reason) => unreadable.push(Unusable::File { file: name, reason }),
             }
         }
         let host = registry.and_then(|registry| registry.split('/').next());
         let environment = host.and_then(|registry| Some((registry.to_owned(), from_environment(&env, registry)?)));
         let env = env.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
-        Self { configs, environment, env, asked: Mutex::default(), warnings: Mutex::new(warnings) }
+        let met = Mutex::new(Met { all: unreadable.clone(), taken: 0 });
+        Self { configs, unreadable, environment, env, asked: Mutex::default(), met }
     }
 
     /// One credential, for one registry.
@@ -108,57 +112,66 @@ impl Credentials {
         Self { environment: Some((registry.to_owned(), credential)), ..Self::default() }
     }
 
-    /// Where credentials are known to be, in the order in which they are looked for: a registry (with a path, or `*` for a helper of all) and the source.
-    /// Whether a helper really has any is not asked.
-    pub fn places(&self) -> Vec<(String, String)> {
-        let helper_of_all =
-            |config: &DockerConfig| Some(("*".to_owned(), format!("{} (by {})", helper::program(config.store.as_deref()?), config.source)));
-        let files = self.configs.iter().flat_map(|config| config.places().chain(helper_of_all(config)));
-        let environment = self.environment.iter().map(|(host, credential)| (host.clone(), credential.source.clone()));
-        files.chain(environment).collect()
-    }
-
     /// The credential for a repository. May run a credential helper, for at most 10 s, once a helper and registry.
     pub fn find(&self, registry: &str, repository: &str) -> Option<Credential> {
-        let of_file = |config: &DockerConfig| match config.helper(registry) {
-            Some(helper) => self.ask(helper, registry, &config.source),
-            None => config.stored(registry, repository).or_else(|| self.ask(config.store.as_deref()?, registry, &config.source)),
-        };
-        let from_environment = || self.environment.as_ref().filter(|(host, _)| host == registry).map(|(_, credential)| credential.clone());
-        self.configs.iter().find_map(of_file).or_else(from_environment)
-    }
-
-    fn ask(&self, helper: &str, registry: &str, source: &str) -> Option<Credential> {
-        // Held while the helper runs: it is asked once, however many threads want to know.
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (helper.to_owned(), registry.to_owned());
-        if let Some(known) = asked.get(&key) {
-            return known.clone();
+        let (found, unusable) = self.search(registry, repository);
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in unusable {
+            if !met.all.contains(&one) {
+                met.all.push(one);
+            }
         }
-        let (helper, registry) = key.clone();
-        let found = match helper::get(&helper, docker_config::server_key(&registry), &self.env, helper::TIMEOUT) {
-            Found::Credential(credential) => Some(credential),
-            Found::Nothing => None,
-            Found::Missing => {
-                self.warn(Warning::HelperMissing { source_name: source.to_owned(), helper: helper::program(&helper), registry });
-                None
-            }
-            Found::Failed(reason) => {
-                self.warn(Warning::HelperFailed { helper: helper::program(&helper), registry, reason });
-                None
-            }
-        };
-        asked.insert(key, found.clone());
         found
     }
 
-    fn warn(&self, warning: Warning) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    /// What is configured for a repository and cannot be used, as far as it comes before the credential that [`Self::find`] finds. A file
+    /// that cannot be read may be about any.
+    pub fn unusable(&self, registry: &str, repository: &str) -> Vec<Unusable> {
+        self.unreadable.iter().cloned().chain(self.search(registry, repository).1).collect()
     }
 
-    /// The warnings since the last call.
-    pub fn take_warnings(&self) -> Vec<Warning> {
-        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    fn search(&self, registry: &str, repository: &str) -> (Option<Credential>, Vec<Unusable>) {
+        let candidates = self.configs.iter().flat_map(|config| {
+            let own = config.helper(registry);
+            let stored = own.is_none().then(|| config.stored(registry, repository)).into_iter().flatten();
+            let helper = own.or(config.store.as_deref());
+            let asked = move || helper.and_then(|helper| self.ask(helper, registry, &config.source).transpose());
+            stored.chain(std::iter::once_with(asked).flatten())
+        });
+        let mut unusable = Vec::new();
+        for candidate in candidates {
+            match candidate {
+                Ok(credential) => return (Some(credential), unusable),
+                Err(why) => unusable.push(why),
+            }
+        }
+        let environment = self.environment.as_ref().filter(|(host, _)| host == registry);
+        (environment.map(|(_, credential)| credential.clone()), unusable)
+    }
+
+    /// What a helper says that `file` names for a registry; `None` if it knows nothing.
+    pub(super) fn ask(&self, helper: &str, registry: &str, file: &str) -> Asked {
+        // Held while the helper runs: it is asked once, however many threads want to know.
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = || {
+            let found = helper::get(helper, docker_config::server_key(registry), &self.env, helper::TIMEOUT);
+            let (file, helper, registry) = (file.to_owned(), helper::program(helper), registry.to_owned());
+            match found {
+                Found::Credential(credential) => Ok(Some(credential)),
+                Found::Nothing => Ok(None),
+                Found::Missing => Err(Unusable::HelperMissing { file, helper, registry }),
+                Found::Failed(reason) => Err(Unusable::HelperFailed { file, helper, registry, reason }),
+            }
+        };
+        asked.entry((helper.to_owned(), registry.to_owned())).or_insert_with(ask).clone()
+    }
+
+    /// What could not be used, since the last call.
+    pub fn take_unusable(&self) -> Vec<Unusable> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = met.all[met.taken..].to_vec();
+        met.taken = met.all.len();
+        new
     }
 
     /// Every value known so far that must not appear in any output; their encoded forms are the redactor's business.
@@ -166,7 +179,7 @@ impl Credentials {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = self.configs.iter().flat_map(DockerConfig::secrets);
         let environment = self.environment.iter().map(|(_, credential)| credential.secret());
-        let helpers = asked.values().flatten().map(Credential::secret);
+        let helpers = asked.values().flatten().flatten().map(Credential::secret);
         let mut all: Vec<String> = stored.chain(environment).chain(helpers).map(|secret| secret.expose().to_owned()).collect();
         all.sort();
         all.dedup();
@@ -263,8 +276,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("config.json"), "{").unwrap();
         let credentials = Credentials::discover(env(&[("DOCKER_CONFIG", home.path().to_str().unwrap())]), None);
-        assert!(matches!(credentials.take_warnings()[..], [Warning::Unreadable { .. }]));
         assert_eq!(credentials.find("r.io", "a"), None);
+        assert!(matches!(credentials.take_unusable()[..], [Unusable::File { .. }]));
+        assert!(matches!(credentials.unusable("r.io", "a")[..], [Unusable::File { .. }]));
     }
 
     #[test]
@@ -290,7 +304,46 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(home.path().join("asked")).unwrap(), "get r.io\n");
         assert_eq!(credentials.find("gone.io", "a"), None);
-        assert!(matches!(&credentials.take_warnings()[..], [Warning::HelperMissing { helper, .. }] if helper == "docker-credential-gone"));
+        assert!(matches!(&credentials.take_unusable()[..], [Unusable::HelperMissing { helper, .. }] if helper == "docker-credential-gone"));
         assert_eq!(credentials.secrets(), ["s"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_once_with_its_file_and_how_to_mend_it_and_the_next_is_used() {
+        let home = tempfile::tempdir().unwrap();
+        let auths = r#""a.io":{"auth":"!!!hunter2"},"a.io/org":{"auth":"aHVudGVyMg=="},"h.io":{"username":"hunter2"}"#;
+        let config = format!(r#"{{"auths":{{{auths}}},"credHelpers":{{"gone.io":"gone"}}}}"#);
+        std::fs::write(home.path().join("config.json"), config).unwrap();
+        std::fs::create_dir(home.path().join("containers")).unwrap();
+        std::fs::write(home.path().join("containers/auth.json"), r#"{"auths":{"h.io":{"auth":"dTpw"}}}"#).unwrap();
+        let path = home.path().to_str().unwrap();
+        let vars = env(&[("DOCKER_CONFIG", path), ("XDG_RUNTIME_DIR", path), ("PATH", path), ("REGISTRY_TOKEN", "t")]);
+        let credentials = Credentials::discover(vars, Some("gone.io"));
+        for (registry, repository, found, told, fix) in [
+            ("a.io", "x", "nobody", vec!["the entry for a.io in "], "brik login a.io"),
+            ("a.io", "org/x", "nobody", vec!["the entry for a.io/org in ", "the entry for a.io in "], "repair the entry for a.io/org"),
+            ("h.io", "x", "u:p ", vec!["the entry for h.io in "], "brik login h.io"),
+            ("gone.io", "x", "x-access-token:t ", vec!["docker-credential-gone for gone.io, which is not on PATH"], "install docker-"),
+            ("other.io", "x", "nobody", vec![], ""),
+        ] {
+            for first in [true, false] {
+                assert!(show(credentials.find(registry, repository)).starts_with(found), "{registry}");
+                // That of a.io is known when the second row meets it.
+                let new = credentials.take_unusable().len();
+                assert_eq!(new, if first { told.len().min(1) } else { 0 }, "{registry}/{repository}");
+            }
+            let unusable = credentials.unusable(registry, repository);
+            assert_eq!(unusable.len(), told.len(), "{unusable:?}");
+            for (one, told) in unusable.iter().zip(told) {
+                let text = one.to_string();
+                assert!(
+                    text.contains(told) && text.contains("/config.json") && !format!("{text}{}", one.fix()).contains("hunter2"),
+                    "{text}"
+                );
+            }
+            assert!(unusable.first().map(Unusable::fix).unwrap_or_default().contains(fix), "{unusable:?}");
+        }
+        let unusable: Vec<bool> = credentials.places(|_| true, "docker.io").iter().map(|place| place.unusable.is_some()).collect();
+        assert_eq!(unusable, [true, true, true, true, false, false]);
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
 use super::credentials::{Credential, Login, Secret};
-use super::helper::program;
+use super::unusable::{Flaw, Unusable};
 
 const MAX_SIZE: u64 = 1 << 20;
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -20,8 +20,9 @@ pub(super) struct DockerConfig {
     /// For messages.
     pub(super) source: String,
     /// By `host[/path]`, normalised.
-    logins: BTreeMap<String, Login>,
-    helpers: BTreeMap<String, String>,
+    logins: BTreeMap<String, Result<Login, Flaw>>,
+    /// By host (`credHelpers`).
+    pub(super) helpers: BTreeMap<String, String>,
     /// The helper for every host (`credsStore`).
     pub(super) store: Option<String>,
 }
@@ -69,34 +70,49 @@ pub(super) fn place_of(error: &serde_json::Error) -> String {
 
 fn parse(text: &[u8], source: &str) -> Result<DockerConfig, String> {
     let document: Document = serde_json::from_slice(text).map_err(|error| place_of(&error))?;
-    let logins = document.auths.unwrap_or_default().into_iter().filter_map(|(key, entry)| Some((normal_key(&key), entry.login()?)));
+    let mut logins: BTreeMap<String, Result<Login, Flaw>> = BTreeMap::new();
+    for (key, entry) in document.auths.unwrap_or_default() {
+        let (key, login) = (normal_key(&key), entry.login());
+        // Of several names for one registry, those count that have a login.
+        if login.is_ok() || !logins.contains_key(&key) {
+            logins.extend(login.transpose().map(|login| (key, login)));
+        }
+    }
     let helpers = document.cred_helpers.unwrap_or_default().into_iter().map(|(key, helper)| (normal_key(&key), helper));
     Ok(DockerConfig {
         source: source.to_owned(),
-        logins: logins.collect(),
+        logins,
         helpers: helpers.filter(|(_, helper)| !helper.is_empty()).collect(),
         store: document.creds_store.filter(|store| !store.is_empty()),
     })
 }
 
 impl Entry {
-    fn login(self) -> Option<Login> {
+    /// `None` where it has none: beside a helper, an entry only says that there was a login.
+    fn login(self) -> Result<Option<Login>, Flaw> {
         let full = |value: Option<String>| value.filter(|value| !value.is_empty());
         if let Some(token) = full(self.identitytoken) {
-            return Some(Login::IdentityToken(Secret::new(token)));
+            return Ok(Some(Login::IdentityToken(Secret::new(token))));
         }
-        let (user, password) = match full(self.auth) {
-            Some(auth) => {
-                let auth = auth.trim();
-                let bytes = STANDARD.decode(auth).or_else(|_| STANDARD_NO_PAD.decode(auth)).ok()?;
-                let text = String::from_utf8(bytes).ok()?;
-                let (user, password) = text.split_once(':')?;
-                (user.to_owned(), password.trim_end_matches('\0').to_owned())
-            }
-            None => (full(self.username)?, full(self.password)?),
+        let (user, password) = match (full(self.auth), full(self.username), full(self.password)) {
+            (Some(auth), ..) => decoded(auth.trim()).ok_or(Flaw::Auth)?,
+            (None, Some(user), Some(password)) => (user, password),
+            (None, None, None) => return Ok(None),
+            _ => return Err(Flaw::Half),
         };
-        (!password.is_empty()).then(|| Login::Password { user, password: Secret::new(password) })
+        if password.is_empty() {
+            return Err(Flaw::Half);
+        }
+        Ok(Some(Login::Password { user, password: Secret::new(password) }))
     }
+}
+
+/// User and password of an `auth`.
+fn decoded(auth: &str) -> Option<(String, String)> {
+    let bytes = STANDARD.decode(auth).or_else(|_| STANDARD_NO_PAD.decode(auth)).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
 impl DockerConfig {
@@ -105,23 +121,27 @@ impl DockerConfig {
         self.helpers.get(registry).map(String::as_str)
     }
 
-    /// The most specific entry: `host/org/repo`, `host/org`, `host` (containers-auth.json(5)).
-    pub(super) fn stored(&self, registry: &str, repository: &str) -> Option<Credential> {
-        let full = format!("{registry}/{repository}");
-        let prefixes = std::iter::successors(Some(full.as_str()), |key| key.rsplit_once('/').map(|(shorter, _)| shorter));
-        let login = prefixes.into_iter().find_map(|key| self.logins.get(key))?.clone();
-        Some(Credential { login, source: self.source.clone() })
+    /// The entries for a repository, the most specific first: `host/org/repo`, `host/org`, `host` (containers-auth.json(5)).
+    pub(super) fn stored(&self, registry: &str, repository: &str) -> impl Iterator<Item = Result<Credential, Unusable>> {
+        let shorter = |key: &String| key.rsplit_once('/').map(|(shorter, _)| shorter.to_owned());
+        let keys = std::iter::successors(Some(format!("{registry}/{repository}")), shorter);
+        keys.filter_map(|key| match self.logins.get(&key)? {
+            Ok(login) => Some(Ok(Credential { login: login.clone(), source: self.source.clone() })),
+            Err(flaw) => Some(Err(self.flawed(&key, *flaw))),
+        })
     }
 
-    /// What it knows of, and from where: `host[/path]`, and the file or a helper.
-    pub(super) fn places(&self) -> impl Iterator<Item = (String, String)> {
-        let named = self.helpers.iter().map(|(host, helper)| (host.clone(), format!("{} (by {})", program(helper), self.source)));
-        let stored = self.logins.keys().filter(|host| !self.helpers.contains_key(*host));
-        named.chain(stored.map(|host| (host.clone(), self.source.clone())))
+    /// By `host[/path]`, with what is wrong with them.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, Option<Unusable>)> {
+        self.logins.iter().map(|(key, login)| (key.as_str(), login.as_ref().err().map(|flaw| self.flawed(key, *flaw))))
+    }
+
+    fn flawed(&self, registry: &str, flaw: Flaw) -> Unusable {
+        Unusable::Entry { file: self.source.clone(), registry: registry.to_owned(), flaw }
     }
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.logins.values().map(|login| match login {
+        self.logins.values().flatten().map(|login| match login {
             Login::Password { password, .. } => password,
             Login::IdentityToken(token) => token,
         })
@@ -153,7 +173,7 @@ mod tests {
     use super::*;
 
     fn user(config: &DockerConfig, registry: &str, repository: &str) -> String {
-        match config.stored(registry, repository).map(|c| c.login) {
+        match config.stored(registry, repository).find_map(Result::ok).map(|c| c.login) {
             Some(Login::Password { user, .. }) => user,
             Some(Login::IdentityToken(_)) => "<token>".into(),
             None => "-".into(),
@@ -189,10 +209,26 @@ mod tests {
     }
 
     #[test]
-    fn damaged_entries_are_left_out_and_damaged_files_quote_nothing() {
-        let config = parse(br#"{"auths":{"a.io":{"auth":"%%%"},"b.io":{"auth":"bm9jb2xvbg=="},"c.io":{"username":"u"}}}"#, "f").unwrap();
-        for registry in ["a.io", "b.io", "c.io"] {
-            assert_eq!(user(&config, registry, "x"), "-");
+    fn damaged_entries_are_told_apart_from_empty_ones_and_damaged_files_quote_nothing() {
+        for (entry, flaw) in [
+            (r#"{"auth":"%%%"}"#, Some(Flaw::Auth)),
+            (r#"{"auth":"bm9jb2xvbg=="}"#, Some(Flaw::Auth)),
+            (r#"{"auth":"/w=="}"#, Some(Flaw::Auth)),
+            (r#"{"auth":"dTo="}"#, Some(Flaw::Half)),
+            (r#"{"username":"u"}"#, Some(Flaw::Half)),
+            (r#"{"auth":"","email":"u@a.io"}"#, None),
+        ] {
+            let config = parse(format!(r#"{{"auths":{{"a.io":{entry}}}}}"#).as_bytes(), "f").unwrap();
+            let expected = flaw.map(|flaw| Unusable::Entry { file: "f".into(), registry: "a.io".into(), flaw });
+            assert_eq!(config.stored("a.io", "x").find_map(Result::err), expected, "{entry}");
+            assert_eq!(user(&config, "a.io", "x"), "-");
+        }
+        for order in [
+            [r#""a.io":{"auth":"%"}"#, r#""https://a.io":{"auth":"dTpw"}"#],
+            [r#""a.io":{"auth":"dTpw"}"#, r#""https://a.io":{"auth":"%"}"#],
+        ] {
+            let config = parse(format!(r#"{{"auths":{{{}}}}}"#, order.join(",")).as_bytes(), "f").unwrap();
+            assert_eq!(user(&config, "a.io", "x"), "u");
         }
         let error = parse(br#"{"auths":{"a.io":{"auth":{"hunter2":1}}}}"#, "f").map(|_| ()).unwrap_err();
         assert!(!error.contains("hunter2"), "{error}");

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use miette::Diagnostic;
 
-use super::Reply;
+use super::{Reply, Unusable};
 use crate::oci::{Digest, Platform};
 
 /// What brik was doing, and with whom.
@@ -26,6 +27,29 @@ impl fmt::Display for At {
             "" => write!(f, "{}: cannot {}", self.registry, self.step),
             repository => write!(f, "{}/{repository}: cannot {}", self.registry, self.step),
         }
+    }
+}
+
+/// What a registry was shown. Displayed as the source, and never the value: `$REGISTRY_TOKEN`, `no credentials`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    pub source: Option<String>,
+    /// What was configured for it besides, and could not be shown.
+    pub unusable: Vec<Unusable>,
+}
+
+impl Shown {
+    /// The rest of a sentence.
+    fn rest(&self) -> String {
+        let all: Vec<String> = self.unusable.iter().map(Unusable::to_string).collect();
+        let other = if self.source.is_some() { "others" } else { "some" };
+        if all.is_empty() { String::new() } else { format!("; {other} are configured and cannot be used: {}", all.join("; ")) }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.source.as_deref().unwrap_or("no credentials"))
     }
 }
 
@@ -69,24 +93,23 @@ pub enum Error {
     #[diagnostic(code(brik::registry::slow), help("a registry that needs longer gets it by `registry_timeout` in [build]"))]
     Slow { at: Box<At>, seconds: u64 },
     /// No credentials where some are needed, or the ones given are not accepted.
-    #[error("{at}: not authorised with {credentials} (status {status}: {reply})")]
+    #[error("{at}: not authorised with {credentials} (status {status}: {reply}){}", credentials.rest())]
     #[diagnostic(code(brik::registry::unauthorized))]
     Unauthorized {
         at: Box<At>,
         status: u16,
-        /// The source, never the value: `$REGISTRY_TOKEN`, `no credentials`.
-        credentials: String,
+        credentials: Box<Shown>,
         reply: Reply,
         #[help]
         help: String,
     },
     /// Who we are is known, and is not allowed to do this.
-    #[error("{at}: denied with {credentials} (status {status}: {reply})")]
+    #[error("{at}: denied with {credentials} (status {status}: {reply}){}", credentials.rest())]
     #[diagnostic(code(brik::registry::denied))]
     Denied {
         at: Box<At>,
         status: u16,
-        credentials: String,
+        credentials: Box<Shown>,
         reply: Reply,
         #[help]
         help: String,
@@ -142,9 +165,10 @@ pub enum Error {
     #[error("{at}: more than {limit} redirects")]
     #[diagnostic(code(brik::registry::redirects), help("is this the address of a registry, and is no proxy or login page in between?"))]
     Redirects { at: Box<At>, limit: usize },
-    #[error("{origin}; before that, its mirror: {mirror}")]
+    /// `mirror`: what it answered, or why it was not asked again.
+    #[error("{origin}; its mirror was asked first: {mirror}")]
     #[diagnostic(code(brik::registry::mirror))]
-    Mirror { mirror: Box<Error>, origin: Box<Error> },
+    Mirror { mirror: Arc<Error>, origin: Box<Error> },
     #[error("cannot read {}: {source}", path.display())]
     #[diagnostic(code(brik::registry::read))]
     Read { path: PathBuf, source: std::io::Error },
@@ -190,7 +214,16 @@ impl Error {
     /// What to do about it, where that can be said.
     pub fn advice(&self) -> Option<String> {
         match self {
-            Self::Mirror { origin: error, .. } | Self::Source { error, .. } => error.advice(),
+            Self::Source { error, .. } => error.advice(),
+            Self::Mirror { mirror, origin } if mirror.is_not_found() => match origin.is_unreachable() {
+                true => Some("check the name, of which the mirror has nothing; the registry itself is out of reach".to_owned()),
+                false => origin.advice(),
+            },
+            Self::Mirror { mirror, origin } => {
+                let both: Vec<String> =
+                    [origin.advice(), mirror.advice().map(|advice| format!("for the mirror: {advice}"))].into_iter().flatten().collect();
+                (!both.is_empty()).then(|| both.join("; "))
+            }
             error => error.help().map(|help| help.to_string()),
         }
     }

@@ -7,7 +7,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::connector::host;
 use super::http::{Call, Failure, Http, Payload};
-use super::{At, Client, Error};
+use super::{At, Client, Error, Shown};
 
 /// What the (last) answer said besides its body. Headers are as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Download<'_> {
             };
             failed += 1;
             let tries = if self.size == 0 || self.etag.is_some() { u32::MAX } else { failed };
-            self.http.pause(failed, tries, failure).await.map_err(|failure| failure.into_error(|| None))?;
+            self.http.pause(failed, tries, failure).await.map_err(|failure| failure.into_error(Shown::default))?;
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::auth::Scopes;
 use super::http::Failure;
 use super::session::Session;
-use super::{At, Client, Error};
+use super::{At, Client, Error, Shown};
 use crate::oci::Reference;
 
 /// How a registry has answered to who did not say who he is.
@@ -64,7 +64,7 @@ fn greet(client: &Client, session: &Session<'_>) -> Result<Greeting, Error> {
             }
             Ok(response) => Ok((response.headers().clone(), false)),
             Err(Failure::Refused(refusal)) if refusal.own && refusal.status == StatusCode::UNAUTHORIZED => Ok((refusal.headers, true)),
-            Err(failure) => Err(failure.into_error(|| None)),
+            Err(failure) => Err(failure.into_error(Shown::default)),
         }
     })?;
     Ok(Greeting { registry: call.at.registry.clone(), guarded, date: date(&headers), took: started.elapsed() })

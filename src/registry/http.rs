@@ -17,7 +17,7 @@ use super::long_wait::LongWaits;
 use super::pace::Pace;
 use super::redirect::{self, MAX_REDIRECTS};
 use super::retry::RetryPolicy;
-use super::{At, Error, Reply};
+use super::{At, Error, Reply, Shown};
 
 pub(super) use super::refusal::Refusal;
 
@@ -68,10 +68,10 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// `credentials` looks up the source that was used, if any was.
-    pub(super) fn into_error(self, credentials: impl FnOnce() -> Option<String>) -> Error {
+    /// `credentials` looks up what was shown.
+    pub(super) fn into_error(self, credentials: impl FnOnce() -> Shown) -> Error {
         match self {
-            Self::Refused(refusal) => refusal.into_error(credentials().as_deref()),
+            Self::Refused(refusal) => refusal.into_error(credentials()),
             Self::Broken(error) => error,
         }
     }

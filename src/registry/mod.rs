@@ -10,6 +10,7 @@
 //! | `endpoint` | registry name → URL, TLS trust, mirrors |
 //! | `auth`, `challenge`, `token` | 401 → token; which scopes; who remembers them |
 //! | `credentials`, `docker_config`, `helper` | who we are, and from where we know it |
+//! | `unusable`, `places` | what of it cannot be used, and why; where all of it is |
 //! | `login_file`, `json_fields` | docker's configuration, changed by a login |
 //! | `http`, `connector`, `redirect`, `pace` | one HTTP exchange: connections, redirects, silence and dripping, byte counts |
 //! | `retry`, `budget`, `long_wait` | when to ask again, how often at all, and what is told of it |
@@ -36,6 +37,7 @@ mod login_file;
 mod long_wait;
 mod manifests;
 mod pace;
+mod places;
 mod preflight;
 mod pull;
 mod push;
@@ -46,6 +48,7 @@ mod retry;
 mod session;
 mod tags;
 mod token;
+mod unusable;
 
 #[cfg(test)]
 mod tests;
@@ -53,14 +56,16 @@ mod tests;
 pub use challenge::{Challenge, parse as parse_challenges};
 pub use client::{Client, ClientOptions, Proxies, RegistryOptions};
 pub use counters::Counts;
-pub use credentials::{Credential, Credentials, Login, Secret, Warning};
-pub use error::{At, Error};
+pub use credentials::{Credential, Credentials, Login, Secret};
+pub use error::{At, Error, Shown};
 pub use fetch::FetchResponse;
 pub use greet::Greeting;
 pub use login_file::{Kept, LoginFile};
 pub use long_wait::LongWait;
 pub use manifests::Resolved;
+pub use places::Place;
 pub use push::{Offer, Pushed, Upload};
 pub use reply::Reply;
 pub use retry::RetryPolicy;
 pub use token::Token;
+pub use unusable::{Flaw, Unusable};

@@ -34,15 +34,19 @@ impl Client {
         }
     }
 
-    /// Writes a blob to `out`, mirror first. On an error what was written is to be thrown away: digest and size are known only at the end.
-    pub fn pull_blob(&self, reference: &Reference, blob: &Descriptor, out: &mut dyn Write) -> Result<(), Error> {
+    /// Writes a blob to `out`, mirror first; returns the name of the mirror if the end of it came from there. On an error what was written
+    /// is to be thrown away: digest and size are known only at the end.
+    pub fn pull_blob(&self, reference: &Reference, blob: &Descriptor, out: &mut dyn Write) -> Result<Option<String>, Error> {
         let mut pull = Pull { blob, out, hasher: Hasher::new(), written: 0 };
-        self.block(self.mirrored(reference, async |session: &Session<'_>| pull.from(session).await))?;
+        let mirror = self.block(self.mirrored(reference, async |session: &Session<'_>| {
+            pull.from(session).await?;
+            Ok(session.mirror())
+        }))?;
         let Pull { hasher, out, .. } = pull;
         out.flush().map_err(|source| Error::Write { registry: reference.registry.clone(), source })?;
         let actual = hasher.finish();
         if actual == blob.digest {
-            return Ok(());
+            return Ok(mirror);
         }
         let at = self.origin(reference)?.at(step(&blob.digest));
         Err(Error::WrongDigest { at: Box::new(at), expected: blob.digest, actual: actual.to_string() })

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::retry::retry_after;
-use super::{At, Error, Reply};
+use super::{At, Error, Reply, Shown, Unusable};
 
 /// An answer that is neither success nor a redirect that was followed.
 #[derive(Debug)]
@@ -26,17 +26,15 @@ impl Refusal {
         self.reply.is_secondary_rate_limit() || self.headers.contains_key(RETRY_AFTER)
     }
 
-    /// `credentials` names the source that was used, if any was.
-    pub(super) fn into_error(self, credentials: Option<&str>) -> Error {
+    pub(super) fn into_error(self, credentials: Shown) -> Error {
         let (wait, is_rate_limit) = (retry_after(&self, SystemTime::now()), self.is_rate_limit());
         let (status, reply) = (self.status.as_u16(), self.reply);
-        let help = help(&self.at, &reply, credentials);
-        let at = Box::new(self.at);
-        let credentials = || credentials.unwrap_or("no credentials").to_owned();
+        let help = help(&self.at, &reply, &credentials);
+        let (at, credentials) = (Box::new(self.at), Box::new(credentials));
         match status {
             403 if is_rate_limit => Error::RateLimited { at, status, reply, wait },
-            401 => Error::Unauthorized { at, status, credentials: credentials(), reply, help },
-            403 => Error::Denied { at, status, credentials: credentials(), reply, help },
+            401 => Error::Unauthorized { at, status, credentials, reply, help },
+            403 => Error::Denied { at, status, credentials, reply, help },
             404 => Error::NotFound { at, status, reply },
             429 => Error::RateLimited { at, status, reply, wait },
             _ => Error::Status { at, status, reply },
@@ -44,14 +42,24 @@ impl Refusal {
     }
 }
 
-fn help(at: &At, reply: &Reply, credentials: Option<&str>) -> String {
+/// Where something is configured that cannot be used, that is mended first.
+fn help(at: &At, reply: &Reply, credentials: &Shown) -> String {
+    let mut all: Vec<String> = credentials.unusable.iter().map(Unusable::fix).collect();
+    match &credentials.source {
+        Some(source) => all.push(help_for(at, reply, source)),
+        None if all.is_empty() => all.push(format!(
+            "check the name (many registries answer so where there is nothing), and log in with `brik login {}`, or set \
+             REGISTRY_TOKEN (and REGISTRY_USERNAME) for the configured registry",
+            at.registry
+        )),
+        None => {}
+    }
+    all.join("; ")
+}
+
+/// For who has shown what is from `source`.
+fn help_for(at: &At, reply: &Reply, source: &str) -> String {
     let registry = &at.registry;
-    let Some(source) = credentials else {
-        return format!(
-            "check the name (many registries answer so where there is nothing), and log in with `brik login {registry}`, or set \
-             REGISTRY_TOKEN (and REGISTRY_USERNAME) for the configured registry"
-        );
-    };
     if reply.message.contains("write_package") {
         return format!(
             "the package exists and is not open to {source}: on GitHub open the package's settings, \"Manage Actions access\", \
@@ -74,7 +82,8 @@ mod tests {
     fn refuse(status: u16, message: &str, credentials: Option<&str>) -> Error {
         let at = At { registry: "ghcr.io".into(), repository: "org/app".into(), step: "push".into() };
         let reply = Reply { code: "DENIED".into(), message: message.into() };
-        Refusal { at, own: true, status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), reply }.into_error(credentials)
+        Refusal { at, own: true, status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), reply }
+            .into_error(Shown { source: credentials.map(str::to_owned), unusable: Vec::new() })
     }
 
     #[test]
@@ -102,5 +111,21 @@ mod tests {
         assert!(matches!(refuse(404, "", None), Error::NotFound { .. }));
         assert!(matches!(refuse(429, "", None), Error::RateLimited { .. }));
         assert!(matches!(refuse(418, "", None), Error::Status { status: 418, .. }));
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_used_are_told_and_mended_before_anything_else() {
+        let file = || "~/.docker/config.json".to_owned();
+        let helper = "docker-credential-gone".to_owned();
+        let unusable = vec![Unusable::HelperMissing { file: file(), helper, registry: "r.io".to_owned() }];
+        for (source, expected) in [(None, "no credentials"), (Some("$REGISTRY_TOKEN"), "$REGISTRY_TOKEN")] {
+            let at = At { registry: "r.io".into(), repository: "a".into(), step: "push".into() };
+            let refusal = Refusal { at, own: true, status: StatusCode::UNAUTHORIZED, headers: HeaderMap::new(), reply: Reply::default() };
+            let error = refusal.into_error(Shown { source: source.map(str::to_owned), unusable: unusable.clone() });
+            let (text, help) = (error.to_string(), error.advice().unwrap_or_default());
+            assert!(text.contains(&format!("not authorised with {expected} (status 401: no explanation); ")), "{text}");
+            assert!(text.ends_with(&unusable[0].to_string()) && help.starts_with("install docker-credential-gone, or "), "{text} {help}");
+            assert_eq!(help.contains("is current"), source.is_some(), "{help}");
+        }
     }
 }

@@ -40,6 +40,11 @@ impl<'a> Session<'a> {
         self.call_url(Method::GET, self.endpoint.root(), at)
     }
 
+    /// The name of the mirror that this is a conversation with, if it is one.
+    pub(super) fn mirror(&self) -> Option<String> {
+        self.endpoint.is_mirror.then(|| self.endpoint.registry.clone())
+    }
+
     /// Whether the registry has asked for credentials so far.
     pub(super) fn was_asked(&self) -> bool {
         self.auth.was_asked(&self.endpoint)
@@ -91,9 +96,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The error of a failure, with the source of the credentials that were used.
+    /// The error of a failure, with the source of the credentials that were shown.
     pub(super) fn error(&self, failure: Failure) -> Error {
-        failure.into_error(|| self.auth.source(&self.endpoint, &self.repository))
+        failure.into_error(|| self.auth.shown(&self.endpoint, &self.repository))
     }
 
     pub(super) async fn chunk(&self, response: &mut Response, at: &At) -> Result<Option<Bytes>, Error> {

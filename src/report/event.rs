@@ -79,6 +79,9 @@ pub enum Event {
         bytes: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
+        /// When all of it is here: the mirror that it came from, by host, if it came from one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mirror: Option<String>,
     },
     /// A tag of a Service is where it should be, or cannot be.
     PushFinished {

@@ -171,7 +171,14 @@ mod tests {
     }
 
     fn layer(service: &str, transfer: Transfer, bytes: u64) -> Event {
-        Event::LayerProgress { service: service.into(), transfer, digest: Digest::of(service.as_bytes()), bytes, total: Some(20_000_000) }
+        Event::LayerProgress {
+            service: service.into(),
+            transfer,
+            digest: Digest::of(service.as_bytes()),
+            bytes,
+            total: Some(20_000_000),
+            mirror: None,
+        }
     }
 
     fn planned(services: &[&str]) -> Event {

@@ -71,9 +71,10 @@ impl Live {
                     }
                 }
             }
-            Event::LayerProgress { service, transfer, digest, bytes, total } => {
+            Event::LayerProgress { service, transfer, digest, bytes, total, mirror } => {
                 self.moved.insert((*transfer, *digest), *bytes);
                 self.transfers.note(service, *transfer, *digest, (*bytes, *total), now);
+                self.transfers.note_mirror(service, mirror.as_deref());
                 match transfer {
                     Transfer::Push => self.row(service).last = now,
                     Transfer::Pull => self.align("pull"),

@@ -52,12 +52,13 @@ impl Plain {
             Event::Notice { message } => message.clone(),
             Event::Warning { message, .. } => format!("warning: {message}"),
             Event::Sandbox { description } => format!("sandbox: {description}"),
-            Event::LayerProgress { service, transfer, digest, bytes, total } if self.verbosity > 0 && *total == Some(*bytes) => {
+            Event::LayerProgress { service, transfer, digest, bytes, total, mirror } if self.verbosity > 0 && *total == Some(*bytes) => {
                 let done = match transfer {
                     Transfer::Pull => "pulled",
                     Transfer::Push => "pushed",
                 };
-                format!("{service}: {done} layer {}, {}", digest.short(), text::bytes(*bytes))
+                let from = mirror.iter().map(|mirror| format!(" from the mirror {mirror}")).collect::<String>();
+                format!("{service}: {done} layer {}, {}{from}", digest.short(), text::bytes(*bytes))
             }
             Event::PushFinished { service, reference, outcome } => format!("{service}: {} {reference}", outcome.as_str()),
             Event::ServiceFinished { service, outcome, digest, seconds, hits, misses } => {
@@ -99,8 +100,9 @@ impl Render for Plain {
             }
             other => {
                 match other {
-                    Event::LayerProgress { service, transfer, digest, bytes, total } => {
+                    Event::LayerProgress { service, transfer, digest, bytes, total, mirror } => {
                         self.transfers.note(service, *transfer, *digest, (*bytes, *total), now);
+                        self.transfers.note_mirror(service, mirror.as_deref());
                     }
                     Event::PushFinished { service, .. } => say_moved(&self.transfers.pushed(service), out),
                     _ => {}
@@ -198,8 +200,14 @@ mod tests {
     #[test]
     fn a_run_is_one_line_an_event() {
         let digest = Digest::of(b"image");
-        let layer =
-            Event::LayerProgress { service: "api".into(), transfer: Transfer::Push, digest, bytes: 1_500_000, total: Some(1_500_000) };
+        let layer = Event::LayerProgress {
+            service: "api".into(),
+            transfer: Transfer::Push,
+            digest,
+            bytes: 1_500_000,
+            total: Some(1_500_000),
+            mirror: None,
+        };
         let events = [
             Event::Planned { services: vec!["api".into(), "web".into()], steps: 1 },
             Event::Sandbox { description: "user namespaces, overlayfs".into() },
@@ -268,13 +276,14 @@ mod tests {
         let mut plain = Plain::new(0);
         let mut out = Vec::new();
         let name = "docker.io/library/node";
-        for (blob, second) in [("a", 1), ("b", 2)] {
+        for (blob, second, mirror) in [("a", 1, None), ("b", 2, Some("mirror.local"))] {
             let digest = Digest::of(blob.as_bytes());
-            let event = Event::LayerProgress { service: name.into(), transfer: Transfer::Pull, digest, bytes: 9, total: Some(9) };
+            let mirror = mirror.map(str::to_owned);
+            let event = Event::LayerProgress { service: name.into(), transfer: Transfer::Pull, digest, bytes: 9, total: Some(9), mirror };
             plain.event(&event, Duration::from_secs(second), &mut out);
         }
         assert!(out.is_empty());
         plain.tick(Duration::from_secs(3), &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), format!("pulled {name}: 2 blobs, 18 B in 1.0s\n"));
+        assert_eq!(String::from_utf8(out).unwrap(), format!("pulled {name}: 2 blobs, 18 B in 1.0s, from the mirror mirror.local\n"));
     }
 }

@@ -66,7 +66,14 @@ mod tests {
     fn progress_of_a_blob_counts_once_and_each_direction_for_itself() {
         let tally = Tally::default();
         let progress = |transfer, blob: &[u8], bytes| {
-            tally.note(&Event::LayerProgress { service: "api".into(), transfer, digest: Digest::of(blob), bytes, total: None });
+            tally.note(&Event::LayerProgress {
+                service: "api".into(),
+                transfer,
+                digest: Digest::of(blob),
+                bytes,
+                total: None,
+                mirror: None,
+            });
         };
         progress(Transfer::Push, b"a", 10);
         progress(Transfer::Push, b"a", 30);

@@ -1,6 +1,6 @@
 //! Blobs on their way, put together by whose they are: what one pull or push moves is told as one thing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::event::Transfer;
@@ -21,6 +21,8 @@ pub(super) struct Group {
     pub since: Duration,
     last: Duration,
     blobs: HashMap<Digest, Blob>,
+    /// That some of it came from.
+    mirrors: BTreeSet<String>,
 }
 
 struct Blob {
@@ -41,12 +43,19 @@ impl Transfers {
         self.groups.retain(|group| !group.blobs.is_empty());
         let at = self.groups.iter().position(|group| group.name == name && group.transfer == transfer);
         let at = at.unwrap_or_else(|| {
-            self.groups.push(Group { name: name.to_owned(), transfer, since: now, last: now, blobs: HashMap::new() });
+            let (blobs, mirrors) = (HashMap::new(), BTreeSet::new());
+            self.groups.push(Group { name: name.to_owned(), transfer, since: now, last: now, blobs, mirrors });
             self.groups.len() - 1
         });
         let (bytes, total) = blob;
         self.groups[at].blobs.insert(digest, Blob { bytes, total });
         self.groups[at].last = now;
+    }
+
+    /// Takes in where a blob has come from that is pulled from the repository `name`.
+    pub fn note_mirror(&mut self, name: &str, mirror: Option<&str>) {
+        let group = self.groups.iter_mut().find(|group| group.name == name && group.transfer == Transfer::Pull);
+        group.into_iter().for_each(|group| group.mirrors.extend(mirror.map(str::to_owned)));
     }
 
     /// In the order of their beginning.
@@ -80,7 +89,7 @@ impl Group {
         format!("{} of {}", text::bytes(self.bytes()), text::bytes(total))
     }
 
-    /// `pulled docker.io/library/node: 5 blobs, 45.6 MB in 3.2s`.
+    /// `pulled docker.io/library/node: 5 blobs, 45.6 MB in 3.2s, from the mirror mirror.local`.
     pub fn summary(&self) -> String {
         let what = match self.transfer {
             Transfer::Pull => format!("pulled {}:", self.name),
@@ -88,7 +97,8 @@ impl Group {
         };
         let seconds = self.last.saturating_sub(self.since).as_secs_f64();
         let blobs = text::count(self.blobs.len() as u64, "blob");
-        format!("{what} {blobs}, {} in {}", text::bytes(self.bytes()), text::seconds(seconds))
+        let from: String = self.mirrors.iter().map(|mirror| format!(", from the mirror {mirror}")).collect();
+        format!("{what} {blobs}, {} in {}{from}", text::bytes(self.bytes()), text::seconds(seconds))
     }
 
     fn bytes(&self) -> u64 {

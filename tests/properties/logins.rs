@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use brik::registry::{Credentials, Kept, Login, LoginFile, Secret};
+use brik::registry::{Credentials, Kept, Login, LoginFile, Place, Secret};
 use serde_json::value::RawValue;
 
 use super::scratch::Scratch;
@@ -21,15 +21,18 @@ pub fn check(text: &[u8]) {
     let names = ["DOCKER_CONFIG", "HOME", "PATH", "XDG_RUNTIME_DIR"];
     let env: BTreeMap<String, String> = names.into_iter().map(|name| (name.to_owned(), shown.clone())).collect();
     let known = Credentials::discover(env.clone(), Some(REGISTRY));
-    let places = known.places();
+    let places = known.places(|_| true, "docker.io");
     for (registry, repository) in [("docker.io", "library/busybox"), ("ghcr.io", "org/app"), (REGISTRY, REPOSITORY)] {
         if let Some(found) = known.find(registry, repository) {
             assert!(known.secrets().iter().any(|secret| secret == secret_of(&found.login)), "what is found is known to be a secret");
-            assert!(places.iter().any(|(_, source)| *source == found.source), "{places:?}");
+            assert!(places.iter().any(|place| place.source == found.source), "{places:?}");
         }
     }
-    for warning in known.take_warnings() {
-        assert!(!warning.to_string().contains("hunter2") || places.iter().any(|(_, source)| source.contains("hunter2")), "{warning}");
+    let met = known.take_unusable();
+    for unusable in met.iter().chain(places.iter().filter_map(|place| place.unusable.as_ref())) {
+        let told = format!("{unusable} {}", unusable.fix());
+        let is_named = |place: &Place| place.source.contains("hunter2") || place.registry.contains("hunter2");
+        assert!(!told.contains("hunter2") || places.iter().any(is_named), "{told}");
     }
     login(&env, &scratch.path().join("config.json"));
 }

@@ -81,3 +81,91 @@ fn no_password_at_all_fails_before_any_step_runs() {
     let run = brik.exits(1);
     assert!(!run.stderr.contains("step_started"), "{}", run.stderr);
 }
+
+/// What a config.json names and cannot be used: what is told of it, and what mends it.
+fn unusable(host: &str) -> [(String, String, String); 3] {
+    [
+        (
+            format!(r#"{{"credHelpers": {{"{host}": "nothere"}}}}"#),
+            format!("~/.docker/config.json names the credential helper docker-credential-nothere for {host}, which is not on PATH"),
+            format!(
+                "install docker-credential-nothere, or take it out of `credHelpers` and `credsStore` in ~/.docker/config.json and log in with `brik login {host}`"
+            ),
+        ),
+        (
+            format!(r#"{{"credsStore": "fails", "auths": {{"{host}": {{}}}}}}"#),
+            format!("the credential helper docker-credential-fails, which ~/.docker/config.json names for {host}, failed: exit status: 7"),
+            format!("see that docker-credential-fails works for {host}"),
+        ),
+        (
+            format!(r#"{{"auths": {{"{host}": {{"auth": "!!!hunter2"}}}}}}"#),
+            format!("the entry for {host} in ~/.docker/config.json has an `auth` that is not the base64 of user:password"),
+            format!("log in again with `brik login {host}`, which replaces the entry"),
+        ),
+    ]
+}
+
+/// Puts a helper beside the project that fails and talks, and returns the PATH that finds it.
+fn failing_helper(project: &Project) -> String {
+    project.write("../bin/docker-credential-fails", "#!/bin/sh\ncat >/dev/null\necho hunter2\nexit 7\n");
+    let bin = project.beside("bin");
+    std::fs::set_permissions(bin.join("docker-credential-fails"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn credentials_that_cannot_be_used_are_told_with_the_refusal_and_by_doctor_and_by_login() {
+    let registry = Registry::with_password();
+    let host = registry.host();
+    for (config, why, fix) in unusable(host) {
+        let project = Project::empty()
+            .file("brik.toml", format!("registry = \"{host}/team\"\nmembers = [\"app\"]\ntags = [\"v1\"]\n"))
+            .file("app/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+        project.write("../home/.docker/config.json", &config);
+        let path = failing_helper(&project);
+        let run = |args: &[&str], code| {
+            let run = project.brik(args).env("PATH", &path).exits(code);
+            assert!(!run.stdout.contains("hunter2") && !run.stderr.contains("hunter2"), "{run:?}");
+            run
+        };
+        let build = run(&["build", "--push"], 1);
+        build.says(&["brik::push::refused", "not authorised with no credentials (status 401: ", &why, &fix]);
+        let doctor: serde_json::Value = serde_json::from_str(&run(&["doctor", "--format", "json"], 3).stdout).unwrap();
+        let checks: Vec<&serde_json::Value> =
+            doctor["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "credentials").collect();
+        let says = |status: &str, found: &str| {
+            checks.iter().any(|check| check["status"] == status && check["found"] == found && check["fix"].as_str().unwrap().contains(&fix))
+        };
+        assert!(says("failed", "none that can be used, and images are pushed there") && says("warning", &why), "{checks:#?}");
+        let status = run(&["login", "--status"], 0);
+        assert!(status.stdout.contains(", which cannot be used\n"), "{status:?}");
+        assert!(status.stderr.contains(&format!("warning: {why}\n  help: ")) && status.stderr.contains(&fix), "{status:?}");
+        let status: serde_json::Value = serde_json::from_str(&run(&["login", "--status", "--format", "json"], 0).stdout).unwrap();
+        assert!(status.as_array().unwrap().iter().any(|place| place["unusable"] == why.as_str()), "{status:#}");
+    }
+}
+
+#[test]
+fn credentials_that_cannot_be_used_are_a_warning_where_others_do() {
+    let registry = Registry::with_password();
+    let (project, brik) = app(&registry);
+    project.write("../home/.docker/config.json", format!(r#"{{"auths": {{"{}": {{"auth": "!!!hunter2"}}}}}}"#, registry.host()));
+    let run = brik.env("REGISTRY_TOKEN", PASSWORD).env("REGISTRY_USERNAME", USER).succeeds();
+    let warnings: Vec<String> = run.events_of("warning").iter().map(|event| event["message"].to_string()).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("that is not the base64 of user:password; going on without it"), "{run:?}");
+    assert!(!run.stderr.contains("hunter2"), "{run:?}");
+}
+
+#[test]
+fn images_that_are_built_already_and_may_not_be_pushed_are_one_refusal() {
+    let registry = Registry::with_password();
+    let host = registry.host();
+    let project = Project::empty().file("brik.toml", format!("registry = \"{host}/team\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n"));
+    for service in ["one", "two", "three"] {
+        project.write(&format!("{service}/Dockerfile"), format!("FROM scratch\nCOPY Dockerfile /{service}\n"));
+    }
+    let _ = project.brik(["build"]).succeeds();
+    let run = project.brik(["build", "--push", "--keep-going"]).env("REGISTRY_TOKEN", "wrong").env("REGISTRY_USERNAME", USER).exits(1);
+    assert_eq!((run.stderr.matches("brik::push::refused").count(), run.stderr.matches("brik::build::failed").count()), (1, 0), "{run:?}");
+    run.says(&["not authorised with $REGISTRY_TOKEN (status 401", "; the same of ", "check that $REGISTRY_TOKEN is current"]);
+}

@@ -5,7 +5,7 @@ use std::fs;
 use tar::{EntryType, Header};
 
 use crate::support::server::{Layer, digest, gzip, serve_base};
-use crate::support::{Project, overwrite};
+use crate::support::{Project, busybox, overwrite, shared_registry};
 
 /// Path, kind, mode, owner and group, target of a link.
 type Entry<'a> = (&'a str, EntryType, u32, u64, &'a str);
@@ -68,4 +68,25 @@ fn a_layer_that_was_damaged_on_disk_after_it_was_pulled_is_pulled_again() {
     overwrite(&stored, &vec![0; blob.len()]);
     let _ = project.build(["--no-cache"]).succeeds();
     assert!(fs::read(&stored).unwrap() == blob, "it was not pulled again");
+}
+
+#[test]
+fn a_mirror_is_named_where_a_base_came_from_it_and_where_it_lacks_one() {
+    let mirror = shared_registry().host();
+    let base = busybox().replace(mirror, "127.0.0.1:9");
+    let project = Project::empty()
+        .file("brik.toml", format!("members = [\"*\"]\n[registries.\"127.0.0.1:9\"]\nmirror = \"{mirror}\"\n"))
+        .file("api/Dockerfile", format!("FROM {base}\nRUN true\n"));
+    let build = || project.brik(["build", "--config", "brik.toml", "-t", "localhost/api", "api", "-v", "--progress", "plain"]);
+    let run = build().succeeds();
+    assert!(
+        run.stderr.lines().any(|line| line.contains("127.0.0.1:9/") && line.ends_with(&format!("from the mirror {mirror}"))),
+        "{run:?}"
+    );
+    project.write("api/Dockerfile", "FROM 127.0.0.1:9/library/busybox:nope\n");
+    build().exits(1).says(&[
+        "nothing listens at 127.0.0.1:9",
+        &format!("its mirror was asked first: {mirror}/library/busybox: cannot read manifest nope: not found (status 404"),
+        "the mirror has nothing",
+    ]);
 }

@@ -171,7 +171,7 @@ fn where_credentials_come_from_is_told_without_them() {
     let auth = STANDARD.encode("me:hunter2hunter2");
     project.write(CONFIG, format!(r#"{{"auths": {{"r.io": {{"auth": "{auth}"}}}}, "credHelpers": {{"h.io": "x"}}}}"#));
     let run = project.brik(["login", "--status"]).env("REGISTRY_TOKEN", "swordfish-1").succeeds();
-    let expected = "h.io     docker-credential-x (by ~/.docker/config.json)\nr.io     ~/.docker/config.json\nghcr.io  $REGISTRY_TOKEN\n";
+    let expected = "h.io     docker-credential-x (by ~/.docker/config.json), which cannot be used\nr.io     ~/.docker/config.json\nghcr.io  $REGISTRY_TOKEN\n";
     assert_eq!(run.stdout, expected);
     assert!(!run.stdout.contains("hunter2") && !run.stdout.contains("swordfish"));
     let run = project.brik(["logout", "ghcr.io"]).env("REGISTRY_TOKEN", "swordfish-1").succeeds();

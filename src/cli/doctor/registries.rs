@@ -11,7 +11,7 @@ use crate::cli::tagging::{GivenTags, Tagging};
 use crate::cli::workspace::Workspace;
 use crate::config::Config;
 use crate::oci::Reference;
-use crate::registry::{Client, Error, Greeting};
+use crate::registry::{Client, Error, Greeting, Unusable};
 use crate::source::{Disk, GitFacts};
 
 /// Nobody waits longer for all that there is to say of one registry.
@@ -81,8 +81,8 @@ pub fn checks(client: &Client, used: BTreeMap<String, Use>) -> Vec<Check> {
     let late = |host: &String| vec![Check::failed("registry", format!("not done answering after {} s", PATIENCE.as_secs())).of(host)];
     let mut checks: Vec<Check> = hosts.iter().flat_map(|host| seen.remove(host).map_or_else(|| late(host), |found| found.checks)).collect();
     checks.extend(date.map(clock));
-    let warnings = client.credentials().take_warnings().into_iter();
-    checks.extend(warnings.map(|warning| Check::warning("credentials", warning.to_string()).fix("brik login --status")));
+    let unusable = client.credentials().take_unusable();
+    checks.extend(unusable.iter().map(|one| Check::warning("credentials", one.to_string()).fix(one.fix())));
     checks
 }
 
@@ -141,10 +141,13 @@ fn login(client: &Client, host: &str, greeting: &Greeting, purpose: &Use) -> Che
     let repository = purpose.images.first().map_or("", |image| &image.repository);
     let fix = format!("printf %s \"$TOKEN\" | brik login {host} --username USER --password-stdin");
     let Some(credential) = client.credentials().find(host, repository) else {
+        let unusable = client.credentials().unusable(host, repository);
+        let none = if unusable.is_empty() { "none" } else { "none that can be used" };
+        let fix = unusable.first().map_or(fix, Unusable::fix);
         return match (greeting.guarded, purpose.images.is_empty()) {
-            (false, _) => Check::ok(NAME, "none, and none are asked for"),
-            (true, true) => Check::ok(NAME, "none: what is public can be pulled"),
-            (true, false) => Check::failed(NAME, "none, and images are pushed there").fix(fix),
+            (false, _) => Check::ok(NAME, format!("{none}, and none are asked for")),
+            (true, true) => Check::ok(NAME, format!("{none}: what is public can be pulled")),
+            (true, false) => Check::failed(NAME, format!("{none}, and images are pushed there")).fix(fix),
         };
     };
     let source = credential.source;

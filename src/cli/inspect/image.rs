@@ -201,7 +201,7 @@ impl Image<'_> {
 
     fn copy(&self, layer: &Descriptor, out: &mut dyn Write) -> Result<(), String> {
         match &self.blobs {
-            Blobs::Registry(client, reference) => client.pull_blob(reference, layer, out).map_err(|error| error.to_string()),
+            Blobs::Registry(client, reference) => client.pull_blob(reference, layer, out).map(drop).map_err(|error| error.to_string()),
             Blobs::Layout(layout) => layout.copy_blob(layer, out).map_err(|error| error.to_string()),
             Blobs::Store => Err(format!("layer {} is not in the store any more", layer.digest)),
         }

@@ -188,6 +188,6 @@ fn a_token_server_that_refuses_is_named_with_the_source_of_the_credentials() {
         false => Answer::new(401).header("WWW-Authenticate", format!(r#"Bearer realm="http://{}/token""#, request.header("host"))),
     });
     let error = client_as(&server.host, "u", "p").head_manifest(&reference(&server.host, "a:1")).unwrap_err();
-    assert!(matches!(&error, Error::Denied { credentials, .. } if credentials == "$REGISTRY_TOKEN"), "{error}");
+    assert!(matches!(&error, Error::Denied { credentials, .. } if credentials.to_string() == "$REGISTRY_TOKEN"), "{error}");
     assert!(error.to_string().contains("get a token from 127.0.0.1 to look up 1"), "{error}");
 }

@@ -200,6 +200,37 @@ fn a_dead_mirror_is_tried_only_once_a_run() {
 }
 
 #[test]
+fn an_error_tells_what_the_mirror_answered_before_it() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let lacking = Server::start(|_, _| Answer::error(404, "MANIFEST_UNKNOWN", "no such tag"));
+    let closed_to_us = Server::start(|_, _| Answer::error(403, "DENIED", "not you"));
+    for (mirror, origin, said, help) in [
+        (
+            &lacking.host,
+            &closed,
+            "not found (status 404: MANIFEST_UNKNOWN: no such tag)",
+            "check the name, of which the mirror has nothing",
+        ),
+        (&lacking.host, &lacking.host, "not found (status 404: MANIFEST_UNKNOWN: no such tag)", "check the name"),
+        (&closed_to_us.host, &closed, "denied with no credentials (status 403: DENIED: not you)", "log in with `brik login 127.0.0.1"),
+        (&closed, &lacking.host, "connection refused", "for the mirror: check that the registry runs"),
+    ] {
+        let options = RegistryOptions { mirror: Some(format!("{mirror}/hub")), ..RegistryOptions::default() };
+        let registries = BTreeMap::from([(origin.clone(), options)]);
+        let client = Client::new(ClientOptions { registries, ..super::options() }).unwrap();
+        // The second time, a mirror that is out of reach is not asked.
+        for _ in 0..2 {
+            let error = client.resolve(&reference(origin, "a:1"), &Platform::host()).unwrap_err();
+            assert_eq!(error.is_not_found(), origin == &lacking.host, "{error}");
+            let (text, advice) = (error.to_string(), error.advice().unwrap_or_default());
+            let first = format!("; its mirror was asked first: {mirror}/hub/a: cannot read manifest 1: ");
+            assert!(text.starts_with(&format!("{origin}/a: ")) && text.contains(&first) && text.contains(said), "{text}");
+            assert!(advice.contains(help), "{advice}");
+        }
+    }
+}
+
+#[test]
 fn credentials_do_not_go_to_a_token_server_without_tls_when_the_registry_has_it() {
     let bearer = crate::registry::auth::Bearer { realm: "http://auth.example/token".parse().unwrap(), service: None };
     let endpoint = crate::registry::endpoint::Endpoint::origin("r.example", &BTreeMap::new()).unwrap();

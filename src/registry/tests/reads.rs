@@ -183,6 +183,20 @@ fn a_tag_is_looked_up_where_it_is_pulled_from() {
 }
 
 #[test]
+fn a_blob_s_mirror_is_told_where_it_came_from_there() {
+    let mirror = Server::start(|_, request| match request.target.contains(&Digest::of(b"m").to_string()) {
+        true => Answer::new(200).body("m"),
+        false => Answer::new(404),
+    });
+    let origin = Server::start(|_, _| Answer::new(200).body("o"));
+    let options = RegistryOptions { mirror: Some(mirror.host.clone()), ..RegistryOptions::default() };
+    let client = Client::new(ClientOptions { registries: [(origin.host.clone(), options)].into(), ..super::options() }).unwrap();
+    for (bytes, expected) in [(b"m", Some(mirror.host.clone())), (b"o", None)] {
+        assert_eq!(client.pull_blob(&reference(&origin.host, "a"), &layer(bytes), &mut Vec::new()).unwrap(), expected);
+    }
+}
+
+#[test]
 fn a_head_without_a_digest_is_made_good_by_a_get() {
     let server = Server::start(|_, _| Answer::new(200).body(manifest(b"x")));
     let found = client().head_manifest(&reference(&server.host, "a:1")).unwrap().unwrap();

@@ -203,7 +203,7 @@ fn a_preflight_that_is_denied_says_who_asked_and_what_to_do() {
         _ => Answer::error(403, "DENIED", "permission_denied: write_package"),
     });
     let error = client_as(&server.host, "u", "hunter2").preflight(&reference(&server.host, "a")).unwrap_err();
-    assert!(matches!(&error, Error::Denied { credentials, .. } if credentials == "$REGISTRY_TOKEN"), "{error}");
+    assert!(matches!(&error, Error::Denied { credentials, .. } if credentials.to_string() == "$REGISTRY_TOKEN"), "{error}");
     assert!(error.to_string().contains("permission_denied: write_package") && !format!("{error:?}").contains("hunter2"));
 }
 
