@@ -68,7 +68,7 @@ pub(super) fn place_of(error: &serde_json::Error) -> String {
     format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column())
 }
 
-fn parse(text: &[u8], source: &str) -> Result<DockerConfig, String> {
+pub(super) fn parse(text: &[u8], source: &str) -> Result<DockerConfig, String> {
     let document: Document = serde_json::from_slice(text).map_err(|error| place_of(&error))?;
     let mut logins: BTreeMap<String, Result<Login, Flaw>> = BTreeMap::new();
     for (key, entry) in document.auths.unwrap_or_default() {

@@ -13,7 +13,7 @@ use rustix::fs::FlockOperation;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::credentials::{Secret, docker_file};
-use super::docker_config::{normal_key, place_of, read_text, server_key};
+use super::docker_config::{self, normal_key, place_of, read_text, server_key};
 use super::json_fields::Fields;
 use super::{Error, helper};
 
@@ -69,6 +69,9 @@ impl LoginFile {
             }
             None => {
                 document.put(registry, user, password).map_err(|error| self.unwritable(error.into()))?;
+                // A login in a file that cannot be read as a whole would not be found.
+                let readable = docker_config::parse(document.to_text().as_bytes(), &self.name);
+                readable.map_err(|reason| Error::DamagedLoginFile { file: self.name.clone(), reason })?;
                 self.write(&document)?;
                 Ok(Kept::File(self.name.clone()))
             }
