@@ -82,6 +82,7 @@ fn the_fix_is_said_where_there_is_one() {
         ("tags = 'x'", "write ['x']"),
         ("args = { V = 1.20 }", "write \"1.20\""),
         ("registry = 'https://ghcr.io/org/'", "write \"ghcr.io/org\""),
+        ("registry = 'https://u:hunter2pw@ghcr.io/org/'", "write \"ghcr.io/org\""),
         ("[services.apy]\ntarget = 'x'", "did you mean `api`?"),
         ("[services.api]\nneeds = ['wep']", "did you mean `web`?"),
         ("[build]\nformat = 'OCI'", "did you mean `oci`?"),
@@ -171,4 +172,22 @@ fn credentials_in_registry_url_reach_neither_findings_nor_the_config() {
     assert_eq!(findings.len(), 2);
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(findings.iter().all(|finding| !finding.location.as_ref().unwrap().source.text.contains("hunter2")));
+}
+
+#[test]
+fn credentials_without_a_scheme_reach_no_finding() {
+    for toml in [
+        "registry = 'https://u:hunter2pw@h/x'",
+        "registry = 'https://u:p/hunter2pw@h/x'",
+        "[registries.'docker.io']\nmirror = 'u:hunter2pw@h:1'",
+        "[registries.'u:hunter2pw@docker.io']\ninsecure = true",
+        "[services.api]\ncache = 'u:hunter2pw@h/x'",
+        "[services.api]\nimage = 'u:hunter2pw@h/x'",
+    ] {
+        let repository = Repository::new(&format!("members = ['services/*']\n{toml}\n"), &["services/api"]);
+        let findings = repository.findings();
+        let text = findings.iter().map(|finding| finding.location.as_ref().unwrap().source.text.to_string());
+        let shown = serde_json::to_string(&findings).unwrap() + &text.collect::<String>();
+        assert!(findings.len() == 1 && !shown.contains("hunter2pw"), "{toml}: {shown}");
+    }
 }
