@@ -41,6 +41,8 @@ fn every_class_of_bad_input_is_labelled_on_its_bytes() {
         ("[services.api]\nimage = 'Api'", "invalid-reference|brik.toml|'Api'"),
         ("[services.api]\ncache = 'a b'", "invalid-reference|brik.toml|'a b'"),
         ("[services.api]\nimage = 'web'", "duplicate-image|brik.toml|'web'"),
+        ("[services.api]\nimage = 'q.io/web'\n[services.web]\nimage = 'q.io/web-cache'", "cache-is-image|brik.toml|'q.io/web-cache'"),
+        ("[services.api]\nimage = 'q.io/x'\n[services.web]\ncache = 'q.io/x'", "cache-is-image|brik.toml|'q.io/x'"),
         ("[services.apy]\ntarget = 'x'", "no-context|brik.toml|apy"),
         ("[services.x]\ncontext = 'lib'", "no-dockerfile|brik.toml|'lib'"),
         ("[services.x]\ncontext = 'none'", "path|brik.toml|'none'"),
