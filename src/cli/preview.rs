@@ -17,6 +17,7 @@ use crate::build::{Lookup, fan_out};
 use crate::oci::{Digest, Reference};
 use crate::plan::{ImagePlan, MissReason, StepId};
 use crate::registry::Client;
+use crate::report::sanitise;
 
 #[derive(Serialize)]
 struct Preview {
@@ -230,7 +231,7 @@ impl Place {
 
 impl Preview {
     fn human(&self) -> String {
-        let mut text: String = self.since.iter().map(|line| format!("{line}\n")).collect();
+        let mut text: String = self.since.iter().map(|line| format!("{}\n", sanitise(line.as_bytes()))).collect();
         for image in &self.images {
             text += &image.human();
             for tag in self.tags.iter().filter(|tag| tag.service == image.service) {
@@ -258,7 +259,7 @@ impl PreviewImage {
         };
         let mut text = format!("{} ({}){head}\n", self.service, self.platform);
         for reason in &self.reasons {
-            text += &format!("  {:<7} {reason}\n", "image");
+            text += &format!("  {:<7} {}\n", "image", sanitise(reason.to_string().as_bytes()));
         }
         if !self.shares_with.is_empty() {
             let services: Vec<&str> = self.shares_with.iter().map(String::as_str).collect();
@@ -267,8 +268,40 @@ impl PreviewImage {
         for step in &self.steps {
             let what = step.place.map_or("run", Place::name);
             let why = step.reasons.first().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            text += &format!("  {what:<7} [{}] {}{why}\n", step.position, step.text);
+            let line = format!("[{}] {}{why}", step.position, step.text);
+            text += &format!("  {what:<7} {}\n", sanitise(line.as_bytes()));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_dockerfile_writes_to_the_terminal_and_json_is_exact() {
+        let step = PreviewStep {
+            position: "1/1".to_owned(),
+            text: "RUN true # \u{1b}]0;pwn\u{7}\u{202e}x".to_owned(),
+            services: vec!["a".to_owned()],
+            place: None,
+            reasons: vec![MissReason::Removed { text: "\u{202e}y".to_owned() }],
+        };
+        let image = PreviewImage {
+            service: "a".to_owned(),
+            platform: "linux/amd64".to_owned(),
+            place: None,
+            digest: None,
+            reasons: vec![MissReason::Removed { text: "\u{202e}z".to_owned() }],
+            steps: vec![step],
+            shares_with: BTreeSet::new(),
+        };
+        let preview = Preview { since: vec!["a\u{1b}[2Jb".to_owned()], images: vec![image], tags: Vec::new(), cached: 0, run: 1 };
+        let expected = "ab\na (linux/amd64)\n  image   z was removed\n  run     [1/1] RUN true # x (y was removed)\n";
+        let human = preview.human();
+        assert!(human.starts_with(expected), "{human:?}");
+        let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&preview).unwrap()).unwrap();
+        assert_eq!(json["images"][0]["steps"][0]["text"], preview.images[0].steps[0].text);
     }
 }

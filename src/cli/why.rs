@@ -13,7 +13,7 @@ use super::since;
 use crate::build::last_trail;
 use crate::oci::{Digest, Platform};
 use crate::plan::{Explanation, ImagePlan, MissReason, Trail};
-use crate::report::Redactor;
+use crate::report::{Redactor, sanitise};
 
 /// What is told of one image.
 #[derive(Serialize)]
@@ -151,14 +151,14 @@ impl Answer {
         }
         text.push('\n');
         for reason in &self.reasons {
-            text += &format!("  {reason:#}\n");
+            text += &format!("  {}\n", told(reason));
         }
         let is_consequence = |step: &&AnswerStep| step.reasons.iter().all(MissReason::is_consequence);
         let (follow, causes): (Vec<&AnswerStep>, Vec<&AnswerStep>) = self.steps.iter().partition(is_consequence);
         for cause in causes {
             text += &format!("  {}\n", cause.line());
             for reason in cause.reasons.iter().filter(|reason| !reason.is_consequence()) {
-                text += &format!("    {reason:#}\n");
+                text += &format!("    {}\n", told(reason));
             }
             for step in follow.iter().filter(|step| step.is_after(cause)) {
                 text += &format!("    then {}\n", step.line());
@@ -171,12 +171,40 @@ impl Answer {
 impl AnswerStep {
     fn line(&self) -> String {
         let note = if self.runs { "" } else { " (cached from another build)" };
-        format!("[{}] {}{note}", self.position, self.text)
+        sanitise(format!("[{}] {}{note}", self.position, self.text).as_bytes())
     }
 
     /// Whether `cause` is the first Step that this one runs because of.
     fn is_after(&self, cause: &Self) -> bool {
         let first = self.reasons.first();
         matches!(first, Some(MissReason::After { position, text }) if (position, text) == (&cause.position, &cause.text))
+    }
+}
+
+fn told(reason: &MissReason) -> String {
+    sanitise(format!("{reason:#}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_dockerfile_writes_to_the_terminal() {
+        let text = "RUN true # \u{1b}]0;pwn\u{7}\u{202e}x".to_owned();
+        let step = |reasons| AnswerStep { position: "1/1".to_owned(), text: text.clone(), runs: true, reasons };
+        let removed = || MissReason::Removed { text: "\u{202e}y".to_owned() };
+        let after = MissReason::After { position: "1/1".to_owned(), text: text.clone() };
+        let answer = Answer {
+            service: "a".to_owned(),
+            platform: "linux/amd64".to_owned(),
+            up_to_date: false,
+            image: None,
+            reasons: vec![removed()],
+            steps: vec![step(vec![removed()]), step(vec![after])],
+        };
+        let expected =
+            "a (linux/amd64): 2 steps to run\n  y was removed\n  [1/1] RUN true # x\n    y was removed\n    then [1/1] RUN true # x\n";
+        assert_eq!(answer.human(false), expected);
     }
 }

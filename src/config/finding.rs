@@ -77,20 +77,23 @@ impl Finding {
         Self::new(code, Severity::Warning, message)
     }
 
-    /// Credentials of URLs in the message are masked.
+    /// Credentials in the message are masked.
     pub fn new(code: &'static str, severity: Severity, message: impl Into<String>) -> Self {
         Self { code, severity, message: mask_credentials(&message.into()), help: None, location: None }
     }
 
-    /// Credentials of URLs in the text are masked.
+    /// Credentials in the text are masked.
     pub fn at(self, Location { source, span }: Location) -> Self {
-        let masked = source.text.contains("://").then(|| mask_credentials(&source.text)).filter(|masked| **masked != *source.text);
+        let masked = (source.text.contains("://") || source.text.contains('@'))
+            .then(|| mask_credentials(&source.text))
+            .filter(|masked| **masked != *source.text);
         let source = masked.map_or(source.clone(), |masked| Source::new(source.name.clone(), masked));
         Self { location: Some(Location { source, span }), ..self }
     }
 
+    /// Credentials in the help are masked.
     pub fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self { help: Some(mask_credentials(&help.into())), ..self }
     }
 
     /// `brik.toml:3:1: unknown key …`, as compilers and grep write it; the message alone without a location.
@@ -102,7 +105,10 @@ impl Finding {
 
     /// Adds help where there is some to give.
     pub fn maybe_help(self, help: Option<String>) -> Self {
-        Self { help: help.or(self.help), ..self }
+        match help {
+            Some(help) => self.help(help),
+            None => self,
+        }
     }
 }
 

@@ -161,7 +161,9 @@ fn image(text: &str) -> Result<(), Complaint> {
 fn registry(text: &str) -> Result<(), Complaint> {
     let complaint = |reason: &str| Complaint::new("brik::config::invalid-registry", format!("invalid registry {text:?}: {reason}"));
     if let Some((scheme, rest)) = text.split_once("://") {
-        let help = format!("write {:?}", rest.trim_end_matches('/'));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let help = format!("write {:?}", format!("{host}{path}").trim_end_matches('/'));
         return Err(Complaint { span: Some(0..scheme.len() + 3), ..complaint("it has a scheme").help(&help) });
     }
     if text.ends_with('/') {

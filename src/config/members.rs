@@ -1,6 +1,6 @@
 //! Members: directories that the globs of `members` name and that hold a Dockerfile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
@@ -34,8 +34,7 @@ pub(super) fn find<'p>(
     let mut members: BTreeMap<String, Member> = BTreeMap::new();
     for pattern in patterns.filter(|pattern| !pattern.starts_with('!')) {
         let at = || layers.item(&["members"], |item| item.as_str() == Some(pattern));
-        let mut found = Vec::new();
-        expand(place.files, &place.root, Path::new(""), &components(pattern), &mut found);
+        let mut found = Expansion::of(place.files, &place.root, &components(pattern));
         found.retain(|path| !excluded.iter().any(|glob| glob.is_match(path)));
         let before = members.len();
         for path in &found {
@@ -105,43 +104,69 @@ fn components(pattern: &str) -> Vec<&str> {
     parts
 }
 
-/// Directories with a Dockerfile below `root` that match, in order, component by component: only what can match is read.
-fn expand(files: &dyn Files, root: &Path, at: &Path, pattern: &[&str], found: &mut Vec<PathBuf>) {
-    let Some((first, rest)) = pattern.split_first() else {
-        if files.is_file(&root.join(at).join(DOCKERFILE)) {
-            found.push(at.to_owned());
-        }
-        return;
-    };
-    if *first == "**" {
-        descend(files, root, at, rest, DEEPEST, found);
-    } else if first.contains('{') && first.contains('/') {
-        // Braces over several levels are matched as a whole below here.
-        let Some(glob) = matcher(&pattern.join("/")) else { return };
-        let mut below = Vec::new();
-        descend(files, &root.join(at), Path::new(""), &[], DEEPEST, &mut below);
-        found.extend(below.into_iter().filter(|path| glob.is_match(path)).map(|path| at.join(path)));
-    } else if first.contains(WILDCARDS) {
-        let Some(glob) = matcher(first) else { return };
-        for (name, _) in directories(files, &root.join(at)) {
-            if glob.is_match(&name) && (!name.starts_with('.') || first.starts_with('.')) {
-                expand(files, root, &at.join(name), rest, found);
-            }
-        }
-    } else {
-        expand(files, root, &at.join(first), rest, found);
-    }
+/// Directories with a Dockerfile below a root that match, in order, component by component: only what can match is read.
+///
+/// Several `**` lead to the same directory at the same place of the pattern in very many ways. Each is followed once.
+struct Expansion<'a> {
+    files: &'a dyn Files,
+    root: &'a Path,
+    /// Directories, with how many components were still to be matched there.
+    seen: HashSet<(PathBuf, usize)>,
+    /// The same of those that a `**` went through, and how many levels more it would have gone.
+    descended: HashMap<(PathBuf, usize), usize>,
+    found: Vec<PathBuf>,
 }
 
-/// `**`: here and in every directory below that is neither hidden nor a link.
-fn descend(files: &dyn Files, root: &Path, at: &Path, rest: &[&str], levels: usize, found: &mut Vec<PathBuf>) {
-    expand(files, root, at, rest, found);
-    if levels == 0 {
-        return;
+impl Expansion<'_> {
+    fn of(files: &dyn Files, root: &Path, pattern: &[&str]) -> Vec<PathBuf> {
+        let mut expansion = Expansion { files, root, seen: HashSet::new(), descended: HashMap::new(), found: Vec::new() };
+        expansion.expand(Path::new(""), pattern);
+        expansion.found
     }
-    for (name, is_link) in directories(files, &root.join(at)) {
-        if !name.starts_with('.') && !is_link {
-            descend(files, root, &at.join(name), rest, levels - 1, found);
+
+    fn expand(&mut self, at: &Path, pattern: &[&str]) {
+        if !self.seen.insert((at.to_owned(), pattern.len())) {
+            return;
+        }
+        let Some((first, rest)) = pattern.split_first() else {
+            if self.files.is_file(&self.root.join(at).join(DOCKERFILE)) {
+                self.found.push(at.to_owned());
+            }
+            return;
+        };
+        if *first == "**" {
+            self.descend(at, rest, DEEPEST);
+        } else if first.contains('{') && first.contains('/') {
+            // Braces over several levels are matched as a whole below here.
+            let Some(glob) = matcher(&pattern.join("/")) else { return };
+            let below = Expansion::of(self.files, &self.root.join(at), &["**"]);
+            self.found.extend(below.into_iter().filter(|path| glob.is_match(path)).map(|path| at.join(path)));
+        } else if first.contains(WILDCARDS) {
+            let Some(glob) = matcher(first) else { return };
+            for (name, _) in directories(self.files, &self.root.join(at)) {
+                if glob.is_match(&name) && (!name.starts_with('.') || first.starts_with('.')) {
+                    self.expand(&at.join(name), rest);
+                }
+            }
+        } else {
+            self.expand(&at.join(first), rest);
+        }
+    }
+
+    /// `**`: here and in every directory below that is neither hidden nor a link.
+    fn descend(&mut self, at: &Path, rest: &[&str], levels: usize) {
+        if self.descended.get(&(at.to_owned(), rest.len())).is_some_and(|gone| *gone >= levels) {
+            return;
+        }
+        self.descended.insert((at.to_owned(), rest.len()), levels);
+        self.expand(at, rest);
+        if levels == 0 {
+            return;
+        }
+        for (name, is_link) in directories(self.files, &self.root.join(at)) {
+            if !name.starts_with('.') && !is_link {
+                self.descend(&at.join(name), rest, levels - 1);
+            }
         }
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
     services.values().for_each(|service| unknown_services(&scope, service, &known, findings));
     let groups = groups::resolve(&scope, &known, findings);
     duplicate_images(&scope, &services, findings);
+    caches_in_images(&scope, &services, findings);
     let policy = policy::resolve(&scope, &known, findings);
     let registry_options = |table: &model::RegistryTable| RegistryOptions {
         mirror: table.mirror.clone(),
@@ -135,5 +136,20 @@ fn duplicate_images(scope: &Scope, services: &BTreeMap<String, Service>, finding
         let at = if written(blamed) { scope.layers.value(&["services", &blamed.name, "image"]) } else { blamed.location.clone() };
         let message = format!("the services {} and {} have the same image {}", other.name, blamed.name, service.image);
         findings.push(Finding::error("brik::config::duplicate-image", message).at(at));
+    }
+}
+
+/// What one service pushes as its image would be pruned as the cache of another.
+fn caches_in_images(scope: &Scope, services: &BTreeMap<String, Service>, findings: &mut Vec<Finding>) {
+    let owners: BTreeMap<String, &Service> = services.values().map(|service| (service.image.name(), service)).collect();
+    for service in services.values() {
+        let owner = service.cache.as_ref().and_then(|cache| owners.get(&cache.name())).filter(|owner| owner.name != service.name);
+        let Some(owner) = owner else { continue };
+        let message = format!("the cache of the service {} is the image of the service {}: {}", service.name, owner.name, owner.image);
+        let help = format!("give {} another `image`, or set `cache` of {} to another repository or to false", owner.name, service.name);
+        let written =
+            [(service, "cache"), (owner, "image")].into_iter().find(|(service, key)| scope.layers.has(&["services", &service.name, key]));
+        let at = written.map_or_else(|| owner.location.clone(), |(service, key)| scope.layers.value(&["services", &service.name, key]));
+        findings.push(Finding::error("brik::config::cache-is-image", message).help(help).at(at));
     }
 }

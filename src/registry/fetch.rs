@@ -7,6 +7,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::connector::host;
 use super::http::{Call, Failure, Http, Payload};
+use super::repeated::secrets_of_url;
 use super::{At, Client, Error, Shown};
 
 /// What the (last) answer said besides its body. Headers are as they were sent.
@@ -74,7 +75,7 @@ impl Download<'_> {
             self.call.headers.extend(range.ok().map(|range| (RANGE, range)));
             self.call.headers.insert(IF_RANGE, etag);
         }
-        let mut response = self.http.once(&self.call, None).await?;
+        let mut response = self.http.once(&self.call, None).await.map_err(|failure| self.told(failure))?;
         if self.size > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
             let at = Box::new(self.call.at.clone());
             return Err(Error::Garbage { at, expected: "the rest of the file", got: "the whole of it, or another".to_owned() }.into());
@@ -93,6 +94,18 @@ impl Download<'_> {
             final_url: response.url().to_string(),
             size: self.size,
         })
+    }
+
+    /// What the server said, without what of the address is not told.
+    fn told(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Refused(mut refusal) => {
+                let reply = std::mem::take(&mut refusal.reply);
+                refusal.reply = secrets_of_url(&self.call.url).iter().fold(reply, |reply, secret| reply.without(secret));
+                Failure::Refused(refusal)
+            }
+            broken => broken,
+        }
     }
 
     fn unwritable(&self, source: std::io::Error) -> Error {

@@ -16,6 +16,7 @@ use super::endpoint::is_loopback;
 use super::long_wait::LongWaits;
 use super::pace::Pace;
 use super::redirect::{self, MAX_REDIRECTS};
+use super::repeated::{secrets_of_header, secrets_of_url};
 use super::retry::RetryPolicy;
 use super::{At, Error, Reply, Shown};
 
@@ -81,14 +82,20 @@ impl Http {
     /// Sends `call` once, follows its redirects and returns a response with a success status, or 304 to a conditional request.
     pub(super) async fn once(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
         // Who leads away from home is not believed to lead back, either.
-        let (mut url, mut home) = (call.url.clone(), true);
+        let (mut url, mut home, mut led) = (call.url.clone(), true, Vec::new());
         for _ in 0..=MAX_REDIRECTS {
             home &= redirect::same_origin(&url, &call.url);
             let response = self.exchange(call, &url, authorization.filter(|_| home), home).await?;
             match redirect::next(&call.method, response.status(), response.headers(), &url) {
-                Some(next) => url = next,
+                Some(next) => {
+                    led.extend(secrets_of_url(&next));
+                    url = next;
+                }
                 None if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED => return Ok(response),
-                None => return Err(self.refusal(response, call, authorization, home).await),
+                None => {
+                    led.extend(authorization.into_iter().flat_map(secrets_of_header));
+                    return Err(self.refusal(response, call, &led, home).await);
+                }
             }
         }
         Err(Error::Redirects { at: Box::new(call.at.clone()), limit: MAX_REDIRECTS }.into())
@@ -158,7 +165,8 @@ impl Http {
         timeout(self.policy.silence, request.send()).await.map_err(|_| silent(at, self.policy.silence))
     }
 
-    async fn refusal(&self, mut response: Response, call: &Call<'_>, authorization: Option<&HeaderValue>, own: bool) -> Failure {
+    /// `secrets`: what was sent besides the headers of `call` and is not told, in case that the server repeats it.
+    async fn refusal(&self, mut response: Response, call: &Call<'_>, secrets: &[String], own: bool) -> Failure {
         let at = &call.at;
         let mut body = Vec::new();
         // Whatever can be read of the explanation will do.
@@ -169,10 +177,8 @@ impl Http {
             }
         }
         let (status, headers) = (response.status(), response.headers().clone());
-        // Some repeat what they were sent.
-        let sent =
-            call.headers.get(AUTHORIZATION).into_iter().chain(authorization).filter_map(|value| value.to_str().ok()?.split(' ').nth(1));
-        let reply = sent.fold(Reply::parse(&body), |reply, secret| reply.without(secret));
+        let own_header = call.headers.get(AUTHORIZATION).map(secrets_of_header).unwrap_or_default();
+        let reply = own_header.iter().chain(secrets).fold(Reply::parse(&body), |reply, secret| reply.without(secret));
         Failure::Refused(Box::new(Refusal { at: at.clone(), own, status, headers, reply }))
     }
 

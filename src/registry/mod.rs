@@ -14,7 +14,7 @@
 //! | `login_file`, `json_fields` | docker's configuration, changed by a login |
 //! | `http`, `connector`, `redirect`, `pace` | one HTTP exchange: connections, redirects, silence and dripping, byte counts |
 //! | `retry`, `budget`, `long_wait` | when to ask again, how often at all, and what is told of it |
-//! | `error`, `reply` | what went wrong, in the registry's own words |
+//! | `error`, `refusal`, `reply`, `repeated` | what went wrong, in the registry's own words, and what of them is not told |
 
 mod auth;
 mod budget;
@@ -43,6 +43,7 @@ mod pull;
 mod push;
 mod redirect;
 mod refusal;
+mod repeated;
 mod reply;
 mod retry;
 mod session;

@@ -9,7 +9,7 @@
 //! - `beneath`, `inode`, `xattrs`: how files are opened and described.
 //! - `files`: where a project is read: the disk, or a `commit` (`commit_tree` of git `objects`, and what is `checked_out` of them).
 //! - `git`: commit, branch, tags and remote of a checkout; `checkout`: the state that it is in; `event`: what made a CI run; `license`: of a repository;
-//!   `git_ref`, `remote_url`: names of what lies elsewhere.
+//!   `git_ref`, `remote_url`: names of what lies elsewhere; `mask`: the same as people may read them.
 
 mod beneath;
 mod checked_out;
@@ -30,6 +30,7 @@ mod ignore;
 mod inode;
 mod license;
 mod listing;
+mod mask;
 mod objects;
 mod pattern;
 mod pattern_list;
@@ -61,9 +62,10 @@ pub use git_ref::{GitRef, GitRefError, is_commit_id};
 pub use hash_matches::hash_matches;
 pub use ignore::{IgnoreError, IgnoreFile};
 pub use license::license;
+pub use mask::{mask_credentials, shown_source};
 pub use pattern::PatternError;
 pub use pattern_list::PatternList;
-pub use remote_url::{host_of, is_http, mask_credentials, scheme_of, shown_source, split_credentials, url_file_name, web_url};
+pub use remote_url::{host_of, is_http, scheme_of, split_credentials, url_file_name, web_url};
 pub use rootfs::RootTree;
 pub use select::{SelectOptions, select};
 pub use selection::Selection;

@@ -1,8 +1,5 @@
 //! URLs of remote sources, as far as they are looked into: never more than text, and never an error.
 
-use super::git::without_credentials;
-use super::git_ref::GitRef;
-
 /// `https` of `https://…`, in lower case as written; `None` where there is no scheme.
 pub fn scheme_of(url: &str) -> Option<&str> {
     let (scheme, _) = url.split_once("://")?;
@@ -22,67 +19,6 @@ pub fn url_file_name(url: &str) -> String {
         None | Some("" | "." | "..") => "__unnamed__".to_owned(),
         Some(name) => name.to_owned(),
     }
-}
-
-/// A source as history, keys and errors show it: without the user and the password of a URL, whatever its kind, and without the values in
-/// the query of a download, where tokens and signatures travel.
-pub fn shown_source(source: &str) -> String {
-    if scheme_of(source).is_none() {
-        return source.to_owned();
-    }
-    let url = without_credentials(source);
-    match url.split_once('?') {
-        Some((before, query)) if !is_repository(&url) => format!("{before}?{}", with_values(query, |_| "***".to_owned())),
-        _ => url,
-    }
-}
-
-/// `text` as people may read it: user and password of every URL in it, and the values in its query, are as many asterisks, so that no
-/// byte after them moves. What ssh needs to log in (`git@`) stays, and so do refs of git repositories and names of variables.
-pub fn mask_credentials(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + "://".len());
-        let authority = &after[..after.find(|c: char| matches!(c, '/' | '?' | '#') || c.is_whitespace()).unwrap_or(after.len())];
-        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-        let login = if before.ends_with("ssh://") { user.split(':').next().unwrap_or_default() } else { "" };
-        masked += before;
-        masked += login;
-        masked += &"*".repeat(user.len() - login.len());
-        rest = &after[user.len()..];
-        let tail = &after[authority.len()..];
-        let tail =
-            &tail[..tail.find(|c: char| matches!(c, '"' | '\'' | '`' | '<' | '>' | '|' | ';') || c.is_whitespace()).unwrap_or(tail.len())];
-        if let Some((path, query)) = tail.split_once('?').filter(|_| !is_repository(&format!("https://{authority}{tail}"))) {
-            let (before, after) = rest.split_at(authority.len() - user.len() + path.len() + 1);
-            masked += before;
-            masked += &with_values(query, |value| "*".repeat(value.len()));
-            rest = &after[query.len()..];
-        }
-    }
-    masked + rest
-}
-
-/// Whether what a URL's query says is which tree of a repository is meant.
-fn is_repository(url: &str) -> bool {
-    matches!(GitRef::parse(url, false), Some(Ok(_)))
-}
-
-/// A query with other values. What has no name is a value; a variable that is still to be expanded is none.
-fn with_values(query: &str, change: impl Fn(&str) -> String) -> String {
-    let is_variable = |value: &str| {
-        let name = value.strip_prefix('$').map(|name| name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name));
-        name.is_some_and(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-    };
-    let pair = |part: &str| {
-        let pair = part.strip_suffix(['&', '#']).unwrap_or(part);
-        let separator = &part[pair.len()..];
-        let (name, value) = pair.split_once('=').map_or(("", pair), |(name, value)| (&pair[..=name.len()], value));
-        let value = if value.is_empty() || is_variable(value) { value.to_owned() } else { change(value) };
-        format!("{name}{value}{separator}")
-    };
-    query.split_inclusive(['&', '#']).map(pair).collect()
 }
 
 /// User and password of a URL, decoded, and the URL without them.
@@ -189,34 +125,6 @@ mod tests {
         ] {
             let (found, login) = split_credentials(url);
             assert_eq!((found.as_str(), login.as_ref().map(|(u, p)| (u.as_str(), p.as_str()))), (rest, credentials), "{url}");
-        }
-        for (source, shown) in [
-            ("https://me:secret@h/x", "https://h/x"),
-            ("https://h/x?token=s3cret&v=2&&e=&s3cret#token=s3cret", "https://h/x?token=***&v=***&&e=&***#token=***"),
-            ("https://h/x?t=$TOKEN&u=${T}&v=a$T&w=$", "https://h/x?t=$TOKEN&u=${T}&v=***&w=***"),
-            ("https://h/x.git?ref=main&subdir=a", "https://h/x.git?ref=main&subdir=a"),
-            ("https://h/x.git?token=s3cret", "https://h/x.git?token=***"),
-            ("dir/a@b:c", "dir/a@b:c"),
-            ("dir/what?", "dir/what?"),
-        ] {
-            assert_eq!(shown_source(source), shown);
-        }
-    }
-
-    #[test]
-    fn credentials_in_a_text_are_masked_byte_by_byte() {
-        for (text, expected) in [
-            ("ADD http://me:p@ss@h/x /y", "ADD http://*******@h/x /y"),
-            ("a https://tokén@h b://c:d@e?f@g h", "a https://******@h b://***@e?*** h"),
-            ("ADD https://u@h/x?tokén=sé&v=1 /y?z=1", "ADD https://*@h/x?tokén=***&v=* /y?z=1"),
-            (
-                "curl \"https://h?a=b\" https://h/r.git?ref=v1 http://h/?t=$T|sh",
-                "curl \"https://h?a=*\" https://h/r.git?ref=v1 http://h/?t=$T|sh",
-            ),
-            ("ssh://git@h git+ssh://git:pw@h git@h:x", "ssh://git@h git+ssh://git***@h git@h:x"),
-            ("http://h/a@b http:// me@h", "http://h/a@b http:// me@h"),
-        ] {
-            assert_eq!(mask_credentials(text), expected);
         }
     }
 

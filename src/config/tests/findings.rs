@@ -41,6 +41,8 @@ fn every_class_of_bad_input_is_labelled_on_its_bytes() {
         ("[services.api]\nimage = 'Api'", "invalid-reference|brik.toml|'Api'"),
         ("[services.api]\ncache = 'a b'", "invalid-reference|brik.toml|'a b'"),
         ("[services.api]\nimage = 'web'", "duplicate-image|brik.toml|'web'"),
+        ("[services.api]\nimage = 'q.io/web'\n[services.web]\nimage = 'q.io/web-cache'", "cache-is-image|brik.toml|'q.io/web-cache'"),
+        ("[services.api]\nimage = 'q.io/x'\n[services.web]\ncache = 'q.io/x'", "cache-is-image|brik.toml|'q.io/x'"),
         ("[services.apy]\ntarget = 'x'", "no-context|brik.toml|apy"),
         ("[services.x]\ncontext = 'lib'", "no-dockerfile|brik.toml|'lib'"),
         ("[services.x]\ncontext = 'none'", "path|brik.toml|'none'"),
@@ -82,6 +84,7 @@ fn the_fix_is_said_where_there_is_one() {
         ("tags = 'x'", "write ['x']"),
         ("args = { V = 1.20 }", "write \"1.20\""),
         ("registry = 'https://ghcr.io/org/'", "write \"ghcr.io/org\""),
+        ("registry = 'https://u:hunter2pw@ghcr.io/org/'", "write \"ghcr.io/org\""),
         ("[services.apy]\ntarget = 'x'", "did you mean `api`?"),
         ("[services.api]\nneeds = ['wep']", "did you mean `web`?"),
         ("[build]\nformat = 'OCI'", "did you mean `oci`?"),
@@ -171,4 +174,22 @@ fn credentials_in_registry_url_reach_neither_findings_nor_the_config() {
     assert_eq!(findings.len(), 2);
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(findings.iter().all(|finding| !finding.location.as_ref().unwrap().source.text.contains("hunter2")));
+}
+
+#[test]
+fn credentials_without_a_scheme_reach_no_finding() {
+    for toml in [
+        "registry = 'https://u:hunter2pw@h/x'",
+        "registry = 'https://u:p/hunter2pw@h/x'",
+        "[registries.'docker.io']\nmirror = 'u:hunter2pw@h:1'",
+        "[registries.'u:hunter2pw@docker.io']\ninsecure = true",
+        "[services.api]\ncache = 'u:hunter2pw@h/x'",
+        "[services.api]\nimage = 'u:hunter2pw@h/x'",
+    ] {
+        let repository = Repository::new(&format!("members = ['services/*']\n{toml}\n"), &["services/api"]);
+        let findings = repository.findings();
+        let text = findings.iter().map(|finding| finding.location.as_ref().unwrap().source.text.to_string());
+        let shown = serde_json::to_string(&findings).unwrap() + &text.collect::<String>();
+        assert!(findings.len() == 1 && !shown.contains("hunter2pw"), "{toml}: {shown}");
+    }
 }

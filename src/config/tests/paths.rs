@@ -23,6 +23,22 @@ fn members_are_the_directories_that_match_and_hold_a_dockerfile() {
 }
 
 #[test]
+fn a_pattern_of_many_double_stars_is_expanded_at_once_and_as_deep_as_one() {
+    let deep = |levels: usize| "deep".to_owned() + &"/d".repeat(levels);
+    let pattern = format!("deep{}/**/x", "/**/d".repeat(9));
+    let directories = [deep(8) + "/x", deep(9) + "/x", deep(20) + "/x"];
+    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+    let repository = Repository::new(&format!("members = ['{pattern}', '!{}']", directories[1]), &directories);
+    let began = Instant::now();
+    let services = repository.load().services;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(services["x"].context, repository.root.join(directories[2]));
+    // A `**` goes through 16 levels; the next one begins anew.
+    let one = Repository::new("members = ['deep/**/x']", &directories[2..]);
+    assert_eq!(one.labels(), ["no-member|brik.toml|'deep/**/x'"]);
+}
+
+#[test]
 fn brik_toml_is_found_from_any_subdirectory_and_named_from_there() {
     let mut repository = Repository::new("nope = 1", &["services/api"]);
     repository.options.cwd = repository.path().join("services/api");

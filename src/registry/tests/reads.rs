@@ -236,6 +236,20 @@ fn a_download_that_fails_hides_what_the_address_holds() {
 }
 
 #[test]
+fn a_server_that_repeats_the_address_tells_no_secret() {
+    let files = Server::start(|_, request| Answer::new(403).body(format!("no: {} sig/ned", request.target)));
+    let host = files.host.clone();
+    let server = Server::start(move |_, request| match request.target.starts_with("/away") {
+        true => Answer::new(302).header("Location", format!("http://{host}/real?X-Sig=sig%2Fned")),
+        false => Answer::new(403).body(format!("no: {} hunter/pw u:secret1", request.target)),
+    });
+    for (path, told) in [("echo?X-Sig=hunter%2Fpw&Y=1", "no: /echo?X-Sig=***&Y=1 *** u:***"), ("away?Y=1", "no: /real?X-Sig=*** ***")] {
+        let error = client().fetch(&format!("http://u:secret1@{}/{path}", server.host), &[], &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
 fn a_download_is_resumed_only_as_the_same_version() {
     for (etag, rest, expected) in [
         (Some("\"1\""), 206, Ok(2)),
