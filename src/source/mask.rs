@@ -24,6 +24,16 @@ pub fn shown_source(source: &str) -> String {
 /// query of a URL, are as many asterisks, so that no byte after them moves. What ssh needs to log in (`git@`) stays, and so do refs of
 /// git repositories and names of variables.
 pub fn mask_credentials(text: &str) -> String {
+    // Of URLs within URLs, what is masked decides what else is seen to be a login.
+    let (mut before, mut masked) = (text.to_owned(), masked_once(text));
+    while masked != before {
+        before = std::mem::take(&mut masked);
+        masked = masked_once(&before);
+    }
+    masked
+}
+
+fn masked_once(text: &str) -> String {
     let is_end = |c: char| matches!(c, '"' | '\'' | '`') || c.is_whitespace();
     let mut masked = String::with_capacity(text.len());
     for word in mask_urls(text).split_inclusive(is_end) {
