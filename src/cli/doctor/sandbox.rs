@@ -205,7 +205,7 @@ fn devices(directory: &Path) -> Check {
     }
 }
 
-/// Whether `memory` in [build] does what it says.
+/// Whether `memory` in `[build]` does what it says.
 fn memory_limit(limited: bool) -> Check {
     const NAME: &str = "memory limit";
     match limited {
