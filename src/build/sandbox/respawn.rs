@@ -59,6 +59,8 @@ fn marked() -> Option<&'static (Rung, Vec<u8>)> {
         content.read_to_end(&mut handed_over).ok()?;
         // No process that this one starts has any business with it.
         sys::close_range(number, number).ok()?;
+        // It is named after the path that it was executed by: a descriptor's number.
+        let _ = rustix::thread::set_name(c"brik");
         Some((rung, handed_over))
     };
     MARKED.get_or_init(read).as_ref()
