@@ -7,12 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::ioctl_fionread;
+use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 /// How long a test waits for what it expects to see.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How brik ends what it draws at once: the end of a synchronized update.
+const END_OF_FRAME: &str = "\x1b[?2026l";
 
 #[must_use]
 pub struct Screen {
@@ -53,12 +59,15 @@ impl Screen {
             let shown = shown.clone();
             move || {
                 let (mut buffer, mut rest) = (vec![0; 4096], Vec::new());
-                // The end is EIO: nobody has the other end any more.
-                while let Ok(n @ 1..) = output.read(&mut buffer) {
+                loop {
+                    // Read with the lock held: what is not in the terminal any more is shown.
+                    poll(&mut [PollFd::new(&output, PollFlags::IN)], None).expect("a terminal");
+                    let mut shown = shown.lock().unwrap();
+                    // The end is EIO: nobody has the other end any more.
+                    let Ok(n @ 1..) = output.read(&mut buffer) else { break };
                     rest.extend_from_slice(&buffer[..n]);
                     let whole = rest.utf8_chunks().next().map_or("", |chunk| chunk.valid()).to_owned();
                     rest.drain(..whole.len());
-                    let mut shown = shown.lock().unwrap();
                     shown.bytes.push_str(&whole);
                     shown.terminal.feed(whole.as_str());
                 }
@@ -67,20 +76,24 @@ impl Screen {
         Self { child, keyboard, shown, reader: Some(reader) }
     }
 
-    /// Makes the window another size, as a person does who drags its corner; right after something was drawn, so that nothing is on its way
-    /// to a window of the size before.
+    /// Makes the window another size, as a person does who drags its corner; while brik is stopped and all that it drew is shown, so that
+    /// nothing is on its way to a window of the size before.
     pub fn resize(&self, columns: u16, rows: u16) {
-        let before = self.shown.lock().unwrap().bytes.len();
+        let group = Pid::from_child(&self.child);
         let begun = Instant::now();
-        loop {
+        let mut done = false;
+        while !done {
+            assert!(begun.elapsed() < PATIENCE, "no frame comes to its end");
+            kill_process_group(group, Signal::STOP).expect("it leads a group of its own");
+            std::thread::sleep(Duration::from_millis(50));
             let mut shown = self.shown.lock().unwrap();
-            if shown.bytes.len() > before || begun.elapsed() > PATIENCE {
+            if shown.bytes.ends_with(END_OF_FRAME) && ioctl_fionread(&self.keyboard).expect("a terminal") == 0 {
                 shown.terminal.resize(columns.into(), rows.into());
                 tcsetwinsize(&self.keyboard, size(columns, rows)).expect("a terminal has a size");
-                return;
+                done = true;
             }
             drop(shown);
-            std::thread::sleep(Duration::from_millis(5));
+            kill_process_group(group, Signal::CONT).expect("it is there");
         }
     }
 
