@@ -31,12 +31,13 @@ pub(super) trait Disk: Debug + Send + Sync {
 
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Replaces what is at `to`.
+    /// Replaces what is at `to`, be it a directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Fails where something is at `to`, or with `EINVAL` on a file system that cannot do that.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Also a directory that is in the place of a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
     /// Removes a tree as far as that can be done, even where its directories lack write or search permission for their owner.
@@ -96,7 +97,13 @@ impl Disk for FileSystem {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        match fs::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                remove_tree(to);
+                fs::rename(from, to)
+            }
+            renamed => renamed,
+        }
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -104,7 +111,13 @@ impl Disk for FileSystem {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                remove_tree(path);
+                Ok(())
+            }
+            removed => removed,
+        }
     }
 
     fn remove_tree(&self, path: &Path) {

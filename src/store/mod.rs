@@ -63,11 +63,12 @@ mod writeback;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW, utimensat};
+use rustix::process::geteuid;
 
 pub use blobs::BlobWriter;
 pub use entries::Entry;
@@ -103,14 +104,26 @@ pub enum Error {
     Unwritten { reason: String },
     #[error("no space left on the device of the store at {path}; free some, run `brik cache prune` or choose another with --store")]
     Full { path: PathBuf },
+    #[error(
+        "{action} {path}: permission denied: it is another user's, who has run brik with this store; give all of it to one user (chown -R), \
+         or choose another with --store"
+    )]
+    Strange { action: &'static str, path: PathBuf },
 }
 
-/// An `io::Error` with what was done to which path. A full disk has a variant of its own.
+/// An `io::Error` with what was done to which path. A full disk has a variant of its own, and what a run by another user has left.
 fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |source| match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: path.to_owned() },
+        io::ErrorKind::PermissionDenied if is_strange(path) => Error::Strange { action, path: path.to_owned() },
         _ => Error::Io { action, path: path.to_owned(), source },
     }
+}
+
+/// Whether something is another user's, or the directory in which it would lie.
+fn is_strange(path: &Path) -> bool {
+    let there = path.ancestors().find_map(|path| fs::symlink_metadata(path).ok());
+    there.is_some_and(|metadata| metadata.uid() != geteuid().as_raw())
 }
 
 /// Renews the mtime of something that is used. Whether it is there.
@@ -217,5 +230,25 @@ impl Store {
     /// made.
     pub fn reclaim(&self) {
         self.temp.reclaim(|dead| caches::bring_home(self.disk(), dead, &self.root.join("mounts")));
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn what_another_user_has_left_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, mut other) = (dir.path().join("own"), PathBuf::from("/"));
+        fs::write(&own, "").unwrap();
+        if geteuid().is_root() {
+            other = dir.path().join("other");
+            fs::write(&other, "").unwrap();
+            std::os::unix::fs::chown(&other, Some(1), None).unwrap();
+        }
+        let denied = |path: &Path| at("open", path)(io::ErrorKind::PermissionDenied.into());
+        assert!(matches!(denied(&own), Error::Io { .. }));
+        assert!(matches!(denied(&other.join("in it")), Error::Strange { .. }));
     }
 }

@@ -51,6 +51,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::RecordKind;
 
     #[test]
     fn only_what_differs_from_its_name_is_damaged() {
@@ -63,5 +64,28 @@ mod tests {
         std::fs::set_permissions(store.blob_path(&torn), std::fs::Permissions::from_mode(UNSYNCED)).unwrap();
         assert_eq!(store.verify().unwrap(), Verified { blobs: 2, bytes: 7, damaged: vec![bad] });
         assert!(store.blob_size(&good).is_some() && store.blob_size(&bad).is_some(), "nothing is removed by looking");
+    }
+
+    #[test]
+    fn what_is_no_file_is_damaged_and_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let [(verified, _), (made, _)] = [&b"verified"[..], b"made"].map(|bytes| store.put_blob(bytes).unwrap());
+        let key = Digest::of(b"key");
+        store.put_record(RecordKind::Step, &key, &1).unwrap();
+        let record = store.record_dir(RecordKind::Step).join(key.hex());
+        for file in [store.blob_path(&verified), store.blob_path(&made), record] {
+            std::fs::remove_file(&file).unwrap();
+            std::fs::create_dir_all(file.join("below")).unwrap();
+        }
+        assert_eq!(store.verify().unwrap().damaged.len(), 2);
+        assert!(matches!(store.verify_blob(&verified), Err(Error::Damaged { .. })));
+        assert!(!store.blob_path(&verified).exists());
+        assert_eq!(store.blob_size(&made), None);
+        store.put_blob(b"made").unwrap();
+        assert_eq!(store.read_blob(&made).unwrap(), b"made");
+        assert_eq!(store.record::<u32>(RecordKind::Step, &key), None);
+        store.put_record(RecordKind::Step, &key, &2).unwrap();
+        assert_eq!(store.record::<u32>(RecordKind::Step, &key), Some(2));
     }
 }

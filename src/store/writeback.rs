@@ -314,8 +314,8 @@ mod tests {
         let (dir, store) = store();
         let (lost, found) = (Digest::of(b"lost"), Digest::of(b"found"));
         store.put_record(RecordKind::Image, &found, &found).unwrap();
-        // A directory in its place: the record cannot appear.
-        fs::create_dir_all(dir.path().join("records/step").join(lost.hex()).join("full")).unwrap();
+        // Another file system in its place: the record cannot appear.
+        std::os::unix::fs::symlink("/proc/self", dir.path().join("records/step")).unwrap();
         store.put_record_soon(RecordKind::Step, &lost, &lost).unwrap();
         assert!(matches!(store.settle(), Err(Error::Io { .. })));
         assert!(
