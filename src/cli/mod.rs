@@ -52,6 +52,7 @@ mod source_facts;
 mod surroundings;
 mod tagging;
 mod tags;
+mod unused_args;
 mod update;
 mod why;
 mod workspace;

@@ -11,11 +11,12 @@ use super::lint::{Bases, Reach, lint_all};
 use super::request::{Request, created, epoch};
 use super::secrets::{self, Shown};
 use super::source_facts::source_facts;
+use super::unused_args::unused_args;
 use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::RemoteSources;
 use crate::build::sandbox::{self, Rung};
 use crate::config::{Config, Finding, Findings, Severity};
-use crate::oci::{Digest, Pins, Platform, Reference};
+use crate::oci::{Digest, ImageConfig, Pins, Platform, Reference};
 use crate::plan::{self, Options, Plan, Remote, Target};
 use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions, RetryPolicy};
 use crate::report::Redactor;
@@ -80,6 +81,9 @@ impl Setup {
         remote.prefetch(&workspace.references());
         let planned = plan::plan(&targets, &self.options(args, &workspace, &Disk, &stat_cache, &remote));
         let lints = lint(&workspace, &remote, planned.as_ref().ok());
+        let known = |(reference, platform): &(Reference, Platform)| remote.base(reference, platform).ok().map(|base| base.config.clone());
+        let configs: Vec<ImageConfig> = workspace.references().iter().filter_map(known).collect();
+        findings.extend(unused_args(request.given_args(), &workspace, &configs));
         let plan = planned.map_err(|error| plan_failure(&workspace, &targets, &error, &lints, redactor))?;
         if Findings(lints.clone()).has_errors() {
             return Err(Failure::findings(Code::Findings, &lints, Some(redactor)));

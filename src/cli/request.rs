@@ -98,6 +98,11 @@ impl Request {
         Tagging::new(git, &self.env, self.tags.clone())
     }
 
+    /// `--build-arg`, with their values.
+    pub fn given_args(&self) -> &BTreeMap<String, String> {
+        &self.overrides.args
+    }
+
     /// What the same command line asks for where brik.toml and all that it names are those of `files`.
     pub fn config_in(&self, files: &dyn Files, args: &PlanArgs) -> Result<Config, Findings> {
         if args.image.is_given() {

@@ -54,7 +54,7 @@ use std::sync::Arc;
 pub use contexts::NamedContexts;
 pub use copy::shown;
 pub use difference::{Change, first_change};
-pub use environment::{Environment, platform_args};
+pub use environment::{Environment, PROXY_ARGS, platform_args};
 pub use epoch::{EpochError, epoch_seconds};
 pub use error::{Error, ErrorKind};
 pub use explain::{Explained, Explanation, Past, Question, explain};

@@ -25,6 +25,15 @@ fn arguments_and_labels_of_all_and_of_one_service_are_laid_over_each_other() {
 }
 
 #[test]
+fn an_argument_that_nothing_reads_is_told_with_its_name() {
+    let project = Project::dockerfile("ARG BEFORE\nFROM scratch\nARG inside\nONBUILD ARG LATER\n");
+    let given = |names: &[&str]| project.build(names.iter().map(|name| format!("--build-arg={name}=v"))).succeeds();
+    assert!(!given(&["BEFORE", "inside", "LATER", "TARGETARCH", "HTTP_PROXY"]).stderr.contains("--build-arg"));
+    let run = given(&["BEFORE", "Inside", "MORE"]);
+    assert!(run.stderr.contains("--build-arg Inside, MORE are not used"), "{run:?}");
+}
+
+#[test]
 fn a_target_and_another_dockerfile_are_chosen() {
     let toml = "[services.app]\ndockerfile = \"Other.Dockerfile\"\ntarget = \"first\"";
     let files = |project: Project| {
