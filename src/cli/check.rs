@@ -10,7 +10,7 @@ use super::args::{CheckArgs, CheckFormat, Global};
 use super::bases::{bases, unlocked, unused};
 use super::environment;
 use super::evidence::write_evidence;
-use super::failure::{Code, Failure, render};
+use super::failure::{Code, Failure, render_all};
 use super::lint::{Bases, Reach, lint_all};
 use super::places::Places;
 use super::policy::{self, Known};
@@ -152,7 +152,7 @@ fn tell(format: CheckFormat, places: &Places, report: &Report) -> Result<(), Fai
         }
         CheckFormat::Human => {
             let mut text = String::new();
-            report.findings.iter().for_each(|finding| render(&mut text, finding));
+            render_all(&mut text, report.findings);
             print::err(&text);
             print::out(&report.sum())
         }

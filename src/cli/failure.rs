@@ -32,7 +32,7 @@ pub struct Failure {
 impl Failure {
     pub fn findings(code: Code, findings: &[Finding], redactor: Option<&Redactor>) -> Self {
         let mut text = String::new();
-        findings.iter().for_each(|finding| render(&mut text, finding));
+        render_all(&mut text, findings);
         let annotations = match Forge::here() {
             Some(Forge::GitHub) => annotations(findings, &Places::new(std::env::current_dir().unwrap_or_default(), None)),
             Some(Forge::GitLab) | None => String::new(),
@@ -73,8 +73,25 @@ impl Failure {
     }
 }
 
+/// How many findings are drawn. Formats for machines have all.
+const MOST: usize = 500;
+
+/// Findings as text, errors first where there are too many.
+pub fn render_all(out: &mut String, findings: &[Finding]) {
+    let mut shown: Vec<&Finding> = findings.iter().collect();
+    let more = shown.len().saturating_sub(MOST);
+    if more > 0 {
+        shown.sort_by_key(|finding| finding.severity);
+        shown.truncate(MOST);
+    }
+    shown.into_iter().for_each(|finding| render(out, finding));
+    if more > 0 {
+        out.push_str(&format!("and {more} more; `brik check --format json` has all of them\n"));
+    }
+}
+
 /// One diagnostic as text: code, message, the bytes it is about, help.
-pub fn render(out: &mut String, diagnostic: &dyn Diagnostic) {
+fn render(out: &mut String, diagnostic: &dyn Diagnostic) {
     let theme = if color_on_stderr() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let width = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map_or(100, |size| usize::from(size.ws_col)).clamp(40, 140);
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);

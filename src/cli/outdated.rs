@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::{Format, Global, PlanArgs};
 use super::bases::{Used, bases, lock_name, read_lock, unlocked, workspace};
 use super::columns::columns;
-use super::failure::{Code, Failure, render};
+use super::failure::{Code, Failure, render_all};
 use super::planning::{Setup, learn};
 use super::print;
 use super::relock::AT_ONCE;
@@ -61,7 +61,7 @@ pub fn run(global: &Global, format: Format) -> Result<ExitCode, Failure> {
         }
     }
     let mut text = String::new();
-    findings.iter().for_each(|finding| render(&mut text, finding));
+    render_all(&mut text, &findings);
     print::err(&setup.redactor.redact(&text));
     let code = match outdated.is_empty() {
         _ if failed => ExitCode::from(Code::Failed as u8),

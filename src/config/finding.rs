@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
@@ -18,12 +18,22 @@ pub enum Severity {
 }
 
 /// A text that findings point into: a file, or what a flag or a variable said.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Source {
     /// As the user would name it: `services/api/Dockerfile`, `--set`, `$BRIK_TAGS`.
     pub name: Arc<str>,
     pub text: Arc<str>,
+    /// The text with credentials masked, once somebody has asked: a file may have thousands of findings.
+    shown: Arc<OnceLock<Arc<str>>>,
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.text) == (&other.name, &other.text)
+    }
+}
+
+impl Eq for Source {}
 
 /// Bytes of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +62,17 @@ pub struct Findings(pub Vec<Finding>);
 
 impl Source {
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), shown: Arc::default() }
+    }
+
+    /// The same with credentials masked. Every byte stays where it is.
+    fn shown(&self) -> Self {
+        let masked = || match self.text.contains("://") || self.text.contains('@') {
+            true => mask_credentials(&self.text).into(),
+            false => Arc::clone(&self.text),
+        };
+        let text = self.shown.get_or_init(masked);
+        Self { name: Arc::clone(&self.name), text: Arc::clone(text), shown: Arc::clone(&self.shown) }
     }
 
     pub fn at(&self, span: Range<usize>) -> Location {
@@ -84,11 +104,7 @@ impl Finding {
 
     /// Credentials in the text are masked.
     pub fn at(self, Location { source, span }: Location) -> Self {
-        let masked = (source.text.contains("://") || source.text.contains('@'))
-            .then(|| mask_credentials(&source.text))
-            .filter(|masked| **masked != *source.text);
-        let source = masked.map_or(source.clone(), |masked| Source::new(source.name.clone(), masked));
-        Self { location: Some(Location { source, span }), ..self }
+        Self { location: Some(Location { source: source.shown(), span }), ..self }
     }
 
     /// Credentials in the help are masked.
