@@ -195,7 +195,10 @@ fn dockerfiles_of_any_size_end_soon() {
         assert!(started.elapsed() < Duration::from_secs(120), "{what}");
         assert!(!run.stderr.contains(['\u{202e}', '\u{9b}', '\0']), "{what}: {}", run.stderr);
         let drawn = run.stderr.matches("brik::").count();
-        assert!(drawn <= 500 && (drawn < 500 || run.stderr.contains(" more; `brik check --format json` has all of them")), "{what}: {drawn}");
+        assert!(
+            drawn <= 500 && (drawn < 500 || run.stderr.contains(" more; `brik check --format json` has all of them")),
+            "{what}: {drawn}"
+        );
     }
 }
 
