@@ -122,7 +122,7 @@ fn what_has_not_changed_is_not_written_and_a_change_sends_the_chunks_around_it()
 #[test]
 fn what_is_larger_than_allowed_is_neither_saved_nor_restored() {
     let services = Services::new(&["a"], "[cache]\nmounts = true\nmounts_size = \"1MiB\"\n");
-    let (run, requests) = services.watched("first", &[("a", LARGE)], "m-");
+    let (run, requests) = services.watched("first", &[("a", LARGE)], "/manifests/m-");
     let [told] = &told(&run)[..] else { panic!("{:?}", told(&run)) };
     assert!(told.contains("/c is not saved: it holds 41.9 MB, and mounts_size is 1.0 MB"), "{told}");
     assert_eq!(count(&requests, "PUT", ""), 0, "{requests:?}");

@@ -18,6 +18,8 @@ pub enum CopyError {
     DirectoryInTheWay { path: ImagePath },
     #[error("too many symbolic links in {path}")]
     TooManyLinks { path: ImagePath },
+    #[error("{start}… is longer than a path may be: {limit} bytes")]
+    LongPath { start: ImagePath, limit: usize },
     #[error("{name:?} is no name for a file")]
     InvalidName { name: String },
     #[error(

@@ -11,6 +11,8 @@ use super::directory::{Directory, file_type};
 
 /// As many as Go's `EvalSymlinks` and BuildKit follow.
 const MAX_LINKS: usize = 255;
+/// The kernel takes no longer path (PATH_MAX), so that nobody could use what such a one leads to.
+const LONGEST: usize = 4095;
 
 /// Where a path leads.
 pub(super) struct Place {
@@ -25,8 +27,11 @@ pub(super) struct Place {
 /// Follows `path` (absolute, cleaned lexically first as BuildKit does, so `/link/../x` is `/x`) with all its links, the last one too.
 ///
 /// # Errors
-/// Where a file stands in the way of further components, or links go round.
+/// Where a file stands in the way of further components, links go round, or the path is too long for the kernel.
 pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8]) -> Result<Place, CopyError> {
+    if path.len() > LONGEST {
+        return Err(CopyError::LongPath { start: path[..100].to_vec().into(), limit: LONGEST });
+    }
     let mut parents: Vec<Directory> = Vec::new();
     let mut here = Directory::root(root)?;
     let mut rest: Vec<Vec<u8>> = Vec::new();

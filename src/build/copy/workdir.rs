@@ -10,7 +10,7 @@ use super::resolve::resolve;
 /// followed inside the root, dangling ones too.
 ///
 /// # Errors
-/// `NotADirectory` where a file is in the way.
+/// `NotADirectory` where a file is in the way, `LongPath` where no program could go there.
 pub fn make_directory(root: BorrowedFd<'_>, path: &[u8], owner: (u32, u32), record_owner: bool) -> Result<(), CopyError> {
     let metadata = Metadata { owner, mode: 0o755, mtime: None, xattrs: Vec::new(), record_owner };
     resolve(root, path)?.into_directory(|made| metadata.set(made.as_fd(), made.path()))?;
@@ -41,6 +41,16 @@ mod tests {
         make_directory(root.fd(), b"/dangling/x", me(), false).unwrap();
         make_directory(root.fd(), b"/up/y", me(), false).unwrap();
         assert_eq!(root.list(), ["dangling -> /real/here", "real d755", "real/here d755", "real/here/x d755", "up -> ../../..", "y d755"]);
+    }
+
+    #[test]
+    fn nothing_is_made_of_what_is_too_long_for_the_kernel() {
+        let root = Destination::new();
+        let [longest, longer] = [2047, 2048].map(|depth| "/d".repeat(depth));
+        let error = make_directory(root.fd(), longer.as_bytes(), me(), false).unwrap_err();
+        assert!(matches!(&error, CopyError::LongPath { limit: 4095, .. }) && error.to_string().len() < 200, "{error}");
+        assert!(root.list().is_empty());
+        make_directory(root.fd(), longest.as_bytes(), me(), false).unwrap();
     }
 
     #[test]
