@@ -16,7 +16,7 @@ use super::workspace::{Loaded, Workspace, plan_finding};
 use crate::build::RemoteSources;
 use crate::build::sandbox::{self, Rung};
 use crate::config::{Config, Finding, Findings, Severity};
-use crate::oci::{Digest, ImageConfig, Pins, Platform, Reference};
+use crate::oci::{Digest, Pins, Platform, Reference};
 use crate::plan::{self, Options, Plan, Remote, Target};
 use crate::registry::{Client, ClientOptions, Counts, Credentials, RegistryOptions, RetryPolicy};
 use crate::report::Redactor;
@@ -81,9 +81,8 @@ impl Setup {
         remote.prefetch(&workspace.references());
         let planned = plan::plan(&targets, &self.options(args, &workspace, &Disk, &stat_cache, &remote));
         let lints = lint(&workspace, &remote, planned.as_ref().ok());
-        let known = |(reference, platform): &(Reference, Platform)| remote.base(reference, platform).ok().map(|base| base.config.clone());
-        let configs: Vec<ImageConfig> = workspace.references().iter().filter_map(known).collect();
-        findings.extend(unused_args(request.given_args(), &workspace, &configs));
+        let base = |reference: &Reference, platform: &Platform| remote.base(reference, platform).ok().map(|base| base.config.clone());
+        findings.extend(unused_args(request.given_args(), &workspace, base));
         let plan = planned.map_err(|error| plan_failure(&workspace, &targets, &error, &lints, redactor))?;
         if Findings(lints.clone()).has_errors() {
             return Err(Failure::findings(Code::Findings, &lints, Some(redactor)));

@@ -5,18 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::workspace::Workspace;
 use crate::config::Finding;
 use crate::dockerfile::{Dockerfile, InstructionKind};
-use crate::oci::ImageConfig;
+use crate::oci::{ImageConfig, Platform, Reference};
 use crate::plan::PROXY_ARGS;
 
-/// A warning about those of `given` that no Dockerfile declares, nor a trigger of a base image (`bases`).
-pub fn unused_args(given: &BTreeMap<String, String>, workspace: &Workspace, bases: &[ImageConfig]) -> Option<Finding> {
+/// A warning about those of `given` that no Dockerfile declares, nor a trigger of a base image. `base` is asked only where one may.
+pub fn unused_args(
+    given: &BTreeMap<String, String>,
+    workspace: &Workspace,
+    base: impl Fn(&Reference, &Platform) -> Option<ImageConfig>,
+) -> Option<Finding> {
     let mut declared = BTreeSet::new();
     workspace.services.iter().for_each(|loaded| declare(&loaded.dockerfile.syntax, &mut declared));
-    let triggers: Vec<&String> = bases.iter().flat_map(|image| &image.config.on_build).collect();
-    let is_unused = |name: &&String| {
-        !declared.contains(name.as_str()) && !has_meaning(name) && !triggers.iter().any(|trigger| trigger.contains(name.as_str()))
-    };
-    let unused: Vec<&str> = given.keys().filter(is_unused).map(String::as_str).collect();
+    let mut unused: Vec<&str> = given.keys().map(String::as_str).filter(|name| !declared.contains(name) && !has_meaning(name)).collect();
+    if !unused.is_empty() {
+        let images = workspace.references().into_iter().filter_map(|(reference, platform)| base(&reference, &platform));
+        let triggers: Vec<String> = images.flat_map(|image| image.config.on_build).collect();
+        unused.retain(|name| !triggers.iter().any(|trigger| trigger.contains(name)));
+    }
     let message = match unused[..] {
         [] => return None,
         [one] => format!("--build-arg {one} is not used: no Dockerfile that is read declares it with ARG"),

@@ -50,7 +50,7 @@ pub struct Finding {
     pub severity: Severity,
     pub message: String,
     /// The fix, where there is one.
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
     /// None where no text is to blame (no brik.toml at all).
     pub location: Option<Location>,
 }
@@ -109,7 +109,7 @@ impl Finding {
 
     /// Credentials in the help are masked.
     pub fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(mask_credentials(&help.into())), ..self }
+        Self { help: Some(mask_credentials(&help.into()).into()), ..self }
     }
 
     /// `brik.toml:3:1: unknown key …`, as compilers and grep write it; the message alone without a location.
