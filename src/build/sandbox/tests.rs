@@ -246,7 +246,7 @@ sandbox_tests! {
         };
         let error = run(&spec, &mut cancel_when_ready, &flag).unwrap_err();
         assert!(matches!(error, SandboxError::Cancelled), "{error}");
-        assert!(raised.unwrap().elapsed() < Duration::from_secs(2));
+        assert!(raised.unwrap().elapsed() < Duration::from_secs(30));
         assert!(matches!(run(&spec, &mut |_, _| {}, &flag), Err(SandboxError::Cancelled)), "the next one does not start");
     }
 
