@@ -189,7 +189,13 @@ impl<'a> Pusher<'a> {
             Offer::Wants(upload) => {
                 if self.layers.is_here(blob) || self.layers.origins.is_wanted(&blob.digest) {
                     self.layers.pull(blob)?;
-                    self.upload(self.layers.client, target, blob, upload, stop)?;
+                    match self.upload(self.layers.client, target, blob, upload, stop) {
+                        // The damaged copy is gone from the store, and a good one is where it came from.
+                        Err(Error::Store(store::Error::Damaged { .. })) if !origins.is_empty() => {
+                            return self.send(known, target, blob, stop);
+                        }
+                        uploaded => uploaded?,
+                    }
                 } else {
                     self.copy(target, blob, &origins, upload, stop)?;
                 }

@@ -1,5 +1,8 @@
 //! Pushing: what a real registry has afterwards, and what it did not have to be told again.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::{Project, Registry, tools};
 
 /// A project of one image with three layers, and its repository in a registry of its own.
@@ -87,6 +90,31 @@ fn layers_of_a_base_in_the_same_registry_are_mounted() {
     let mounts = registry.requests_since(before, "POST", "mount=");
     assert!(mounts.iter().filter(|mount| mount.ends_with(" 201")).count() == 1, "{mounts:?}");
     assert_eq!(registry.requests_since(before, "PUT", "/blobs/uploads/").len(), 2);
+}
+
+#[test]
+fn a_layer_of_a_base_that_was_torn_in_the_store_comes_again_from_where_it_was_had() {
+    let registries = [Registry::start(), Registry::start()];
+    let (project, _) = app(&registries[0]);
+    let [first, second] = registries.each_ref().map(|registry| {
+        let image = format!("{}/team/app", registry.host());
+        project.brik(["build", "--push", "--no-remote-cache", "--image", &image])
+    });
+    let _ = first.succeeds();
+    let mut torn = 0;
+    for blob in fs::read_dir(project.store().join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()) {
+        let metadata = blob.metadata().unwrap();
+        // A layer that was pulled: see `store`.
+        if metadata.permissions().mode() & 0o777 == 0o444 && metadata.len() > 100_000 {
+            fs::set_permissions(&blob, Permissions::from_mode(0o644)).unwrap();
+            fs::write(&blob, vec![0; metadata.len() as usize]).unwrap();
+            fs::set_permissions(&blob, Permissions::from_mode(0o444)).unwrap();
+            torn += 1;
+        }
+    }
+    assert_eq!(torn, 1);
+    let _ = second.succeeds();
+    assert_eq!(registries[1].tags("team/app"), ["latest"]);
 }
 
 #[test]
