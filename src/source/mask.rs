@@ -76,7 +76,8 @@ fn user_of(url: &str) -> &str {
     if port.starts_with('$') || port.bytes().all(|b| b.is_ascii_digit()) {
         return user;
     }
-    until_end(url).rsplit_once('@').map_or(user, |(user, _)| user)
+    // A quote may end the text before the authority ends.
+    until_end(url).rsplit_once('@').map(|(longer, _)| longer).filter(|longer| longer.len() > user.len()).unwrap_or(user)
 }
 
 fn until_end(url: &str) -> &str {
@@ -159,6 +160,7 @@ mod tests {
             ("http://h/a@b http:// me@h", "http://h/a@b http:// me@h"),
             ("ADD HTTPS://u:hunter2pw@h/x HTTPS:/u:hunter2pw@h/x", "ADD HTTPS://***********@h/x ******************@h/x"),
             ("https://u:p/hunter2pw@h/x.git http://u:a?b#c@h:1/x", "https://*************@h/x.git http://*******@h:1/x"),
+            ("https://a@u:to'p@h:65x/y", "https://********@h:65x/y"),
             ("http://h:80/a@b http://h:$P/a@b http://[::1]:80/a@b", "http://h:80/a@b http://h:$P/a@b http://[::1]:80/a@b"),
             ("mirror = \"u:hunter2pw@h:1\"", "mirror = \"***********@h:1\""),
             ("[registries.'u:p@w/d@docker.io'] me@h.io:pw@127.0.0.1/x", "[registries.'*******@docker.io'] **********@127.0.0.1/x"),
