@@ -6,7 +6,7 @@ use super::workspace::Workspace;
 use crate::config::Finding;
 use crate::dockerfile::{Dockerfile, InstructionKind};
 use crate::oci::{ImageConfig, Platform, Reference};
-use crate::plan::PROXY_ARGS;
+use crate::plan::{PROXY_ARGS, platform_args};
 
 /// A warning about those of `given` that no Dockerfile declares, nor a trigger of a base image. `base` is asked only where one may.
 pub fn unused_args(
@@ -45,9 +45,7 @@ fn declare<'d>(file: &'d Dockerfile, declared: &mut BTreeSet<&'d str>) {
 
 /// Whether the builder itself reads it, declared or not.
 fn has_meaning(name: &str) -> bool {
-    let is_platform = name
-        .strip_prefix("TARGET")
-        .or(name.strip_prefix("BUILD"))
-        .is_some_and(|rest| ["PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT", "STAGE"].contains(&rest));
+    let host = Platform::host();
+    let is_platform = platform_args(&host, &host, "", &BTreeMap::new()).iter().any(|(known, _)| known == name);
     is_platform || name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_") || PROXY_ARGS.contains(&name.to_ascii_lowercase().as_str())
 }
