@@ -41,6 +41,8 @@ pub enum Error {
         code: i32,
         /// It says that it could start no process, of which it may have so many.
         no_process_of: Option<u32>,
+        /// Secrets that it mounts and that were not given. Such a mount is left out, as in BuildKit.
+        not_given: Vec<String>,
     },
     #[error("{command:?} was killed by signal {signal}")]
     Signal { command: String, signal: i32 },
@@ -86,6 +88,10 @@ impl Error {
             Self::ExitCode { no_process_of: Some(most), .. } => {
                 Some(format!("it may have run into its limit of {most} processes: `processes` in [build] of brik.toml"))
             }
+            Self::ExitCode { not_given, .. } if let Some(id) = not_given.first() => Some(format!(
+                "it mounts secret {}, not given in this build: pass --secret id={id},src=FILE or list it in `secrets` of the service",
+                not_given.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", "),
+            )),
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
             Self::Registry(error) => error.advice(),

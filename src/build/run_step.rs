@@ -97,12 +97,23 @@ impl Engine<'_> {
             (None, 0, _) => return Ok(()),
             (_, code, Some(limit)) => Error::Exhausted { command: command(), code, limit },
             (Some(signal), _, None) => Error::Signal { command: command(), signal },
-            (None, code, None) => Error::ExitCode { command: command(), code, no_process_of: outcome.no_process.then_some(spec.processes) },
+            (None, code, None) => {
+                let no_process_of = outcome.no_process.then_some(spec.processes);
+                Error::ExitCode { command: command(), code, no_process_of, not_given: self.secrets_not_given(step, run) }
+            }
         };
         match self.layers.store.is_full() {
             true => Err(Error::NoSpace { reason: Box::new(failed) }),
             false => Err(failed),
         }
+    }
+
+    fn secrets_not_given(&self, step: &Step, run: &RunOp) -> Vec<String> {
+        let not_given = |mount: &RunMount| match &mount.kind {
+            RunMountKind::Secret { id, .. } if given(step, &self.supplies.secrets, id).is_none() => Some(id.clone()),
+            _ => None,
+        };
+        run.mounts.iter().filter_map(not_given).collect()
     }
 
     /// Whether a RUN mounts a secret that its service should be given, and that has no value here.

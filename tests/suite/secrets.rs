@@ -127,6 +127,15 @@ fn services_have_secrets_of_their_own() {
 }
 
 #[test]
+fn a_run_that_fails_names_the_secrets_that_it_was_not_given() {
+    let mounts = "--mount=type=secret,id=given --mount=type=secret,id=npm_tokn --mount=type=secret,id=other,env=OTHER";
+    let project = Project::dockerfile(&format!("FROM {{busybox}}\nRUN {mounts} cat /run/secrets/npm_token\n"));
+    let run = project.build(["--secret", "id=given,env=S"]).env("S", "value").exits(1);
+    run.says(&["it mounts secret \"npm_tokn\", \"other\"", "pass --secret id=npm_tokn,src=FILE"]);
+    assert!(!run.stderr.contains("\"given\""), "{}", run.stderr);
+}
+
+#[test]
 fn a_device_is_no_secret() {
     let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=t true\n");
     project.build(["--secret", "id=t,src=/dev/zero"]).exits(2).says(&["/dev/zero", "device"]);
