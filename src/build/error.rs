@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::iter::successors;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::copy::CopyError;
 use super::sandbox::{Limit, SandboxError};
 use crate::oci::Digest;
@@ -95,8 +97,27 @@ impl Error {
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
             Self::Registry(error) => error.advice(),
-            _ => None,
+            other => other.errnos().find_map(limit).map(|limit| format!("brik itself ran into a limit: raise {limit}")),
         }
+    }
+
+    /// What the kernel said, outermost first.
+    fn errnos(&self) -> impl Iterator<Item = Errno> {
+        successors(self.source(), |&error| error.source()).filter_map(|error| match error.downcast_ref() {
+            Some(errno) => Some(*errno),
+            None => error.downcast_ref().and_then(Errno::from_io_error),
+        })
+    }
+}
+
+/// The limit of this process that the kernel means (setrlimit(2), cgroups(7)).
+fn limit(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::MFILE => Some("`ulimit -n`, the number of open files"),
+        Errno::FBIG => Some("`ulimit -f`, the size of a file"),
+        Errno::NOMEM => Some("`ulimit -v`, or the memory limit of the container"),
+        Errno::AGAIN => Some("`ulimit -u`, or the pids limit of the container"),
+        _ => None,
     }
 }
 

@@ -17,7 +17,10 @@ use super::reasons::Reasons;
 use super::secrets::Given;
 use super::session::{Session, Stop};
 use super::{preview, since};
-use crate::build::sandbox::{self, Rung};
+use crate::build::{
+    self,
+    sandbox::{self, Rung},
+};
 use crate::build::{Layers, Lookup, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
 use crate::config::{Finding, Isolation};
@@ -25,7 +28,11 @@ use crate::report::{Event, Forge, Mode, Redactor, Reporter, Terminal};
 
 /// Runs brik again inside its namespaces, unless it is where it can work already.
 pub fn enter_sandbox(hand_over: &[u8]) -> Result<Entered, Failure> {
-    let refused = |error: sandbox::SandboxError| Failure::diagnosed(Code::Failed, "brik::sandbox::refused", &error.to_string(), None);
+    let refused = |error: sandbox::SandboxError| {
+        let finding = Finding::error("brik::sandbox::refused", error.to_string());
+        let help = build::Error::from(error).help();
+        Failure::findings(Code::Failed, &[help.into_iter().fold(finding, Finding::help)], None)
+    };
     Ok(match sandbox::enter(hand_over).map_err(refused)? {
         sandbox::Entry::Ran(code) => Entered::Ran(ExitCode::from(u8::try_from(code).unwrap_or(1))),
         sandbox::Entry::Here(rung) => Entered::Here(rung),

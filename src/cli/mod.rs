@@ -60,6 +60,7 @@ mod workspace;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use args::{Command, Global};
 use failure::Failure;
@@ -75,6 +76,8 @@ pub fn main() -> ExitCode {
     }
     // Where that is not allowed there are none to be had, or more than this to fear.
     let _ = sandbox::forbid_core_dumps();
+    // A file that grows beyond `ulimit -f` is then an error with a name, as on a full disk, and not the end.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -17,7 +17,18 @@ pub fn redact_panics(redactor: &Redactor) {
 }
 
 fn told(redactor: &Redactor, panic: &str) -> String {
-    format!("{}\nThis is a fault of brik's; please report it.\n", redactor.redact(panic))
+    format!("{}\n{}\n", redactor.redact(panic), advice(panic))
+}
+
+/// The standard library and C libraries panic, too, where the system gives them no thread and no memory.
+fn advice(panic: &str) -> &'static str {
+    match panic {
+        _ if panic.contains("failed to spawn thread") || panic.contains("Resource temporarily unavailable") => {
+            "No thread can be started: raise `ulimit -u`, or the pids limit of the container."
+        }
+        _ if panic.contains("out of memory") => "There is no more memory: raise `ulimit -v`, or the memory limit of the container.",
+        _ => "This is a fault of brik's; please report it.",
+    }
 }
 
 #[cfg(test)]
@@ -33,5 +44,11 @@ mod tests {
             told(&redactor, panic),
             "panicked at src/x.rs:1:2:\ncalled `Option::unwrap()` on \"***\"\nThis is a fault of brik's; please report it.\n"
         );
+    }
+
+    #[test]
+    fn what_the_system_refused_is_no_fault_of_brik() {
+        let panic = "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }";
+        assert!(told(&Redactor::new(), panic).ends_with("raise `ulimit -u`, or the pids limit of the container.\n"));
     }
 }

@@ -41,6 +41,41 @@ fn the_source_of_a_mount_is_looked_up_inside_its_image() {
     assert!(run.code == Some(1) && run.stderr.contains("not found"), "{run:?}");
 }
 
+/// The masks of /proc are null devices, and the name /dev/null may be a RUN's own.
+#[test]
+fn what_a_run_mounts_on_dev_is_nothing_that_brik_itself_looks_into() {
+    for mount in ["--mount=type=bind,from=evil,source=/evil,target=/dev", "--mount=type=bind,from=evil,source=/evil/null,target=/dev/null"]
+    {
+        let project = Project::dockerfile("FROM scratch\n");
+        let victim = project.beside("victim");
+        std::fs::write(&victim, "of the host\n").unwrap();
+        let (path, parent) = (victim.display().to_string(), victim.parent().unwrap().display().to_string());
+        let text = format!(
+            "FROM {{busybox}} AS evil\nRUN mkdir /evil && ln -s {path} /evil/null\n\
+             FROM {{busybox}}\nRUN mkdir -p {parent} && echo decoy > {path}\n\
+             RUN {mount} cat /proc/keys; echo written >> /proc/keys; cat /proc/keys /proc/interrupts /proc/timer_list | wc -c\n"
+        );
+        project.write("Dockerfile", text);
+        let run = project.build(["--progress", "plain"]).run();
+        assert!(!run.stderr.contains("of the host"), "{run:?}");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "of the host\n");
+        if mount.ends_with("/dev") {
+            run.says(&["] 0"]);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_mounted_on_what_leads_to_the_root() {
+    let text = "FROM {busybox} AS other\nRUN mkdir /other && ln -s / /other/up\nFROM {busybox}\nRUN ln -s / /l\n";
+    for mounts in
+        ["--mount=from=other,source=/other,target=/l", "--mount=from=other,source=/other,target=/m --mount=type=tmpfs,target=/m/up"]
+    {
+        let project = Project::dockerfile(&format!("{text}RUN {mounts} true\n"));
+        project.build::<&str>([]).exits(1).says(&["leads to the root directory"]);
+    }
+}
+
 #[test]
 fn nothing_is_mounted_in_proc() {
     Project::dockerfile("FROM {busybox}\nRUN --mount=type=tmpfs,target=/proc/sys true\n")

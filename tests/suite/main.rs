@@ -45,6 +45,7 @@ mod keep_going;
 mod kills;
 mod labels;
 mod lazy_copy;
+mod limits;
 mod lint;
 mod list;
 mod lock;

@@ -9,7 +9,7 @@
 //! Both run between fork and exec of a multi-threaded program: system calls on prepared data, no allocation (see [`sys::fork`]).
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -54,13 +54,11 @@ pub(super) struct Plan<'a> {
 
 /// What keeps the command apart from everything else.
 pub(super) enum Isolation<'a> {
-    Namespaces,
+    /// `null`: the null device of brik's own /dev.
+    Namespaces { null: OwnedFd },
     /// Nothing but its root directory. `secrets` are removed by the guard, and emptied wherever the command has moved or linked them:
     /// brik may be gone.
-    Chroot {
-        cancel: BorrowedFd<'a>,
-        secrets: Vec<(CString, OwnedFd)>,
-    },
+    Chroot { cancel: BorrowedFd<'a>, secrets: Vec<(CString, OwnedFd)> },
 }
 
 type Failure = (Step, Errno);
@@ -70,7 +68,7 @@ pub(super) fn guard(plan: &Plan<'_>) -> i32 {
     match start_command(plan) {
         Ok(child) => {
             match &plan.isolation {
-                Isolation::Namespaces => {
+                Isolation::Namespaces { .. } => {
                     close_all_but([plan.report.as_raw_fd()].into_iter());
                     Record::Ended(wait(child.pid)).write(plan.report);
                 }
@@ -127,7 +125,7 @@ fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
     sys::reset_signals();
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Guard))?;
     let namespaces = match plan.isolation {
-        Isolation::Namespaces => {
+        Isolation::Namespaces { .. } => {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Guard))?;
             UnshareFlags::NEWPID
         }
@@ -177,12 +175,12 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     // Before /proc is another one.
     plan.limits.offer_to_the_oom_killer();
     rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
-    match plan.isolation {
-        Isolation::Namespaces => {
+    match &plan.isolation {
+        Isolation::Namespaces { null } => {
             if mount_proc(plan)? {
                 plan.limits.limit_process_ids().map_err(at(Step::Limits))?;
             }
-            confine_proc().map_err(at(Step::ConfineProc))?;
+            confine_proc(null.as_fd()).map_err(at(Step::ConfineProc))?;
             // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached there.
             rustix::process::pivot_root(c".", c".").map_err(at(Step::Root))?;
             rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Root))?;
@@ -239,9 +237,9 @@ fn mount_proc(plan: &Plan<'_>) -> Result<bool, Failure> {
     }
 }
 
-fn confine_proc() -> rustix::io::Result<()> {
+fn confine_proc(null: BorrowedFd<'_>) -> rustix::io::Result<()> {
     for path in MASKED_FILES {
-        confine::mask_file(path, c"dev/null")?;
+        confine::mask_file(path, null)?;
     }
     for path in MASKED_DIRECTORIES {
         confine::mask_directory(path)?;

@@ -4,7 +4,7 @@
 //! These run in a forked child and neither allocate nor panic.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -31,9 +31,12 @@ pub(super) const MASKED_DIRECTORIES: [&CStr; 3] = [c"proc/acpi", c"proc/asound",
 pub(super) const MASKED_IN_SYS: [&CStr; 2] = [c"sys/firmware", c"sys/devices/virtual/powercap"];
 pub(super) const READ_ONLY: [&CStr; 5] = [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];
 
-/// Covers a file with a null device.
-pub(super) fn mask_file(path: &CStr, null: &CStr) -> rustix::io::Result<()> {
-    if_there(rustix::mount::mount_bind(null, path))
+/// Covers a file with a null device, given as an open mount: the name /dev/null is that of whatever the RUN mounts there.
+pub(super) fn mask_file(path: &CStr, null: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let cover = rustix::mount::open_tree(null, c"", flags)?;
+    sys::add_mount_attributes(cover.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC, false)?;
+    if_there(rustix::mount::move_mount(&cover, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH))
 }
 
 /// Covers a directory with an empty one.

@@ -28,6 +28,8 @@ pub enum SandboxError {
     NetworkNone,
     #[error("mount target {} is a {is} in the image, and the mount needs a {needs}", target.display())]
     MountTarget { target: PathBuf, is: &'static str, needs: &'static str },
+    #[error("mount target {} leads to the root directory, on which nothing can be mounted", .0.display())]
+    MountRoot(PathBuf),
     #[error("cannot mount an overlay of {lowers} layers on {target:?}: {source}{hint}")]
     Overlay { target: PathBuf, lowers: usize, source: io::Error, hint: &'static str },
     #[error("{0} layers are too many for an overlay: at most 500")]

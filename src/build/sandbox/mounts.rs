@@ -24,6 +24,13 @@ pub(super) struct Agent {
     pub upstream: PathBuf,
 }
 
+/// What is needed of the mounts when all are made.
+pub(super) struct Mounted {
+    pub agents: Vec<Agent>,
+    /// The null device, opened before the RUN's own mounts can cover it.
+    pub null: OwnedFd,
+}
+
 /// Directories of every root, which must not be links.
 const SYSTEM: [&str; 3] = ["proc", "sys", "dev"];
 
@@ -50,7 +57,7 @@ pub(super) fn targets(spec: &RunSpec) -> Result<Vec<(PathBuf, Kind)>, SandboxErr
 }
 
 /// Mounts everything but /proc, which needs the new process namespace.
-pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
+pub(super) fn mount_all(spec: &RunSpec) -> Result<Mounted, SandboxError> {
     let root = spec.root.as_path();
     let own_mounts = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", own_mounts).map_err(at("make private", Path::new("/")))?;
@@ -89,6 +96,8 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
     // As in BuildKit, a mount on a path takes the place of the standard one there.
     let own_shm = spec.mounts.iter().any(|mount| mount.target() == Path::new("/dev/shm"));
     dev::mount(&dev, (!own_shm).then_some(spec.shm_size))?;
+    let null = dev.join("null");
+    let null = rustix::fs::open(&null, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(at("open", &null))?;
     mount_sys(root)?;
     place(root, resolv_conf, Path::new("/etc/resolv.conf"), Kind::File, true)?;
     place(root, hosts, Path::new("/etc/hosts"), Kind::File, true)?;
@@ -104,7 +113,7 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
             (_, None) => {}
         }
     }
-    Ok(agents)
+    Ok(Mounted { agents, null })
 }
 
 pub(super) fn kind(mount: &SandboxMount) -> Kind {
@@ -138,7 +147,7 @@ fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: Option<u32>)
 /// A mount point, made if it is missing, which after [`stubs::Stubs`] is so only inside an earlier mount. There another RUN, which has
 /// the same cache, may put links in the place of directories at any time (CVE-2024-23651): so none is followed from here on.
 fn open_mount_point(root: &Path, target: &Path, kind: Kind) -> Result<OwnedFd, SandboxError> {
-    let inside = rootfs::resolve(root, target)?;
+    let inside = below(root, target)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut point = rustix::fs::open(root, flags, Mode::empty()).map_err(at("open", root))?;
     let mut names = inside.iter().peekable();
@@ -152,6 +161,12 @@ fn open_mount_point(root: &Path, target: &Path, kind: Kind) -> Result<OwnedFd, S
     }
     let is_directory = rustix::fs::fstat(&point).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
     if is_directory == (kind == Kind::Directory) { Ok(point) } else { Err(wrong_kind(target, is_directory)) }
+}
+
+/// Where a mount goes, which is not the root itself: /proc and /dev, which are brik's, would be found in what covers it.
+fn below(root: &Path, target: &Path) -> Result<PathBuf, SandboxError> {
+    let inside = rootfs::resolve(root, target)?;
+    if inside.as_os_str().is_empty() { Err(SandboxError::MountRoot(target.to_owned())) } else { Ok(inside) }
 }
 
 /// Makes an empty mount point, with the usual modes whatever the umask is.
@@ -174,7 +189,7 @@ fn wrong_kind(target: &Path, is_directory: bool) -> SandboxError {
 
 /// The path of a mount point where nothing is mounted (rung 3), and caches are one RUN's at a time; made if it is missing.
 pub(super) fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, SandboxError> {
-    let path = root.join(rootfs::resolve(root, target)?);
+    let path = root.join(below(root, target)?);
     let mut missing: Vec<&Path> = path.ancestors().take_while(|path| std::fs::symlink_metadata(path).is_err()).collect();
     while let Some(next) = missing.pop() {
         let kind = if missing.is_empty() { kind } else { Kind::Directory };

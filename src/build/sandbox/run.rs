@@ -23,7 +23,7 @@ use super::covers::Covers;
 use super::error::SandboxError;
 use super::last_words::LastWords;
 use super::limits::{self, Limits};
-use super::mounts::{self, Agent};
+use super::mounts::{self, Agent, Mounted};
 use super::output::{self, Pipes};
 use super::report::{Record, Step};
 use super::rung::Rung;
@@ -134,7 +134,10 @@ fn launch(
 ) -> Result<(), SandboxError> {
     let (agents, isolation, namespaces) = match covered {
         Some(Covered { agents, secrets, cancel }) => (agents, Isolation::Chroot { cancel: cancel.as_fd(), secrets }, UnshareFlags::empty()),
-        None => (enter_namespaces(spec)?, Isolation::Namespaces, UnshareFlags::NEWPID),
+        None => {
+            let Mounted { agents, null } = enter_namespaces(spec)?;
+            (agents, Isolation::Namespaces { null }, UnshareFlags::NEWPID)
+        }
     };
     if spec.rung != Rung::SingleUid {
         // As runc does, so that a user that is not root may open /dev/stdout.
@@ -175,7 +178,7 @@ fn launch(
 }
 
 /// For the calling thread, with everything mounted.
-fn enter_namespaces(spec: &RunSpec) -> Result<Vec<Agent>, SandboxError> {
+fn enter_namespaces(spec: &RunSpec) -> Result<Mounted, SandboxError> {
     let namespaces = UnshareFlags::FS | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     let network = if spec.network == Network::None { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
     sys::unshare(namespaces | network).map_err(|errno| failed("make namespaces")(errno.into()))?;
