@@ -96,17 +96,19 @@ impl Error {
             )),
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
-            Self::Registry(error) => error.advice(),
-            other => other.errnos().find_map(limit).map(|limit| format!("brik itself ran into a limit: raise {limit}")),
+            Self::Registry(error) => error.advice().or_else(|| self.limit()),
+            _ => self.limit(),
         }
     }
 
-    /// What the kernel said, outermost first.
-    fn errnos(&self) -> impl Iterator<Item = Errno> {
-        successors(self.source(), |&error| error.source()).filter_map(|error| match error.downcast_ref() {
+    /// How to raise the limit of this process that it ran into, if that is it.
+    fn limit(&self) -> Option<String> {
+        let errno = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref() {
             Some(errno) => Some(*errno),
             None => error.downcast_ref().and_then(Errno::from_io_error),
-        })
+        };
+        let limit = successors(self.source(), |&error| error.source()).filter_map(errno).find_map(limit);
+        limit.map(|limit| format!("brik itself ran into a limit: raise {limit}"))
     }
 }
 

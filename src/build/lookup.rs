@@ -278,6 +278,8 @@ mod tests {
             epoch: Some(0),
             created: None,
             contexts: plan::NamedContexts::default(),
+            secrets: BTreeMap::new(),
+            agents: Default::default(),
             platforms: vec![Platform::host()],
             implicit_platform: true,
         };

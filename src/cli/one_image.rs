@@ -192,7 +192,7 @@ pub fn secrets(options: &ImageArgs, cwd: &Path) -> Result<Vec<Secret>, Failure> 
             }
         }
         let id = id.ok_or_else(|| refuse("has no id"))?;
-        Ok(Secret { source: source.unwrap_or_else(|| SecretSource::Variable(id.clone())), id })
+        Ok(Secret { source: source.unwrap_or_else(|| SecretSource::Variable(id.clone())), id, origin: "the command line".to_owned() })
     };
     options.secret.iter().map(one).collect()
 }

@@ -131,6 +131,8 @@ impl Setup {
                 args: loaded.service.args.clone(),
                 labels: loaded.service.labels.clone(),
                 contexts: loaded.contexts.clone(),
+                secrets: loaded.service.secrets.iter().map(|secret| (secret.id.clone(), secret.origin.clone())).collect(),
+                agents: loaded.service.ssh.iter().map(|agent| agent.id.clone()).collect(),
                 platforms: loaded.service.platforms.clone(),
                 implicit_platform: loaded.service.implicit_platform,
                 epoch: epoch(workspace.config),

@@ -163,8 +163,17 @@ impl Overrides {
         for service in config.services.values_mut() {
             service.args.extend(self.args.clone());
             service.labels.extend(self.labels.clone());
-            service.secrets.extend(self.secrets.iter().cloned());
-            service.ssh.extend(self.agents.iter().cloned());
+            for secret in &self.secrets {
+                match service.secrets.iter_mut().find(|declared| declared.id == secret.id) {
+                    // Its key is the same: what a laptop gives by a file, CI gives by the variable of brik.toml.
+                    Some(declared) => declared.source = secret.source.clone(),
+                    None => service.secrets.push(secret.clone()),
+                }
+            }
+            for agent in &self.agents {
+                service.ssh.retain(|declared| declared.id != agent.id);
+                service.ssh.push(agent.clone());
+            }
         }
     }
 }

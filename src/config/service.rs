@@ -170,10 +170,11 @@ impl Resolver<'_> {
                 SecretEntry::Id(id) => (id, &None, &None),
                 SecretEntry::Table(SecretTable { id, env, file }) => (id, env, file),
             };
-            let source = match (env, file) {
-                (None, None) => SecretSource::Variable(variable_of(id)),
-                (Some(env), None) => SecretSource::Variable(env.clone()),
-                (None, Some(file)) => SecretSource::File(self.scope.anywhere(file)),
+            let variable = |name: String| (format!("variable {name}"), SecretSource::Variable(name));
+            let (origin, source) = match (env, file) {
+                (None, None) => variable(variable_of(id)),
+                (Some(env), None) => variable(env.clone()),
+                (None, Some(file)) => (format!("file {file}"), SecretSource::File(self.scope.anywhere(file))),
                 (Some(_), Some(_)) => {
                     let at = self.entry("secrets", id);
                     self.report("brik::config::secret", format!("the secret {id} has both `env` and `file`"), at);
@@ -183,7 +184,7 @@ impl Resolver<'_> {
             if secrets.iter().any(|secret| secret.id == *id) {
                 self.report("brik::config::duplicate-id", format!("two secrets have the id {id}"), self.entry("secrets", id));
             }
-            secrets.push(Secret { id: id.clone(), source });
+            secrets.push(Secret { id: id.clone(), source, origin });
         }
         secrets
     }

@@ -80,6 +80,8 @@ pub struct Service {
 pub struct Secret {
     pub id: String,
     pub source: SecretSource,
+    /// What a CacheKey says of the source: as brik.toml has it, so the same on every machine. Never the value.
+    pub origin: String,
 }
 
 /// Where a secret's value is; the value itself is read only by the RUN that mounts it.

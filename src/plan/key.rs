@@ -2,7 +2,7 @@
 //!
 //! | in the key | not in the key |
 //! |---|---|
-//! | format version, timestamps mode | secrets' values (their ids are) |
+//! | format version, timestamps mode | secrets' values (their ids are, and where brik.toml takes them from) |
 //! | operation and its expanded text | proxy arguments, unless declared with ARG |
 //! | ARG and ENV values in force | labels and other metadata that do not reach the file system |
 //! | user, working directory, shell, network, mounts | absolute paths and mtimes of the context |

@@ -1,6 +1,6 @@
 //! All services of a run, in the order of their needs, into one [`Plan`] in which identical Steps stand once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +57,10 @@ pub struct Target {
     /// Seconds since 1970 that the configuration and its history are dated with, whatever the Dockerfile says.
     pub created: Option<i64>,
     pub contexts: NamedContexts,
+    /// The secrets that it is given, by id, and where their values come from: never these.
+    pub secrets: BTreeMap<String, String>,
+    /// The ids of the ssh agents that it is given.
+    pub agents: BTreeSet<String>,
     pub platforms: Vec<Platform>,
     /// Nobody asked for a platform: `platforms` is this machine's.
     pub implicit_platform: bool,

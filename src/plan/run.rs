@@ -13,6 +13,9 @@ use crate::dockerfile::lint::is_secret;
 use crate::dockerfile::{Instruction, Mount, MountType, Sharing, Span, Word};
 use crate::oci::Digest;
 
+/// In a key: a secret or an agent that a RUN would use, and goes without.
+const NOT_GIVEN: &str = "not given";
+
 impl StagePlanner<'_, '_> {
     pub fn run_command(&mut self, current: &mut Current, instruction: &Instruction, run: &RunCommand) -> Result<(), Error> {
         let span = current.trigger_at.unwrap_or(instruction.statement.span);
@@ -133,6 +136,8 @@ impl StagePlanner<'_, '_> {
             MountType::Secret => {
                 let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
                 let id = mount.source.clone().or_else(|| mount.id.clone()).or_else(|| written.map(base)).unwrap_or_default();
+                // Without it, or with another's, the same command makes something else.
+                inputs.add(format!("secret {id}"), self.target.secrets.get(&id).map_or(NOT_GIVEN, String::as_str));
                 let env = mount.env.clone().map(|name| if name.is_empty() { id.clone() } else { name });
                 let file = env.is_none() || written.is_some();
                 let path = target(format!("/run/secrets/{}", base(&id)));
@@ -144,6 +149,7 @@ impl StagePlanner<'_, '_> {
                     return Err(refuse("ssh does not support source".to_owned()));
                 }
                 let id = mount.id.clone().unwrap_or_else(|| "default".to_owned());
+                inputs.add(format!("ssh {id}"), if self.target.agents.contains(&id) { "given" } else { NOT_GIVEN });
                 let path = target(format!("/run/buildkit/ssh_agent.{agents}"));
                 (path, RunMountKind::Ssh { id, required: mount.required, mode: mount.mode.unwrap_or(0o600), uid, gid })
             }

@@ -6,11 +6,11 @@ use crate::support::{Project, Run};
 
 /// Builds under `limit`, which is too low, and then without it.
 fn too_low(limit: &str) -> Run {
-    let project =
-        Project::empty().file("Dockerfile", "FROM scratch\nCOPY large /a/b/c/\n").file("large", "0123456789abcdef".repeat(16 << 10));
+    let random = std::iter::repeat_with(|| fastrand::u8(..)).take(256 << 10).collect::<Vec<u8>>();
+    let project = Project::dockerfile("FROM {busybox}\nCOPY large /a/b/c/\nRUN true\n").file("large", random);
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh"]);
-    let build = || project.brik(["build", "--image", "localhost/app"]);
+    let build = || project.build::<&str>([]);
     let run = build().under(shell).exits(1);
     let _ = build().succeeds();
     run

@@ -127,6 +127,31 @@ fn services_have_secrets_of_their_own() {
 }
 
 #[test]
+fn what_is_made_without_a_secret_is_not_taken_for_what_is_made_with_it() {
+    let registry = Registry::start();
+    let toml = format!("registry = \"{}/team\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n", registry.host());
+    let dockerfile =
+        "FROM {busybox}\nRUN --mount=type=secret,id=tok cat /run/secrets/tok > /got 2>/dev/null || echo none > /got\nRUN cat /got\n";
+    let project = Project::empty().file("brik.toml", &toml).file("a/Dockerfile", dockerfile).file("b/Dockerfile", dockerfile);
+    let push = |store: &str| {
+        project.brik(["build", "--push", "--progress", "plain"]).store(&project.beside(store)).env("A", "of-a").env("B", "of-b")
+    };
+    push("one").succeeds().says(&["none"]);
+    let secret = |service: &str, env: &str| format!("[services.{service}]\nsecrets = [{{ id = \"tok\", env = \"{env}\" }}]\n");
+    // Now one of them is given it, then the other another one: neither gets what was made without it, nor with the other's.
+    project.write("brik.toml", toml.clone() + &secret("a", "A"));
+    for store in ["one", "two"] {
+        let run = push(store).succeeds();
+        let digests = run.digests();
+        assert_ne!(digests[0], digests[1], "{run:?}");
+    }
+    project.write("brik.toml", toml.clone() + &secret("a", "A") + &secret("b", "B"));
+    let without = push("three").succeeds();
+    let digests = without.digests();
+    assert_ne!(digests[0], digests[1], "{without:?}");
+}
+
+#[test]
 fn a_run_that_fails_names_the_secrets_that_it_was_not_given() {
     let mounts = "--mount=type=secret,id=given --mount=type=secret,id=npm_tokn --mount=type=secret,id=other,env=OTHER";
     let project = Project::dockerfile(&format!("FROM {{busybox}}\nRUN {mounts} cat /run/secrets/npm_token\n"));

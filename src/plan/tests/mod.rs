@@ -143,6 +143,8 @@ fn target(directory: &Path, name: &str, text: &str) -> Target {
         epoch: Some(0),
         created: None,
         contexts: NamedContexts::default(),
+        secrets: BTreeMap::new(),
+        agents: Default::default(),
         platforms: vec!["linux/amd64".parse().unwrap()],
         implicit_platform: false,
     }
