@@ -11,6 +11,10 @@ pub(super) const SHORTEST: usize = 4;
 pub(super) const LONGEST: usize = 1024;
 /// Longer values are files, not tokens: they are searched for raw, in pieces and line by line, but not encoded.
 const LONGEST_ENCODED: usize = 16 * 1024;
+/// So many lines of a secret are encoded one by one, too.
+const MOST_ENCODED_LINES: usize = 64;
+/// Shorter lines are ordinary words (`true`, `user`), and so would be pieces of their encodings.
+const SHORTEST_ENCODED_LINE: usize = 8;
 /// Columns at which `base64` (coreutils, MIME) and PEM wrap.
 const WRAPS: [usize; 2] = [76, 64];
 
@@ -20,20 +24,27 @@ pub(super) fn forms(secret: &[u8]) -> BTreeSet<Vec<u8>> {
     if secret.len() < SHORTEST {
         return forms;
     }
-    let line = secret.trim_ascii_end();
-    for value in [secret, line] {
-        add(&mut forms, value);
-        if (SHORTEST..=LONGEST_ENCODED).contains(&value.len()) {
-            add_base64(&mut forms, value);
-            add_hex(&mut forms, value);
-            add_url(&mut forms, value);
-            add_json(&mut forms, value);
+    add_spellings(&mut forms, secret);
+    add_spellings(&mut forms, secret.trim_ascii_end());
+    for (number, line) in secret.split(|&b| b == b'\n' || b == b'\r').map(<[u8]>::trim_ascii).enumerate() {
+        // A user and a password on lines of their own; what has more lines is a key or a certificate.
+        if number < MOST_ENCODED_LINES && line.len() >= SHORTEST_ENCODED_LINE {
+            add_spellings(&mut forms, line);
+        } else {
+            add(&mut forms, line);
         }
     }
-    for line in secret.split(|&b| b == b'\n' || b == b'\r') {
-        add(&mut forms, line.trim_ascii());
-    }
     forms
+}
+
+fn add_spellings(forms: &mut BTreeSet<Vec<u8>>, value: &[u8]) {
+    add(forms, value);
+    if (SHORTEST..=LONGEST_ENCODED).contains(&value.len()) {
+        add_base64(forms, value);
+        add_hex(forms, value);
+        add_url(forms, value);
+        add_json(forms, value);
+    }
 }
 
 fn add(forms: &mut BTreeSet<Vec<u8>>, form: &[u8]) {
@@ -135,6 +146,17 @@ mod tests {
             let forms = forms(secret);
             assert!(!forms.is_empty());
             assert!(forms.iter().all(|form| (SHORTEST..=LONGEST).contains(&form.len())));
+        }
+    }
+
+    #[test]
+    fn a_line_is_found_in_every_spelling() {
+        let forms = forms(b"user\npassw0rd-of-user\n");
+        for text in [STANDARD.encode("passw0rd-of-user"), STANDARD.encode("user:passw0rd-of-user"), "7061737377307264".to_owned()] {
+            assert!(
+                forms.iter().any(|form| form.starts_with(text.as_bytes()) || text.contains(std::str::from_utf8(form).unwrap())),
+                "{text}"
+            );
         }
     }
 

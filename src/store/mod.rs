@@ -150,8 +150,8 @@ pub struct Store {
     temp: Arc<temp::TempArea>,
     writeback: writeback::Writeback,
     lock: File,
-    /// Differs from boot to boot of the machine.
-    boot: String,
+    /// The name of unpacked layers that can be trusted, see [`snapshots::place`].
+    place: String,
 }
 
 impl Store {
@@ -182,10 +182,9 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => temp.publish(VERSION.as_bytes(), &version)?,
             Err(e) => return Err(at("read", &version)(e)),
         }
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let boot = format!("boot-{}", boot.trim());
+        let place = snapshots::place(&root)?;
         let writeback = writeback::Writeback::new(temp.clone());
-        Ok(Self { root, temp, writeback, lock, boot })
+        Ok(Self { root, temp, writeback, lock, place })
     }
 
     fn disk(&self) -> &dyn Disk {

@@ -1,7 +1,8 @@
 //! Snapshots: layers unpacked into directories that serve as overlay lowers.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Error, Store, at, note_use};
@@ -33,22 +34,34 @@ impl IdMapping {
     }
 }
 
+/// The name under which layers are unpacked: another one after each boot (nobody syncs their files), and wherever something has passed
+/// over the store that may not have kept owners, set-id bits and extended attributes: `chown -R`, a copy, an archive.
+pub(super) fn place(root: &Path) -> Result<String, Error> {
+    let path = root.join("here");
+    let failed = |error| at("open", &path)(error);
+    let here = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    let here = here.metadata().map_err(failed)?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let identity = format!("{} {} {} {} {}", boot.trim(), here.dev(), here.ino(), here.ctime(), here.ctime_nsec());
+    Ok(format!("place-{}", Digest::of(identity.as_bytes()).short()))
+}
+
 impl Store {
     fn snapshot_path(&self, ids: IdMapping, id: &Digest) -> PathBuf {
         self.root.join("snapshots").join(ids.dir()).join(id.hex())
     }
 
-    /// The directory of a snapshot that is here. One of an earlier boot is not: nobody syncs all its files, so that they may be empty
-    /// if power was lost. Its blob is durable, and it is unpacked again. The mtime of its place notes the use.
+    /// The directory of a snapshot that is here. One of an earlier [`place`] is not: its blob is durable, and it is unpacked again. The
+    /// mtime of its directory notes the use.
     pub fn snapshot(&self, ids: IdMapping, id: &Digest) -> Option<PathBuf> {
         let place = self.snapshot_path(ids, id);
-        Some(place.join(&self.boot)).filter(|tree| tree.is_dir() && note_use(&place))
+        Some(place.join(&self.place)).filter(|tree| tree.is_dir() && note_use(&place))
     }
 
     /// Makes `tree`, a complete directory in a temporary one, the snapshot `id`: the directory of the snapshot.
     pub fn commit_snapshot(&self, ids: IdMapping, id: &Digest, tree: &Path) -> Result<PathBuf, Error> {
         let place = self.snapshot_path(ids, id);
-        let snapshot = place.join(&self.boot);
+        let snapshot = place.join(&self.place);
         let known = place.is_dir();
         self.disk().create_dir_all(&place).map_err(at("create", &place))?;
         match self.disk().rename(tree, &snapshot) {
@@ -60,7 +73,7 @@ impl Store {
             renamed => renamed.map_err(at("write", &snapshot))?,
         }
         if known {
-            for stale in fs::read_dir(&place).into_iter().flatten().flatten().filter(|entry| *entry.file_name() != *self.boot) {
+            for stale in fs::read_dir(&place).into_iter().flatten().flatten().filter(|entry| *entry.file_name() != *self.place) {
                 let gone = self.temp_dir()?;
                 let _ = self.disk().rename(&stale.path(), &gone.path().join("snapshot"));
             }
@@ -71,6 +84,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn commit(store: &Store, content: &str) -> PathBuf {
@@ -103,10 +118,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
         let torn = commit(&store, "torn");
-        store.boot = "next".to_owned();
+        store.place = "next".to_owned();
         assert_eq!(store.snapshot(IdMapping::Root, &Digest::of(b"id")), None);
         let place = commit(&store, "whole");
         assert!(!torn.exists());
         assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "whole");
+    }
+
+    #[test]
+    fn a_snapshot_that_something_has_passed_over_is_made_again() {
+        let room = tempfile::tempdir().unwrap();
+        let (one, two) = (room.path().join("one"), room.path().join("two"));
+        let id = Digest::of(b"id");
+        let there = |root: &Path| Store::open(root).unwrap().snapshot(IdMapping::Root, &id).is_some();
+        commit(&Store::open(&one).unwrap(), "content");
+        assert!(there(&one));
+        assert!(Command::new("cp").arg("-a").args([&one, &two]).status().unwrap().success());
+        assert!(there(&one) && !there(&two));
+        assert!(Command::new("chown").args(["-R", &rustix::process::getuid().to_string()]).arg(&one).status().unwrap().success());
+        assert!(!there(&one));
     }
 }

@@ -271,7 +271,7 @@ fn room() -> tempfile::TempDir {
 
 fn open(disk: Arc<Simulated>, root: &Path, boot: &str) -> Store {
     let mut store = Store::open_on(disk, root).unwrap();
-    store.boot = boot.to_owned();
+    store.place = boot.to_owned();
     store
 }
 
