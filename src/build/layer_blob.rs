@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::engine::Engine;
 use super::error::Error;
+use super::sandbox::Rung;
 use crate::cache::StepRecord;
 use crate::image::{BorrowedFiles, Codec, LayerOptions, LayerTar, LayerWriter, Mtime, recode_layer, write_layer};
 use crate::oci::{Descriptor, Layer};
@@ -19,7 +20,7 @@ impl Engine<'_> {
     /// Makes a layer of an upper directory and of what it borrows; gives the directory the times that its snapshot is to have.
     pub(super) fn write_layer(&self, id: StepId, epoch: Option<i64>, upper: &Path, borrowed: &BorrowedFiles<'_>) -> Result<Layer, Error> {
         let mtime = epoch.map_or(Mtime::Preserve, Mtime::Normalized);
-        let options = LayerOptions { mtime, owner_xattr: self.single_uid() };
+        let options = LayerOptions { mtime, owner_xattr: self.single_uid(), own_marks: self.layers.rung == Rung::Chroot };
         let codec = if self.is_shipped(id) { Codec::default() } else { INTERMEDIATE };
         let mut writer = LayerWriter::new(codec, self.layers.store.blob_writer()?);
         let mut toc = self.layers.toc_writer()?;

@@ -86,6 +86,11 @@ impl Engine<'_> {
         })?;
         drop(held);
         workspace.untouched(&outcome.restored);
+        if outcome.shared_proc {
+            self.reporter().warning_once(
+                "RUNs see the processes of this container in /proc: a part of it is covered here, and the kernel then lets nobody mount another",
+            );
+        }
         if outcome.memory_unlimited {
             self.reporter().warning_once("[build] memory has no effect: brik has no right to make a control group here");
         }

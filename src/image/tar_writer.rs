@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, unlinkat};
+use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps, UTIME_OMIT, fremovexattr, fstat, futimens, unlinkat};
 use tar::{Builder, EntryType};
 
 use super::changes::{Found, Visited, walk, walk_with};
@@ -15,7 +15,7 @@ use super::root::Root;
 use super::tar_header::{Member, encode};
 use super::tar_reader::NAME_MAX;
 use super::toc::kept;
-use super::whiteout::{is_opaque, is_whiteout};
+use super::whiteout::{OPAQUE_OWN, is_opaque, is_whiteout};
 use super::xattr::{self, Xattrs};
 use super::{BorrowedFile, BorrowedFiles, Error, TocWriter, lossy};
 
@@ -33,6 +33,8 @@ pub struct LayerOptions {
     pub mtime: Mtime,
     /// Whether [`super::OWNER`] overrides a file's owner (a snapshot made with a single mapped id).
     pub owner_xattr: bool,
+    /// Whether brik's own forms of a whiteout and of an opaque mark mean one. In what overlayfs made they are a RUN's, and go.
+    pub own_marks: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub fn write_layer(
 /// # Errors
 /// See [`write_layer`].
 pub fn write_tree(root: &Path, owner_xattr: bool, out: impl Write) -> Result<(), Error> {
-    let options = &LayerOptions { mtime: Mtime::Preserve, owner_xattr };
+    let options = &LayerOptions { mtime: Mtime::Preserve, owner_xattr, own_marks: true };
     let toc: Option<&mut TocWriter<io::Sink>> = None;
     let mut writer =
         TarWriter { tar: Builder::new(out), toc, options, links: HashMap::new(), sockets: Vec::new(), summary: LayerSummary::default() };
@@ -152,7 +154,7 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
         };
         let file_type = found.file_type();
         if self.toc.is_some() {
-            if is_whiteout(stat) {
+            if is_whiteout(stat) && (self.options.own_marks || file_type != FileType::Socket) {
                 return self.whiteout(whiteout_name(found.path), member.mtime);
             }
             refuse_whiteout_name(found.path)?;
@@ -234,10 +236,15 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
     }
 
     fn add_directory(&mut self, found: &Found<'_>, mut member: Member<'_>) -> Result<(), Error> {
-        let xattrs = match found.directory() {
+        let mut xattrs = match found.directory() {
             Some(fd) => xattr::read_all(fd).map_err(|source| Error::Read { path: lossy(found.path), source })?,
             None => Vec::new(),
         };
+        let foreign = |(name, _): &(Vec<u8>, Vec<u8>)| name == OPAQUE_OWN.as_bytes() && !self.options.own_marks;
+        if let (true, Some(fd)) = (xattrs.iter().any(foreign), found.directory()) {
+            fremovexattr(fd, OPAQUE_OWN).map_err(|errno| Error::Read { path: lossy(found.path), source: errno.into() })?;
+            xattrs.retain(|xattr| !foreign(xattr));
+        }
         let opaque = self.toc.is_some() && is_opaque(&xattrs);
         match found.directory() {
             Some(fd) => self.keep_xattrs(fd, &mut member, xattrs)?,
@@ -391,7 +398,7 @@ mod tests {
         let outside = tempfile::NamedTempFile::new().unwrap();
         fs::create_dir(dir.path().join("d")).unwrap();
         symlink(outside.path(), dir.path().join("d/l")).unwrap();
-        let options = LayerOptions { mtime: Mtime::Normalized(1_000), owner_xattr: false };
+        let options = LayerOptions { mtime: Mtime::Normalized(1_000), owner_xattr: false, own_marks: true };
         write_layer(dir.path(), &BorrowedFiles::default(), &options, io::sink(), &mut TocWriter::new(io::sink()).unwrap()).unwrap();
         for path in ["d", "d/l"] {
             let stat = fs::symlink_metadata(dir.path().join(path)).unwrap();
@@ -406,7 +413,7 @@ mod tests {
         for (size, left) in [(3, 5), (5, 3)] {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), vec![0; size]).unwrap();
-            let options = LayerOptions { mtime: Mtime::Preserve, owner_xattr: false };
+            let options = LayerOptions { mtime: Mtime::Preserve, owner_xattr: false, own_marks: true };
             let toc = &mut TocWriter::new(io::sink()).unwrap();
             let mut writer = TarWriter {
                 tar: Builder::new(Vec::new()),

@@ -15,7 +15,7 @@ use super::xattr::{Xattrs, read_all, value};
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
 const OPAQUE_TRUSTED: &str = "trusted.overlay.opaque";
 /// Where the other names are taken: an overlay on an overlay.
-const OPAQUE_OWN: &str = "user.brik.opaque";
+pub(super) const OPAQUE_OWN: &str = "user.brik.opaque";
 
 /// A socket of this mode is a whiteout. No archive holds sockets, and no layer does.
 pub const SOCKET_MODE: u32 = 0o7000;

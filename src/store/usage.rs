@@ -41,7 +41,10 @@ const NEXT_TO_NOTHING: u64 = 1 << 20;
 impl Store {
     /// Whether next to nothing can be written to the store's file system any more.
     pub fn is_full(&self) -> bool {
-        let full = |fs: rustix::fs::StatVfs| fs.f_bavail * fs.f_frsize < NEXT_TO_NOTHING || (fs.f_files > 0 && fs.f_favail == 0);
+        // ramfs counts nothing: 0 of 0.
+        let full = |fs: rustix::fs::StatVfs| {
+            (fs.f_blocks > 0 && fs.f_bavail * fs.f_frsize < NEXT_TO_NOTHING) || (fs.f_files > 0 && fs.f_favail == 0)
+        };
         rustix::fs::statvfs(&self.root).is_ok_and(full)
     }
 

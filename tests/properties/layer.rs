@@ -87,7 +87,7 @@ fn table_of_contents(toc: &[u8], scratch: &Scratch, found: &layer_model::Shape) 
 /// What is written of the directory unpacks to what the same is written of.
 fn again(scratch: &Scratch) {
     let write = |name: &str| {
-        let options = LayerOptions { mtime: Mtime::Normalized(0), owner_xattr: true };
+        let options = LayerOptions { mtime: Mtime::Normalized(0), owner_xattr: true, own_marks: true };
         let mut tar = Vec::new();
         let toc = &mut TocWriter::new(io::sink()).unwrap();
         write_layer(&scratch.path().join(name), &BorrowedFiles::default(), &options, &mut tar, toc).map(|_| tar)

@@ -92,7 +92,7 @@ mod tests {
             write_matches(&job(source, &matches, &root, destination), borrower).map_err(|error| error.to_string())?;
         }
         let mut tar = Vec::new();
-        let options = LayerOptions { mtime: Mtime::Normalized(0), owner_xattr: false };
+        let options = LayerOptions { mtime: Mtime::Normalized(0), owner_xattr: false, own_marks: true };
         write_layer(root.path("").as_path(), &files, &options, &mut tar, &mut TocWriter::new(io::sink()).unwrap())
             .map_err(|error| error.to_string())?;
         let copied = |name: &str| !borrow || root.list().iter().all(|line| !line.ends_with(&format!("{name} f640")));

@@ -176,3 +176,20 @@ fn what_is_no_table_of_contents_is_refused() {
     let climbing = tar_of(&[(FILE, "../f", "", b"")]);
     assert!(matches!(Toc::read(&climbing[..]), Err(Error::Escapes { .. })));
 }
+
+/// overlayfs does not make them: they are a RUN's, which sees what is below all the same.
+#[test]
+fn brik_s_own_marks_in_what_overlayfs_made_mean_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let marked = dir.path().join("d");
+    fs::create_dir(&marked).unwrap();
+    rustix::fs::setxattr(&marked, "user.brik.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(marked.join("one")).unwrap());
+    fs::set_permissions(marked.join("one"), fs::Permissions::from_mode(SOCKET_MODE)).unwrap();
+    let mut tar = Vec::new();
+    let options = LayerOptions { own_marks: false, ..options() };
+    let summary = write_layer(dir.path(), &BorrowedFiles::default(), &options, &mut tar, &mut super::no_toc()).unwrap();
+    assert_eq!(summary.entries, 1);
+    assert_eq!(super::hostile::xattr_of(&marked, "user.brik.opaque"), None);
+    assert!(!marked.join("one").exists());
+}

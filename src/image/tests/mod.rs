@@ -13,7 +13,7 @@ use super::*;
 const EPOCH: i64 = 1_700_000_000;
 
 fn options() -> LayerOptions {
-    LayerOptions { mtime: Mtime::Normalized(EPOCH), owner_xattr: true }
+    LayerOptions { mtime: Mtime::Normalized(EPOCH), owner_xattr: true, own_marks: true }
 }
 
 /// What works for every user, for a lowest layer.
