@@ -26,6 +26,9 @@ use crate::cache::{Message, Shared};
 use crate::config::{Finding, Isolation};
 use crate::report::{Event, Forge, Mode, Redactor, Reporter, Terminal};
 
+/// The exit code of what SIGKILL has ended, as a shell has it.
+const KILLED: i32 = 137;
+
 /// Runs brik again inside its namespaces, unless it is where it can work already.
 pub fn enter_sandbox(hand_over: &[u8]) -> Result<Entered, Failure> {
     let refused = |error: sandbox::SandboxError| {
@@ -34,6 +37,11 @@ pub fn enter_sandbox(hand_over: &[u8]) -> Result<Entered, Failure> {
         Failure::findings(Code::Failed, &[help.into_iter().fold(finding, Finding::help)], None)
     };
     Ok(match sandbox::enter(hand_over).map_err(refused)? {
+        sandbox::Entry::Ran(KILLED) => {
+            let message = "brik was killed inside its sandbox (SIGKILL), often for want of memory";
+            let finding = Finding::error("brik::build::failed", message).help("give it more, or let fewer work at a time with --jobs");
+            return Err(Failure::findings(Code::Failed, &[finding], None));
+        }
         sandbox::Entry::Ran(code) => Entered::Ran(ExitCode::from(u8::try_from(code).unwrap_or(1))),
         sandbox::Entry::Here(rung) => Entered::Here(rung),
     })

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::aftermath::process_tree;
 use crate::support::{Project, tools};
 
 /// Waits for a line of stderr with `part`.
@@ -102,4 +103,19 @@ fn an_interrupt_before_anything_runs_leaves_nothing() {
     let (code, rest) = interrupted(&mut child, stderr, Signal::INT);
     assert_eq!((code, rest.as_str()), (Some(130), "interrupted: nothing has run yet\n"));
     nothing_is_left(&project);
+}
+
+/// As the kernel does where memory ends.
+#[test]
+fn a_brik_that_is_killed_inside_its_sandbox_is_told_of_by_the_one_outside() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo begun; sleep 312877\n");
+    let mut child = project.brik(["build", "--progress", "plain", "--image", "localhost/app"]).start();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    wait_for(&mut stderr, "│ begun");
+    let inner = process_tree(child.id())[1];
+    kill_process(Pid::from_raw(inner as i32).unwrap(), Signal::KILL).unwrap();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains("brik was killed inside its sandbox"), "{rest}");
 }
