@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -102,4 +102,18 @@ fn an_interrupt_before_anything_runs_leaves_nothing() {
     let (code, rest) = interrupted(&mut child, stderr, Signal::INT);
     assert_eq!((code, rest.as_str()), (Some(130), "interrupted: nothing has run yet\n"));
     nothing_is_left(&project);
+}
+
+#[test]
+fn what_nohup_has_a_build_ignore_does_not_end_it() {
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]\n")
+        .file("a/Dockerfile", "FROM {busybox}\nRUN echo begun; sleep 3; echo done\n");
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    let mut child = project.brik(["build", "--progress", "plain"]).under(nohup).start();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    wait_for(&mut stderr, "│ begun");
+    let (code, rest) = interrupted(&mut child, stderr, Signal::HUP);
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("│ done"), "{rest}");
 }
