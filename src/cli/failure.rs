@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::annotations::annotations;
+use super::excerpt::Excerpt;
 use super::places::Places;
 use super::print;
 use crate::config::Finding;
@@ -91,11 +92,15 @@ pub fn render_all(out: &mut String, findings: &[Finding]) {
 }
 
 /// One diagnostic as text: code, message, the bytes it is about, help.
-fn render(out: &mut String, diagnostic: &dyn Diagnostic) {
+fn render(out: &mut String, finding: &Finding) {
     let theme = if color_on_stderr() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let width = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map_or(100, |size| usize::from(size.ws_col)).clamp(40, 140);
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
-    if handler.render_report(out, diagnostic).is_err() {
-        out.push_str(&format!("error: {diagnostic}\n"));
+    let rendered = match Excerpt::of(finding) {
+        Some(excerpt) => handler.render_report(out, &excerpt),
+        None => handler.render_report(out, finding),
+    };
+    if rendered.is_err() {
+        out.push_str(&format!("error: {finding}\n"));
     }
 }

@@ -4,6 +4,7 @@
 //! network or a lock, is not waited for. It becomes another program, the reclaimer: that ends all its threads, and what they worked on,
 //! now nobody's, is removed under the rights and in the namespaces in which it was made.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -36,7 +37,9 @@ struct Heard {
 impl Interrupts {
     /// Begins to watch, for a process that works with the store at `store`.
     pub fn watch(store: &Path) -> Result<Self, Failure> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(unwatched)?;
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal));
+        let mut signals = signal_hook::iterator::Signals::new(watched).map_err(unwatched)?;
         let heard: Arc<Mutex<Option<Heard>>> = Arc::default();
         let (build, store) = (Arc::clone(&heard), store.to_owned());
         std::thread::spawn(move || {
@@ -60,6 +63,12 @@ impl Interrupts {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Heard { cancel: cancel.clone(), reporter: reporter.clone() });
         Ok(cancel)
     }
+}
+
+/// Whether whoever started this process has it ignore a signal, as nohup does: that holds. `status` is that of proc(5).
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 fn unwatched(error: std::io::Error) -> Failure {
@@ -109,4 +118,18 @@ pub fn reclaim() -> Option<ExitCode> {
         store.reclaim();
     }
     Some(ExitCode::from(Code::Interrupted as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_ignored_from_the_start_is_known() {
+        let status = "Name:\tbrik\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000004002\n";
+        assert_eq!([SIGHUP, SIGINT, SIGTERM].map(|signal| is_ignored(status, signal)), [true, false, false]);
+        for bad in ["", "SigIgn:\n", "SigIgn:\tx\n"] {
+            assert!(!is_ignored(bad, SIGHUP), "{bad:?}");
+        }
+    }
 }

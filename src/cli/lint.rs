@@ -8,7 +8,7 @@ use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::config::{Config, Finding, NamedContext, Source};
 use crate::dockerfile::lint::{BUILD_ARG, CheckOptions, Surroundings, Warning, lint};
 use crate::oci::{ImageConfig, Platform, Reference};
-use crate::plan::{BaseName, ServiceNames, platform_args};
+use crate::plan::{BaseName, ServiceNames, Survey, SurveyedStage, platform_args};
 use crate::source::{Disk, IgnoreFile};
 
 /// The most warnings that are told of one Dockerfile.
@@ -109,21 +109,16 @@ fn warnings(names: &ServiceNames, loaded: &Loaded, reach: Reach, bases: &Bases, 
     looked_at.retain(|stage| !dockerfile.is_replaced(*stage, &loaded.contexts));
     let target = survey.and_then(|survey| stages.get(survey.target)).or(stages.last());
     let target = target.and_then(|stage| stage.name.as_ref()).map_or("", |name| name.text.as_str());
-    let base = |stage: usize| {
-        let surveyed = survey?.stages.get(stage)?;
-        let BaseName::Outside(name) = &surveyed.base else { return None };
-        let platform = surveyed.platform.as_ref().unwrap_or(&platform);
-        let config = match loaded.contexts.for_outside(name) {
-            Some(NamedContext::Image(reference)) => (bases.image)(reference, platform),
-            Some(NamedContext::Service(other)) => (bases.service)(other, platform),
-            Some(NamedContext::Directory(_) | NamedContext::Scratch) => Some(ImageConfig::scratch(platform)),
-            Some(NamedContext::OciLayout { .. } | NamedContext::Url(_)) => None,
-            None => match names.service_of(name, &service.name) {
-                Some(other) => (bases.service)(other, platform),
-                None => name.parse().ok().and_then(|reference| (bases.image)(&reference, platform)),
-            },
+    let config = |stage: usize, platform: &Platform, survey: &Survey| base(names, loaded, bases, survey.stages.get(stage)?, platform);
+    let strangers = |stage: usize| {
+        let known = |(platform, survey): &(Platform, Survey)| {
+            let expected = survey.stages.get(stage)?.platform.as_ref().unwrap_or(platform);
+            let actual = config(stage, platform, survey)?.platform();
+            contradict(expected, &actual).then(|| (expected.clone(), actual))
         };
-        config.map(Arc::new)
+        let mut strangers: Vec<_> = loaded.surveys.iter().filter_map(known).collect();
+        strangers.dedup();
+        strangers
     };
     // An ignore file that cannot be read is told by those who need it.
     let ignore = IgnoreFile::load(&Disk, Some(&dockerfile.path), &service.context).unwrap_or_default();
@@ -131,8 +126,31 @@ fn warnings(names: &ServiceNames, loaded: &Loaded, reach: Reach, bases: &Bases, 
         args: &service.args,
         predefined: platform_args(&platform, &Platform::host(), target, &service.args).iter().cloned().collect(),
         stages: looked_at,
-        base: &base,
+        base: &|stage| config(stage, &platform, survey?).map(Arc::new),
+        strangers: &strangers,
         ignored: &|source| ignore.leaves_nothing_of(source),
     };
     lint(&dockerfile.syntax, &surroundings, options)
+}
+
+/// The configuration of the image that a stage starts from, where it is known.
+fn base(names: &ServiceNames, loaded: &Loaded, bases: &Bases, stage: &SurveyedStage, platform: &Platform) -> Option<ImageConfig> {
+    let BaseName::Outside(name) = &stage.base else { return None };
+    let platform = stage.platform.as_ref().unwrap_or(platform);
+    match loaded.contexts.for_outside(name) {
+        Some(NamedContext::Image(reference)) => (bases.image)(reference, platform),
+        Some(NamedContext::Service(other)) => (bases.service)(other, platform),
+        Some(NamedContext::Directory(_) | NamedContext::Scratch) => Some(ImageConfig::scratch(platform)),
+        Some(NamedContext::OciLayout { .. } | NamedContext::Url(_)) => None,
+        None => match names.service_of(name, &loaded.service.name) {
+            Some(other) => (bases.service)(other, platform),
+            None => name.parse().ok().and_then(|reference| (bases.image)(&reference, platform)),
+        },
+    }
+}
+
+/// Whether an image says of itself that it is for another system or architecture. What it does not say contradicts nothing.
+fn contradict(expected: &Platform, actual: &Platform) -> bool {
+    let other = |expected: &str, actual: &str| !actual.is_empty() && actual != expected;
+    other(&expected.os, &actual.os) || other(&expected.architecture, &actual.architecture)
 }

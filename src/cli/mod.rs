@@ -11,6 +11,7 @@ mod columns;
 mod dashboard;
 mod doctor;
 mod evidence;
+mod excerpt;
 mod explain;
 mod failure;
 mod foreign_flags;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -74,8 +75,13 @@ pub fn export(
         Destination::DockerArchive(path) => {
             let mut failure = None;
             let written = write_whole(path, |file| {
-                let exported = export_docker_archive(std::io::BufWriter::new(file), &images, &open);
-                exported.map_err(|error| std::io::Error::other(failure.insert(failed(error)).clone()))
+                let mut out = BufWriter::new(file);
+                match export_docker_archive(&mut out, &images, &open) {
+                    // Of what is written, and not of a layer.
+                    Err(crate::image::Error::Write(error)) => Err(error),
+                    Err(error) => Err(std::io::Error::other(failure.insert(failed(error)).clone())),
+                    Ok(()) => out.flush(),
+                }
             });
             written.map_err(|error| failure.unwrap_or_else(|| format!("cannot write {}: {error}", path.display())))
         }

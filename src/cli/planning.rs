@@ -10,6 +10,7 @@ use super::handover::Handover;
 use super::lint::{Bases, Reach, lint_all};
 use super::request::{Request, created, epoch};
 use super::secrets::{self, Shown};
+use super::session::no_space;
 use super::source_facts::source_facts;
 use super::unused_args::unused_args;
 use super::workspace::{Loaded, Workspace, plan_finding};
@@ -83,7 +84,7 @@ impl Setup {
         let lints = lint(&workspace, &remote, planned.as_ref().ok());
         let base = |reference: &Reference, platform: &Platform| remote.base(reference, platform).ok().map(|base| base.config.clone());
         findings.extend(unused_args(request.given_args(), &workspace, base));
-        let plan = planned.map_err(|error| plan_failure(&workspace, &targets, &error, &lints, redactor))?;
+        let plan = planned.map_err(|error| plan_failure(&workspace, &targets, &error, &lints, self))?;
         if Findings(lints.clone()).has_errors() {
             return Err(Failure::findings(Code::Findings, &lints, Some(redactor)));
         }
@@ -221,12 +222,21 @@ fn lint(workspace: &Workspace, remote: &RemoteSources, plan: Option<&Plan>) -> V
 }
 
 /// What is wrong, after the warnings that may say why.
-fn plan_failure(workspace: &Workspace, targets: &[Target], error: &plan::Error, lints: &[Finding], redactor: &Redactor) -> Failure {
+fn plan_failure(workspace: &Workspace, targets: &[Target], error: &plan::Error, lints: &[Finding], setup: &Setup) -> Failure {
     let dockerfile = targets.iter().map(|target| &target.dockerfile).find(|dockerfile| dockerfile.path == error.dockerfile);
-    let finding = match dockerfile {
+    let mut finding = match dockerfile {
         Some(dockerfile) => plan_finding(workspace.config, dockerfile, error),
         None => Finding::error("brik::plan::invalid", error.to_string()),
     };
+    // What servers send goes to the store.
+    if is_no_space(&finding.message) {
+        finding = finding.help(no_space(setup.store.root()));
+    }
     let lints = lints.iter().filter(|lint| lint.severity == Severity::Warning).cloned();
-    Failure::findings(Code::Failed, &lints.chain([finding]).collect::<Vec<_>>(), Some(redactor))
+    Failure::findings(Code::Failed, &lints.chain([finding]).collect::<Vec<_>>(), Some(&setup.redactor))
+}
+
+/// Whether a reason is a full disk: planning has it in words only, also in those of git.
+fn is_no_space(reason: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded"].iter().any(|words| reason.contains(words))
 }

@@ -378,6 +378,6 @@ impl Session<'_> {
 }
 
 /// What to do about a full disk.
-fn no_space(store: &Path) -> String {
+pub(super) fn no_space(store: &Path) -> String {
     format!("free some space on the disk of {}, run `brik cache prune` or choose another store with --store", store.display())
 }

@@ -21,6 +21,7 @@
 
 mod add;
 mod align;
+mod budget;
 mod contexts;
 mod copy;
 mod difference;
@@ -67,7 +68,7 @@ pub use planner::{Fetched, NamedImage, Options, Target, images_of, plan, plan_ea
 pub use remote::{BaseImage, Checkout, Download, Remote};
 pub use state::normalize;
 pub use step::{BaseId, ContextId, Op, Root, Step, StepId};
-pub use survey::{BaseName, Dockerfile, Survey};
+pub use survey::{BaseName, Dockerfile, Survey, SurveyedStage};
 pub use trail::{Trail, TrailBase, TrailStep};
 
 use crate::oci::{ImageConfig, Platform};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::budget::Budget;
 use super::copy::check_owner;
 use super::epoch::{SOURCE_DATE_EPOCH, SourceDate};
 use super::error::{Error, ErrorKind};
@@ -26,13 +27,9 @@ pub(super) struct StagePlanner<'p, 'a> {
     pub source_date: Option<SourceDate>,
     /// Stages that have been read.
     pub done: BTreeMap<usize, StageState>,
-    /// Bytes that states and Steps take so far, roughly.
-    spent: usize,
+    /// What the survey has left of it.
+    budget: Budget,
 }
-
-/// The most that the states and Steps of one target may take. Every Step has a copy of all variables, and every stage one of all that its
-/// base says, so that a short Dockerfile could ask for more memory than there is.
-const MOST_BYTES: usize = 64 << 20;
 
 /// The stage that is being read.
 pub(super) struct Current {
@@ -53,7 +50,16 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
         survey: &'p Survey,
         source_date: Option<SourceDate>,
     ) -> Self {
-        Self { planner, target, platform, survey, dockerfile: &target.dockerfile, source_date, done: BTreeMap::new(), spent: 0 }
+        Self {
+            planner,
+            target,
+            platform,
+            survey,
+            dockerfile: &target.dockerfile,
+            source_date,
+            done: BTreeMap::new(),
+            budget: survey.budget,
+        }
     }
 
     /// Seconds since 1970 that files are dated with; `None` keeps their times.
@@ -147,8 +153,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
     }
 
     fn spend(&mut self, bytes: usize, span: Span) -> Result<(), Error> {
-        self.spent = self.spent.saturating_add(bytes);
-        if self.spent > MOST_BYTES { Err(self.dockerfile.error(span, ErrorKind::TooMuch { limit: MOST_BYTES })) } else { Ok(()) }
+        self.budget.spend(bytes).map_err(|kind| self.dockerfile.error(span, kind))
     }
 
     fn instruction(&mut self, current: &mut Current, instruction: &Instruction) -> Result<(), Error> {

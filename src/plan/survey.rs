@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use petgraph::graphmap::DiGraphMap;
 
+use super::budget::Budget;
 use super::contexts::NamedContexts;
 use super::environment::{Environment, platform_args};
 use super::error::{Error, ErrorKind};
@@ -59,6 +60,8 @@ pub struct Survey {
     /// Stages that the target needs, itself included.
     pub needed: BTreeSet<usize>,
     pub outside: Vec<OutsideName>,
+    /// What the global ARGs and the names of bases take, which the stages share with them.
+    pub(super) budget: Budget,
 }
 
 impl Dockerfile {
@@ -96,9 +99,11 @@ impl Dockerfile {
         // As it was asked for, or else as stages are known.
         let own = || self.syntax.stages[target].name.as_ref().map(|name| name.text.to_ascii_lowercase());
         let target_name = asked.map(str::to_owned).or_else(own).unwrap_or_default();
-        let global = self.global_args(platform_args(platform, build_platform, &target_name, args), args)?;
-        let stages = (0..self.syntax.stages.len()).map(|stage| self.base(stage, &global, contexts)).collect::<Result<Vec<_>, _>>()?;
-        let mut survey = Survey { global, stages, target, needed: BTreeSet::new(), outside: Vec::new() };
+        let mut budget = Budget::default();
+        let global = self.global_args(platform_args(platform, build_platform, &target_name, args), args, &mut budget)?;
+        let base = |stage| self.base(stage, &global, contexts, &mut budget);
+        let stages = (0..self.syntax.stages.len()).map(base).collect::<Result<Vec<_>, _>>()?;
+        let mut survey = Survey { global, stages, target, needed: BTreeSet::new(), outside: Vec::new(), budget };
         self.check_sources(&survey, contexts)?;
         self.collect(&mut survey, contexts, vec![target])?;
         Ok(survey)
@@ -149,7 +154,7 @@ impl Dockerfile {
         })
     }
 
-    fn global_args(&self, mut global: Environment, args: &BTreeMap<String, String>) -> Result<Environment, Error> {
+    fn global_args(&self, mut global: Environment, args: &BTreeMap<String, String>, budget: &mut Budget) -> Result<Environment, Error> {
         for arg in self.syntax.meta_args.iter().flat_map(|meta| &meta.args) {
             let value = match (args.get(&arg.name.text), &arg.default) {
                 (Some(given), _) => Some(given.clone()),
@@ -157,6 +162,7 @@ impl Dockerfile {
                 (None, None) => None,
             };
             if let Some(value) = value {
+                budget.spend(arg.name.text.len() + value.len()).map_err(|kind| self.error(arg.name.span, kind))?;
                 global.set(&arg.name.text, &value);
             }
         }
@@ -169,9 +175,10 @@ impl Dockerfile {
         expanded.map(|expansion| expansion.text).map_err(|error| self.error(word.span, error))
     }
 
-    fn base(&self, index: usize, global: &Environment, contexts: &NamedContexts) -> Result<SurveyedStage, Error> {
+    fn base(&self, index: usize, global: &Environment, contexts: &NamedContexts, budget: &mut Budget) -> Result<SurveyedStage, Error> {
         let stage = &self.syntax.stages[index];
         let name = self.expand(&stage.from, global)?;
+        budget.spend(name.len()).map_err(|kind| self.error(stage.from.span, kind))?;
         if name.is_empty() {
             return Err(self.error(stage.from.span, ErrorKind::BlankBase(stage.from.text.clone())));
         }

@@ -109,6 +109,8 @@ pub enum Error {
          or choose another with --store"
     )]
     Strange { action: &'static str, path: PathBuf },
+    #[error("cannot {action} {path}: {reason}; choose another place for the store with --store or $XDG_CACHE_HOME")]
+    Place { action: &'static str, path: PathBuf, reason: String },
 }
 
 /// An `io::Error` with what was done to which path. A full disk has a variant of its own, and what a run by another user has left.
@@ -117,6 +119,25 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Err
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: path.to_owned() },
         io::ErrorKind::PermissionDenied if is_strange(path) => Error::Strange { action, path: path.to_owned() },
         _ => Error::Io { action, path: path.to_owned(), source },
+    }
+}
+
+/// The same for what makes a directory a store: where there is none yet, or none can be written, it has to be elsewhere.
+fn making<'a>(action: &'static str, path: &'a Path, root: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| {
+        let absent = |path: &Path| fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let denied = source.kind() == io::ErrorKind::PermissionDenied;
+        match at(action, path)(source) {
+            Error::Strange { .. } if absent(&root.join("version")) => {
+                let above = path.ancestors().skip(1).find(|above| !absent(above)).unwrap_or(path);
+                let reason = format!("permission denied ({} is owned by another user)", above.display());
+                Error::Place { action, path: path.to_owned(), reason }
+            }
+            Error::Io { source, .. } if !denied || absent(&root.join("version")) => {
+                Error::Place { action, path: path.to_owned(), reason: source.to_string() }
+            }
+            error => error,
+        }
     }
 }
 
@@ -162,15 +183,16 @@ impl Store {
 
     fn open_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, Error> {
         // A directory that is there already may be meant for more than the store, and keeps its mode.
-        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(at("create the store at", root))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(making("create the store at", root, root))?;
         let root = root.canonicalize().map_err(at("open the store at", root))?;
         for dir in ["blobs", "blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
             let path = root.join(dir);
-            disk.create_dir_all(&path).map_err(at("create", &path))?;
+            disk.create_dir_all(&path).map_err(making("create", &path, &root))?;
             close(&path, 0o700).map_err(at("restrict", &path))?;
         }
         let lock_path = root.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path).map_err(at("open", &lock_path))?;
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = lock.map_err(making("open", &lock_path, &root))?;
         close(&lock_path, 0o600).map_err(at("restrict", &lock_path))?;
         rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
         let temp = Arc::new(temp::TempArea::new(&root.join("tmp"), disk));
@@ -182,6 +204,7 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => temp.publish(VERSION.as_bytes(), &version)?,
             Err(e) => return Err(at("read", &version)(e)),
         }
+        close(&version, 0o600).map_err(at("restrict", &version))?;
         let place = snapshots::place(&root)?;
         let writeback = writeback::Writeback::new(temp.clone());
         Ok(Self { root, temp, writeback, lock, place })
@@ -249,5 +272,44 @@ mod unit {
         let denied = |path: &Path| at("open", path)(io::ErrorKind::PermissionDenied.into());
         assert!(matches!(denied(&own), Error::Io { .. }));
         assert!(matches!(denied(&other.join("in it")), Error::Strange { .. }));
+    }
+
+    #[test]
+    fn where_no_store_can_be_made_another_place_is_advised() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, mut other) = (dir.path().join("file"), PathBuf::from("/"));
+        fs::write(&file, "").unwrap();
+        if geteuid().is_root() {
+            other = dir.path().join("other");
+            fs::create_dir(&other).unwrap();
+            std::os::unix::fs::chown(&other, Some(1), None).unwrap();
+        }
+        let advice = "; choose another place for the store with --store or $XDG_CACHE_HOME";
+        let told = |path: &Path, root: &Path, kind: io::ErrorKind| making("create", path, root)(kind.into()).to_string();
+        let said = told(&other.join("a/b"), &other.join("a/b"), io::ErrorKind::PermissionDenied);
+        let reason = format!("permission denied ({} is owned by another user)", other.display());
+        assert_eq!(said, format!("cannot create {}: {reason}{advice}", other.join("a/b").display()));
+        for kind in [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::PermissionDenied] {
+            assert!(told(&dir.path().join("store/blobs"), &dir.path().join("store"), kind).ends_with(advice), "{kind}");
+        }
+        let said = Store::open(&file).err().unwrap().to_string();
+        assert!(said.contains("file: File exists") && said.ends_with(advice), "{said}");
+        // A store that is there is another's.
+        if geteuid().is_root() {
+            fs::write(other.join("version"), VERSION).unwrap();
+            assert!(told(&other.join("blobs"), &other, io::ErrorKind::PermissionDenied).contains("chown -R"));
+        }
+    }
+
+    #[test]
+    fn the_version_is_its_owner_s_alone_in_any_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = dir.path().join("version");
+        let mode = || version.metadata().unwrap().permissions().mode() & 0o7777;
+        drop(Store::open(dir.path()).unwrap());
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&version, fs::Permissions::from_mode(0o644)).unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        assert_eq!(mode(), 0o600);
     }
 }

@@ -120,7 +120,7 @@ impl TempArea {
     }
 
     fn place(&self, bytes: &[u8], target: &Path, sync: impl FnOnce(&File) -> io::Result<()>) -> Result<(), Error> {
-        let (path, file) = self.file(0o666)?;
+        let (path, file) = self.file(0o600)?;
         let written = self.disk.write_all(&file, bytes).and_then(|()| sync(&file)).and_then(|()| self.disk.rename(&path, target));
         written.map_err(|e| {
             let _ = self.disk.remove_file(&path);

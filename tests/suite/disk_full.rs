@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::aftermath::{forget, listing, whole_images};
+use crate::support::server::{Answers, ok, serve};
 use crate::support::{Brik, Project, Run, shared_registry, tools, trials};
 
 /// A tmpfs at `store` beside the project, seen by nobody else.
@@ -175,4 +176,14 @@ fn a_full_disk_is_told_with_the_fix_and_harms_nothing_whenever_it_comes() {
     }
     let came: Vec<String> = came.iter().map(|(phase, times)| format!("{phase} {times}")).collect();
     println!("full disk: {points} points: {}", came.join(", "));
+}
+
+#[test]
+fn what_planning_fetches_and_has_no_room_for_is_told_with_the_fix() {
+    let Some(world) = World::new() else { return };
+    let host = serve(Answers::from([("/large".to_owned(), ok(&vec![1; 8 << 20]))]));
+    world.project.write("add/Dockerfile", &format!("FROM scratch\nADD http://{host}/large /\n"));
+    world.disk.becomes(2 << 10, ROOM.1, true);
+    let run = world.brik(&["build", "--image", "localhost/app", "add"]).run();
+    world.is_clear(&run, "ADD");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -118,4 +118,18 @@ fn a_brik_that_is_killed_inside_its_sandbox_is_told_of_by_the_one_outside() {
     stderr.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
     assert!(rest.contains("brik was killed inside its sandbox"), "{rest}");
+}
+
+#[test]
+fn what_nohup_has_a_build_ignore_does_not_end_it() {
+    let project = Project::monorepo("members = [\"*\"]\ntags = [\"v1\"]\n")
+        .file("a/Dockerfile", "FROM {busybox}\nRUN echo begun; sleep 3; echo done\n");
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    let mut child = project.brik(["build", "--progress", "plain"]).under(nohup).start();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    wait_for(&mut stderr, "│ begun");
+    let (code, rest) = interrupted(&mut child, stderr, Signal::HUP);
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("│ done"), "{rest}");
 }

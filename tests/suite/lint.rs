@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::server::serve_base_for;
 use crate::support::{Project, Run};
 
 /// Breaks every rule, and builds.
@@ -233,6 +234,28 @@ fn variables_of_base_images_are_known_after_a_build() {
     let built = warnings(&project.brik(["build", "--progress", "json"]).succeeds());
     assert_eq!(built, "Dockerfile:2:15: UndefinedVar: Usage of undefined variable '$NOWHERE'\n");
     assert_eq!(places(&project.brik(check).succeeds()), "2:15-23 UndefinedVar\n");
+}
+
+#[test]
+fn a_base_for_another_platform_is_told_for_every_platform_that_is_built() {
+    let host = serve_base_for("s390x", &[]);
+    let project = Project::monorepo("tags = [\"v1\"]\nplatforms = [\"linux/s390x\", \"linux/arm64\"]\n[services.app]\ncontext = \".\"\n");
+    let project = project.file("Dockerfile", &format!("FROM {host}/base\n"));
+    let built = || warnings(&project.brik(["build", "--progress", "json"]).succeeds());
+    let message = format!(
+        "Dockerfile:1:6: InvalidBaseImagePlatform: Base image {host}/base was pulled with platform \"linux/s390x\", expected \"linux/arm64\" \
+         for current build\n"
+    );
+    assert_eq!(built(), message);
+    assert_eq!(
+        places(&project.brik(["check", "--format", "json"]).succeeds()),
+        format!("1:6-{} InvalidBaseImagePlatform\n", 11 + host.len())
+    );
+    project.write("Dockerfile", &format!("# check=skip=InvalidBaseImagePlatform\nFROM {host}/base\n"));
+    assert_eq!(built(), "");
+    // What says nothing contradicts nothing.
+    project.write("Dockerfile", &format!("FROM {}/base\n", serve_base_for("", &[])));
+    assert_eq!(built(), "");
 }
 
 #[test]

@@ -112,6 +112,13 @@ fn what_is_no_regular_file_is_written_to_as_it_is() {
 }
 
 #[test]
+fn an_archive_that_does_not_fit_is_told_with_its_file() {
+    let project = Project::dockerfile("FROM scratch\nLABEL a=b\n");
+    let run = project.build(["--output", "docker:/dev/full"]).exits(1);
+    assert!(run.stderr.contains("cannot write /dev/full: No space left on device"), "{}", run.stderr);
+}
+
+#[test]
 fn a_run_that_writes_without_end_is_clipped_and_its_last_words_are_shown_where_it_fails() {
     let project = Project::dockerfile(
         "FROM {busybox}\nARG EXIT\n\

@@ -44,6 +44,6 @@ mod tests {
     fn a_mismatch_names_what_came_and_what_was_promised() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         assert!(verify_checksum(&a, &a).is_ok());
-        assert_eq!(verify_checksum(&a, &b).unwrap_err().to_string(), format!("digest mismatch {b}: {a}"));
+        assert_eq!(verify_checksum(&a, &b).unwrap_err().to_string(), format!("digest mismatch: it has {b}, and --checksum expects {a}"));
     }
 }

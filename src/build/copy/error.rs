@@ -10,7 +10,7 @@ pub enum CopyError {
     InvalidChecksum(String),
     #[error("unsupported digest algorithm: {0:?}; use sha256")]
     UnsupportedChecksum(String),
-    #[error("digest mismatch {actual}: {expected}")]
+    #[error("digest mismatch: it has {actual}, and --checksum expects {expected}")]
     ChecksumMismatch { expected: Digest, actual: Digest },
     #[error("cannot copy to non-directory: {path}; remove it in an earlier step or choose another destination")]
     NotADirectory { path: ImagePath },

@@ -82,7 +82,7 @@ impl Remote for RemoteSources<'_> {
         let found = self.answers.downloads.ask(key, || self.fetch(service, url, checksum).map(Arc::new))?;
         // Checked here, however the answer was come by: a Step's key has the content's digest, not the checksum.
         match checksum.filter(|expected| **expected != found.digest) {
-            Some(expected) => Err(format!("digest mismatch {}: {expected}", found.digest)),
+            Some(expected) => Err(format!("digest mismatch: it has {}, and --checksum expects {expected}", found.digest)),
             None => Ok(Arc::unwrap_or_clone(found)),
         }
     }

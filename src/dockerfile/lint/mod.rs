@@ -20,6 +20,7 @@ mod expose_invalid_format;
 mod expose_proto_casing;
 mod from_as_casing;
 mod from_platform_flag_const_disallowed;
+mod invalid_base_image_platform;
 mod invalid_default_arg_in_from;
 mod invalid_definition_description;
 mod json_args_recommended;
@@ -100,7 +101,7 @@ macro_rules! rule {
 }
 
 /// Every rule, in the order of BuildKit's documentation, then those of brik's own.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 23] = [
     rule!(StageNameCasing, stage_name_casing, "stage-name-casing", "Stage names should be lowercase"),
     rule!(FromAsCasing, from_as_casing, "from-as-casing", "The 'as' keyword should match the case of the 'from' keyword"),
     rule!(
@@ -148,6 +149,12 @@ pub const RULES: [Rule; 22] = [
         legacy_key_value_format,
         "legacy-key-value-format",
         "Legacy key/value format with whitespace separator should not be used"
+    ),
+    rule!(
+        InvalidBaseImagePlatform,
+        invalid_base_image_platform,
+        "invalid-base-image-platform",
+        "Base image platform does not match expected target platform"
     ),
     rule!(
         RedundantTargetPlatform,

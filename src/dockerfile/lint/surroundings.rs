@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::oci::ImageConfig;
+use crate::oci::{ImageConfig, Platform};
 
 /// Everything from outside that rules depend on.
 pub struct Surroundings<'a> {
@@ -16,6 +16,9 @@ pub struct Surroundings<'a> {
     /// The configuration of the image that a stage starts from, where it is known; asked of stages that start neither from an earlier
     /// stage of `stages` nor from nothing. Where it is not, rules are silent about what it could decide.
     pub base: &'a dyn Fn(usize) -> Option<Arc<ImageConfig>>,
+    /// Where a stage starts from an image that is known to be for another platform: the one that was expected, and that of the image. For
+    /// every platform that is built.
+    pub strangers: &'a dyn Fn(usize) -> Vec<(Platform, Platform)>,
     /// Whether the ignore file leaves nothing in the context of what a source of COPY or ADD names.
     pub ignored: &'a dyn Fn(&str) -> bool,
 }

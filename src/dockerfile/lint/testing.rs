@@ -15,6 +15,8 @@ pub(super) struct Given {
     pub base: Option<Vec<&'static str>>,
     /// Triggers of every base image.
     pub on_build: Vec<&'static str>,
+    /// Stages whose base is for linux/arm64.
+    pub strangers: Vec<usize>,
     /// Sources that the ignore file leaves nothing of.
     pub ignored: Vec<&'static str>,
     /// All, if there are none.
@@ -28,7 +30,7 @@ pub(super) fn bare() -> Given {
 
 pub(super) fn warn_with(text: &str, given: &Given, build_arg: Option<&str>) -> Vec<Warning> {
     let file = parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
-    let amd64: Platform = "linux/amd64".parse().unwrap();
+    let [amd64, arm64]: [Platform; 2] = ["linux/amd64", "linux/arm64"].map(|platform| platform.parse().unwrap());
     let base = |_: usize| {
         let mut config = ImageConfig::scratch(&amd64);
         config.config.env = given.base.as_ref()?.iter().map(|entry| (*entry).to_owned()).collect();
@@ -44,6 +46,7 @@ pub(super) fn warn_with(text: &str, given: &Given, build_arg: Option<&str>) -> V
         predefined: platforms.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         stages,
         base: &base,
+        strangers: &|stage| given.strangers.iter().filter(|at| **at == stage).map(|_| (amd64.clone(), arm64.clone())).collect(),
         ignored: &|source| given.ignored.contains(&source),
     };
     lint(&file, &surroundings, &CheckOptions::of(&file, build_arg).unwrap())

@@ -6,6 +6,8 @@ use hcl::eval::{Context, Evaluate};
 use hcl::expr::{BinaryOperator, ObjectKey, Operation, TraversalOperator};
 use hcl::template::{Directive, Element, Template};
 
+use super::definition::said;
+
 /// Bytes of text, and items, that one value may have.
 const LARGEST: usize = 64 << 10;
 
@@ -35,7 +37,7 @@ fn check(expression: &Expression) -> Result<(), String> {
         }),
         Expression::TemplateExpr(template) => match Template::from_expr(template) {
             Ok(template) => check_template(&template),
-            Err(error) => Err(first_part(&error.to_string()).to_owned()),
+            Err(error) => Err(said(&error)),
         },
         Expression::Traversal(traversal) => {
             check(&traversal.expr)?;

@@ -35,7 +35,7 @@ impl Definition {
             }
             // The parser bounds how deep expressions and blocks may stand in each other.
             false => {
-                let body = hcl::parse(text).map_err(|error| format!("it is no HCL: {}", first_line(&error.to_string())))?;
+                let body = hcl::parse(text).map_err(|error| format!("it is no HCL: {}", said(&error)))?;
                 Ok(Self::of_hcl(body))
             }
         }
@@ -121,13 +121,18 @@ fn expression(value: &Value) -> Expression {
     }
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim_start_matches([' ', '-', '>']).trim_end()
+/// What the library says, in a line: where an error of the parser stands. Its own words draw that line, and are a panic where it is long.
+pub(super) fn said(error: &hcl::Error) -> String {
+    match error {
+        hcl::Error::Parse(error) => format!("HCL parse error in line {}, column {}", error.location().line(), error.location().column()),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::bake::bounded::evaluate;
 
     #[test]
     fn what_stands_deep_in_each_other_is_refused() {
@@ -137,6 +142,15 @@ mod tests {
         }
         assert!(Definition::parse("docker-bake.hcl", &"a {\n".repeat(50_000)).is_err());
         assert!(Definition::parse("docker-bake.json", &"[".repeat(100_000)).unwrap_err().contains("JSON"));
+    }
+
+    #[test]
+    fn an_error_far_to_the_right_is_told_with_its_place() {
+        let text = format!("a = 1\n{}]", " ".repeat(70_000));
+        let error = Definition::parse("docker-bake.hcl", &text).unwrap_err();
+        assert_eq!(error, "it is no HCL: HCL parse error in line 2, column 70001");
+        let template = expression(&Value::String(format!("{}${{]}}", " ".repeat(70_000))));
+        assert!(evaluate(&template, &hcl::eval::Context::new()).unwrap_err().contains("HCL parse error in line 1, column 7"));
     }
 
     #[test]

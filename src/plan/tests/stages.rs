@@ -86,3 +86,19 @@ fn unused_stages_make_no_steps() {
     assert_eq!(plan.steps.len(), 1);
     assert!(plan.bases.is_empty());
 }
+
+#[test]
+fn global_args_and_names_of_bases_do_not_take_more_memory_than_stages_may() {
+    let large = format!("ARG a={}\nARG b={}\n", "x".repeat(60_000), "$a".repeat(16));
+    let many = |line: &dyn Fn(usize) -> String| (0..200).map(line).collect::<String>();
+    for text in [
+        large.clone() + &many(&|n| format!("ARG v{n}=$b\n")) + "FROM scratch\n",
+        large.clone() + &many(&|n| format!("FROM $b AS s{n}\n")),
+        // Each half has room, both together have not.
+        large.clone() + &(0..40).map(|n| format!("ARG v{n}=$b\n")).collect::<String>() + "FROM scratch\nARG b\n" + &"RUN x\n".repeat(40),
+    ] {
+        let error = Repository::one(&text).plan().map(drop).unwrap_err();
+        assert!(matches!(*error.kind, ErrorKind::TooMuch { .. }), "{error}");
+    }
+    assert!(Repository::one(&(large + "FROM scratch\nARG b\nRUN x\n")).plan().is_ok());
+}

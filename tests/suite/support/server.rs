@@ -50,9 +50,13 @@ pub struct Layer<'a> {
     pub served: &'a [u8],
 }
 
-/// A registry with one image, `base`. `127.0.0.1:PORT`.
+/// A registry with one image, `base`, for this machine. `127.0.0.1:PORT`.
 pub fn serve_base(layers: &[Layer<'_>]) -> String {
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    serve_base_for(if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }, layers)
+}
+
+/// The same for an architecture.
+pub fn serve_base_for(architecture: &str, layers: &[Layer<'_>]) -> String {
     let descriptor =
         |kind: &str, blob: &[u8]| serde_json::json!({"mediaType": format!("{OCI}.{kind}"), "digest": digest(blob), "size": blob.len()});
     let config = serde_json::json!({
