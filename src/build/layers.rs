@@ -64,12 +64,22 @@ impl Layers<'_> {
             return Ok(None);
         }
         let mut failed = Error::from(store::Error::Missing { digest: blob.digest });
+        let is_cached = self.origins.is_cached(&blob.digest);
         for place in self.origins.places(&blob.digest) {
+            if is_cached && self.origins.is_gone(&place.registry) {
+                failed = not_again(&place, blob);
+                continue;
+            }
             match self.pull_from(&place, blob, read) {
                 Ok(read) => return Ok(Some(read)),
                 // Who cannot write here will not be able to write what comes from elsewhere.
                 Err(error @ (Error::Store(_) | Error::Registry(registry::Error::Write { .. }))) => return Err(error),
-                Err(error) => failed = error,
+                Err(error) => {
+                    if is_cached && matches!(&error, Error::Registry(error) if error.is_gone()) {
+                        self.origins.lose_host(&place.registry);
+                    }
+                    failed = error;
+                }
             }
         }
         Err(self.lost(blob, failed))
@@ -213,6 +223,14 @@ impl Layers<'_> {
     }
 }
 
+/// A registry that did not answer before is not waited for once more.
+fn not_again(place: &Reference, blob: &Descriptor) -> Error {
+    let (registry, repository) = (place.registry.clone(), place.repository.clone());
+    let at = registry::At { registry, repository, step: format!("read blob {}", blob.digest) };
+    let reason = "it did not answer before in this run".to_owned();
+    registry::Error::Connect { at: Box::new(at), host: place.registry.clone(), reason }.into()
+}
+
 /// Says now and then how much has been written. The end is the caller's to say.
 struct Counted<'a, W> {
     to: W,
@@ -250,4 +268,30 @@ fn chain_id(layer: &Layer, below: &[PathBuf]) -> Digest {
     let ids = below.iter().filter_map(|fs| fs.parent()?.file_name()).map(|id| id.to_string_lossy().into_owned());
     let chain: Vec<String> = [layer.diff_id.to_string()].into_iter().chain(ids).collect();
     Digest::of(chain.join("\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::media_type;
+    use crate::registry::{ClientOptions, RetryPolicy};
+
+    #[test]
+    fn a_registry_that_does_not_answer_is_asked_for_one_remembered_blob_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let retries = RetryPolicy { tries: 1, ..RetryPolicy::default() };
+        let client = Client::new(ClientOptions { retries, ..ClientOptions::default() }).unwrap();
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let place: Reference = format!("{nobody}/app-cache").parse().unwrap();
+        let origins = Origins::default().and_of([&place].into_iter());
+        let layers = Layers { store: &store, client: &client, reporter: &Reporter::silent(), rung: Rung::Root, origins: &origins };
+        for (name, requests, reason) in [("one", 1, "nothing listens"), ("another", 1, "it did not answer before in this run")] {
+            let blob = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(name.as_bytes()), 1);
+            origins.note_cached(&blob.digest, std::slice::from_ref(&place));
+            let error = layers.pull(&blob).unwrap_err();
+            assert!(matches!(&error, Error::Lost { .. }) && error.to_string().contains(reason), "{error}");
+            assert_eq!(client.counters().requests, requests, "{name}");
+        }
+    }
 }

@@ -48,7 +48,8 @@ impl Past for SharedPast<'_> {
 
     fn files(&self, key: &CacheKey) -> Option<FileLists> {
         let files = self.entry.files.get(key)?;
-        let bytes = self.entry.carried.get(&files.digest).or_else(|| self.shared.read_blob(&self.entry.places, files))?;
+        // The first place is where the entry stands, the others it would have named itself.
+        let bytes = self.entry.carried.get(&files.digest).or_else(|| self.shared.read_blob(self.entry.places.get(..1)?, files))?;
         FileLists::from_bytes(&bytes)
     }
 }

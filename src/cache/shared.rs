@@ -38,6 +38,11 @@ impl<'a> Shared<'a> {
         self.places.values().any(|places| !places.read.is_empty())
     }
 
+    /// All repositories that are read or written.
+    pub fn repositories(&self) -> impl Iterator<Item = &Reference> {
+        self.places.values().flat_map(|places| places.read.iter().chain(&places.write))
+    }
+
     /// Whether anything is written at all.
     pub fn is_written(&self) -> bool {
         self.places.values().any(|places| places.write.is_some())
@@ -139,7 +144,7 @@ impl<'a> Shared<'a> {
                 self.known.close(&place);
                 self.known.notice(&place, format!("cache {name} is only read: {error}"));
             }
-            error if is_gone(error) => self.lose_host(repository, error),
+            error if error.is_gone() => self.lose_host(repository, error),
             error => self.give_up_writing(repository, &error.to_string()),
         }
     }
@@ -215,7 +220,7 @@ impl<'a> Shared<'a> {
     }
 
     fn stop_reading(&self, place: &Reference, error: &Error) {
-        if is_gone(error) {
+        if error.is_gone() {
             return self.lose_host(place, error);
         }
         let name = place.name();
@@ -240,11 +245,6 @@ impl<'a> Shared<'a> {
 /// The blob that every entry's manifest names: it has to be in the repository.
 pub fn empty_blob() -> (Descriptor, &'static [u8]) {
     (artifact::empty(), artifact::EMPTY)
-}
-
-/// Whether it is the registry that does not answer, rather than what it answers.
-fn is_gone(error: &Error) -> bool {
-    error.is_unreachable() || matches!(error, Error::Silent { .. } | Error::Stalled { .. } | Error::Slow { .. })
 }
 
 /// First letters of tags.

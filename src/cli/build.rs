@@ -131,7 +131,8 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let Planned { workspace, plan, .. } = planned;
     let &Outputs { destinations, jobs, shared, affected, interrupts, .. } = outputs;
     let mut earlier = outputs.reporter.take();
-    let origins = Origins::of(plan);
+    let named = workspace.config.services.values().flat_map(|service| [&service.image].into_iter().chain(&service.cache));
+    let origins = Origins::of(plan).and_of(named.chain(shared.repositories()));
     let lookup = setup.look_up(plan, shared, &origins);
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
     let rung = match lookup.run.is_empty() {

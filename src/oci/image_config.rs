@@ -12,17 +12,17 @@ pub struct ImageConfig {
     pub created: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub os: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     #[serde(default, deserialize_with = "null_as_default")]
     pub config: ContainerConfig,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub rootfs: RootFs,
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_items_as_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
 }
 
@@ -49,32 +49,32 @@ impl ImageConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerConfig {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_values_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// `NAME=value`, in the order of declaration.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "without_nulls", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_values_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, Empty>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_values_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "without_nulls", skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub args_escaped: bool,
 }
 
@@ -103,17 +103,17 @@ pub struct Empty {}
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Healthcheck {
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_items_as_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub interval: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub timeout: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub start_period: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub start_interval: i64,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "is_zero")]
     pub retries: i64,
 }
 
@@ -136,13 +136,13 @@ impl Default for RootFs {
 pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub created_by: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub author: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub comment: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }
 
@@ -150,9 +150,29 @@ fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
-/// Docker writes `null` for empty collections.
+/// Docker writes `null` for empty collections, and Go takes it for the zero value of anything.
 fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn null_items_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let items: Vec<Option<T>> = null_as_default(deserializer)?;
+    Ok(items.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// For lists of what is nothing when it is empty.
+fn without_nulls<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let items: Vec<Option<T>> = null_as_default(deserializer)?;
+    Ok(items.into_iter().flatten().collect())
+}
+
+fn null_values_as_default<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    let entries: BTreeMap<String, Option<T>> = null_as_default(deserializer)?;
+    Ok(entries.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect())
 }
 
 #[cfg(test)]
@@ -165,6 +185,21 @@ mod tests {
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         assert_eq!(config.config.healthcheck.unwrap().interval, 1_000_000_000);
         assert_eq!(config.config.on_build, ["RUN x"]);
+    }
+
+    #[test]
+    fn null_is_the_zero_value_wherever_it_stands() {
+        let text = r#"{"architecture":"amd64","os":"linux","config":{"User":null,"WorkingDir":null,"StopSignal":null,"ArgsEscaped":null,
+            "Labels":{"a":null,"b":"c"},"Env":["A=1",null],"Volumes":{"/v":null},"ExposedPorts":{"80/tcp":null},"OnBuild":[null],
+            "Healthcheck":{"Test":null,"Interval":null,"Retries":3}},"rootfs":null,
+            "history":[null,{"created":null,"created_by":null,"author":null,"comment":null,"empty_layer":null}]}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config.history, [HistoryEntry::default(), HistoryEntry::default()]);
+        let written = serde_json::to_value(&config.config).unwrap();
+        let expected = serde_json::json!({
+            "ExposedPorts": {"80/tcp": {}}, "Env": ["A=1"], "Volumes": {"/v": {}}, "Labels": {"a": "", "b": "c"}, "Healthcheck": {"Retries": 3}
+        });
+        assert_eq!(written, expected);
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl Platform {
             "i386" | "i686" => ("386".to_owned(), None),
             other => (other.to_owned(), None),
         };
-        let variant = variant.or(implied).map(str::to_ascii_lowercase);
+        // Some write that there is none as an empty one.
+        let variant = variant.filter(|variant| !variant.is_empty()).or(implied).map(str::to_ascii_lowercase);
         let variant = match (architecture.as_str(), variant.as_deref()) {
             ("arm64", Some("v8" | "8")) | ("amd64", Some("v1")) => None,
             ("arm", None) => Some("v7".to_owned()),

@@ -1,6 +1,6 @@
 //! From a 401 to an `Authorization` header, and who remembers it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Url;
@@ -8,6 +8,7 @@ use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
 use tokio::time::timeout;
 
 use super::challenge;
+use super::client::RegistryOptions;
 use super::credentials::{Credential, Credentials};
 use super::endpoint::Endpoint;
 use super::http::{Failure, Http, Refusal, silent};
@@ -64,13 +65,15 @@ type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
 
 pub(super) struct Auth {
     pub(super) credentials: Arc<Credentials>,
+    /// By host, as references name it.
+    pub(super) registries: BTreeMap<String, RegistryOptions>,
     schemes: Mutex<HashMap<String, Scheme>>,
     tokens: Mutex<HashMap<(String, Scopes), Slot>>,
 }
 
 impl Auth {
-    pub(super) fn new(credentials: Arc<Credentials>) -> Self {
-        Self { credentials, schemes: Mutex::default(), tokens: Mutex::default() }
+    pub(super) fn new(credentials: Arc<Credentials>, registries: BTreeMap<String, RegistryOptions>) -> Self {
+        Self { credentials, registries, schemes: Mutex::default(), tokens: Mutex::default() }
     }
 
     /// The header to begin with: none as long as the registry has not asked for one.
@@ -160,7 +163,7 @@ impl Auth {
         if let Some(token) = slot.as_ref().filter(usable) {
             return Ok(token.header.clone());
         }
-        let token = token::fetch(http, bearer, purpose, self.credential(purpose).as_ref()).await?;
+        let token = token::fetch(http, &self.registries, bearer, purpose, self.credential(purpose).as_ref()).await?;
         Ok(slot.insert(token).header.clone())
     }
 }

@@ -86,7 +86,6 @@ pub struct Client {
 struct Shared {
     runtime: Runtime,
     auth: Auth,
-    registries: BTreeMap<String, RegistryOptions>,
     /// Mirrors that were out of reach once, and how: the rest of the run goes past them.
     dead_mirrors: Mutex<BTreeMap<String, Arc<Error>>>,
 }
@@ -104,8 +103,7 @@ impl Client {
         };
         let shared = Shared {
             runtime: runtime.map_err(Error::Runtime)?,
-            auth: Auth::new(options.credentials),
-            registries: options.registries,
+            auth: Auth::new(options.credentials, options.registries),
             dead_mirrors: Mutex::default(),
         };
         Ok(Self { http, shared: Arc::new(shared) })
@@ -153,13 +151,13 @@ impl Client {
 
     /// A session with the registry itself.
     pub(super) fn origin(&self, reference: &Reference) -> Result<Session<'_>, Error> {
-        let endpoint = Endpoint::origin(&reference.registry, &self.shared.registries)?;
+        let endpoint = Endpoint::origin(&reference.registry, &self.shared.auth.registries)?;
         Ok(Session::new(&self.http, &self.shared.auth, endpoint, &reference.repository))
     }
 
     /// A session with the registry's mirror, where there is one.
     pub(super) fn mirror(&self, reference: &Reference) -> Result<Option<Session<'_>>, Error> {
-        let endpoint = Endpoint::mirror(&reference.registry, &self.shared.registries)?;
+        let endpoint = Endpoint::mirror(&reference.registry, &self.shared.auth.registries)?;
         Ok(endpoint.map(|endpoint| Session::new(&self.http, &self.shared.auth, endpoint, &reference.repository)))
     }
 
@@ -170,7 +168,7 @@ impl Client {
         mut read: impl AsyncFnMut(&Session<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let dead = || self.shared.dead_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mirror) = Endpoint::mirror(&reference.registry, &self.shared.registries)? else {
+        let Some(mirror) = Endpoint::mirror(&reference.registry, &self.shared.auth.registries)? else {
             return read(&self.origin(reference)?).await;
         };
         let name = mirror.registry.clone();

@@ -8,6 +8,7 @@ use reqwest::Url;
 
 use super::Error;
 use super::client::RegistryOptions;
+use super::connector::host;
 use super::redirect::same_origin;
 
 const DOCKER_HUB: &str = "docker.io";
@@ -50,7 +51,15 @@ impl Endpoint {
         same_origin(&self.base, url)
     }
 
-    pub(super) fn is_plain_http(&self) -> bool {
+    /// Whether a token server may hear our credentials for this endpoint: by TLS anyone that it names; without, its own host where it has
+    /// none either, and whoever is spoken to so in any case.
+    pub(super) fn may_tell(&self, realm: &Url, options: &BTreeMap<String, RegistryOptions>) -> bool {
+        let is_own = || self.is_plain_http() && self.base.host() == realm.host();
+        let is_plain = || Self::origin(&host(realm), options).is_ok_and(|server| server.is_plain_http());
+        realm.scheme() == "https" || is_own() || is_plain()
+    }
+
+    fn is_plain_http(&self) -> bool {
         self.base.scheme() == "http"
     }
 
@@ -130,6 +139,25 @@ mod tests {
             ("127.0.0.1:5001", "https://127.0.0.1:5001/v2/a/b/tags/list"),
         ] {
             assert_eq!(Endpoint::origin(registry, &options).unwrap().url("a/b", "tags/list").as_str(), url);
+        }
+    }
+
+    #[test]
+    fn without_tls_a_token_server_hears_credentials_only_where_that_was_allowed() {
+        let options = options(&[("old.local:5000", None, true, None), ("auth.local:5001", None, true, None)]);
+        for (registry, realm, may) in [
+            ("ghcr.io", "https://elsewhere.io/token", true),
+            ("ghcr.io", "http://ghcr.io/token", false),
+            ("ghcr.io", "http://localhost:1/token", true),
+            ("old.local:5000", "http://old.local:5001/token", true),
+            ("old.local:5000", "http://elsewhere.io/token", false),
+            ("old.local:5000", "http://auth.local:5001/token", true),
+            ("old.local:5000", "http://auth.local/token", false),
+            ("127.0.0.1:5000", "http://elsewhere.io/token", false),
+            ("127.0.0.1:5000", "http://[::1]:5001/token", true),
+        ] {
+            let endpoint = Endpoint::origin(registry, &options).unwrap();
+            assert_eq!(endpoint.may_tell(&realm.parse().unwrap(), &options), may, "{registry} {realm}");
         }
     }
 

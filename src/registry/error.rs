@@ -114,6 +114,13 @@ pub enum Error {
         #[help]
         help: String,
     },
+    /// Another host, which the registry led to: what is for the registry is not for that one.
+    #[error("{at}: {} led to {host}, which refuses (status {status}: {reply})", at.registry)]
+    #[diagnostic(
+        code(brik::registry::elsewhere),
+        help("no credentials go there: try again, since such addresses expire, or ask who runs the registry or a proxy before it")
+    )]
+    Elsewhere { at: Box<At>, host: String, status: u16, reply: Reply },
     #[error("{at}: not found (status {status}: {reply})")]
     #[diagnostic(code(brik::registry::not_found), help("check the name; some registries answer so to who may not see it"))]
     NotFound { at: Box<At>, status: u16, reply: Reply },
@@ -160,7 +167,10 @@ pub enum Error {
     #[diagnostic(code(brik::registry::platform))]
     NoPlatform { at: Box<At>, wanted: Platform, available: Vec<Platform> },
     #[error("{at}: the token server {realm} is not https, so no credentials go there")]
-    #[diagnostic(code(brik::registry::insecure_realm))]
+    #[diagnostic(
+        code(brik::registry::insecure_realm),
+        help("if nobody listens on the way to it, set `insecure = true` in [registries.\"HOST\"] for its own host")
+    )]
     InsecureRealm { at: Box<At>, realm: String },
     #[error("{at}: more than {limit} redirects")]
     #[diagnostic(code(brik::registry::redirects), help("is this the address of a registry, and is no proxy or login page in between?"))]
@@ -225,6 +235,15 @@ impl Error {
                 (!both.is_empty()).then(|| both.join("; "))
             }
             error => error.help().map(|help| help.to_string()),
+        }
+    }
+
+    /// Whether it is the registry that does not answer, rather than what it answers.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Silent { .. } | Self::Stalled { .. } | Self::Slow { .. } => true,
+            Self::Mirror { origin, .. } => origin.is_gone(),
+            other => other.is_unreachable(),
         }
     }
 

@@ -63,7 +63,9 @@ fn greet(client: &Client, session: &Session<'_>) -> Result<Greeting, Error> {
                 Err(Error::Garbage { at: Box::new(call.at.clone()), expected: "the answer of a registry", got })
             }
             Ok(response) => Ok((response.headers().clone(), false)),
-            Err(Failure::Refused(refusal)) if refusal.own && refusal.status == StatusCode::UNAUTHORIZED => Ok((refusal.headers, true)),
+            Err(Failure::Refused(refusal)) if refusal.led_to.is_none() && refusal.status == StatusCode::UNAUTHORIZED => {
+                Ok((refusal.headers, true))
+            }
             Err(failure) => Err(failure.into_error(Shown::default)),
         }
     })?;

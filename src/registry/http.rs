@@ -166,7 +166,7 @@ impl Http {
     }
 
     /// `secrets`: what was sent besides the headers of `call` and is not told, in case that the server repeats it.
-    async fn refusal(&self, mut response: Response, call: &Call<'_>, secrets: &[String], own: bool) -> Failure {
+    async fn refusal(&self, mut response: Response, call: &Call<'_>, secrets: &[String], home: bool) -> Failure {
         let at = &call.at;
         let mut body = Vec::new();
         // Whatever can be read of the explanation will do.
@@ -177,9 +177,10 @@ impl Http {
             }
         }
         let (status, headers) = (response.status(), response.headers().clone());
+        let led_to = (!home).then(|| host(response.url()));
         let own_header = call.headers.get(AUTHORIZATION).map(secrets_of_header).unwrap_or_default();
         let reply = own_header.iter().chain(secrets).fold(Reply::parse(&body), |reply, secret| reply.without(secret));
-        Failure::Refused(Box::new(Refusal { at: at.clone(), own, status, headers, reply }))
+        Failure::Refused(Box::new(Refusal { at: at.clone(), led_to, status, headers, reply }))
     }
 
     /// The next piece of a body, or `None` at its end.

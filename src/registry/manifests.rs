@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::auth::Scopes;
 use super::http::{Failure, Payload};
+use super::push::expect_stored;
 use super::reply::{clean, is_html};
 use super::session::Session;
 use super::{At, Client, Error};
@@ -149,7 +150,9 @@ impl Client {
                 }
                 failure => failure,
             });
-            Ok(content_digest(&sent?, &call.at)?.filter(|actual| *actual != digest))
+            let response = sent?;
+            expect_stored(&response, &call.at)?;
+            Ok(content_digest(&response, &call.at)?.filter(|actual| *actual != digest))
         };
         let put = || self.block(session.http.retrying(session.tries(), put)).map_err(|failure| session.error(failure));
         // What was damaged on its way is under the tag now: the right one has to replace it.
@@ -223,14 +226,26 @@ fn read(bytes: &[u8], at: &At) -> Result<Document, Error> {
     })
 }
 
-/// The first entry for `platform`. Entries without a platform and attestations (`unknown/unknown`) are no images.
+/// The first entry for `platform`; where there is none, the only image that does not say its platform. Attestations (`unknown/unknown`)
+/// are no images.
 fn choose<'a>(index: &'a Index, wanted: &Platform, at: &At) -> Result<&'a Descriptor, Error> {
     let images = || index.manifests.iter().filter_map(|entry| Some((entry, entry.platform.as_ref().filter(|p| p.os != "unknown")?)));
-    images().find(|(_, platform)| wanted.accepts(platform)).map(|(entry, _)| entry).ok_or_else(|| {
+    let named = || images().find(|(_, platform)| wanted.accepts(platform)).map(|(entry, _)| entry);
+    let only = || {
+        let mut unnamed = index.manifests.iter().filter(|entry| entry.platform.is_none() && is_image(entry));
+        unnamed.next().filter(|_| unnamed.next().is_none())
+    };
+    named().or_else(only).ok_or_else(|| {
         let mut available = index.platforms();
         available.truncate(50);
         Error::NoPlatform { at: Box::new(at.clone()), wanted: wanted.clone(), available }
     })
+}
+
+/// Whether an entry is a manifest, and of no attestation as BuildKit annotates them.
+fn is_image(entry: &Descriptor) -> bool {
+    let is_manifest = matches!(entry.media_type.as_str(), media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST);
+    is_manifest && !entry.annotations.contains_key("vnd.docker.reference.type")
 }
 
 /// What stands behind `manifests/`: the digest, else the tag, else `latest`.
@@ -247,9 +262,14 @@ fn accept() -> HeaderMap {
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-fn content_digest(response: &Response, at: &At) -> Result<Option<Digest>, Error> {
+/// What the registry says that the content's digest is. An empty one, or one of another algorithm, says nothing.
+pub(super) fn content_digest(response: &Response, at: &At) -> Result<Option<Digest>, Error> {
     let Some(value) = response.headers().get(CONTENT_DIGEST) else { return Ok(None) };
-    let digest = value.to_str().ok().and_then(|text| text.parse().ok());
+    let text = value.to_str().unwrap_or("not ASCII");
+    if text.is_empty() || text.split_once(':').is_some_and(|(algorithm, _)| algorithm != "sha256") {
+        return Ok(None);
+    }
+    let digest = text.parse().ok();
     let bad = || Error::Header { at: Box::new(at.clone()), status: response.status().as_u16(), header: "Docker-Content-Digest" };
     digest.map(Some).ok_or_else(bad)
 }
@@ -289,5 +309,33 @@ mod tests {
         assert_eq!(choose("linux/amd64").unwrap(), entries[2].digest);
         let error = choose("linux/s390x").unwrap_err().to_string();
         assert_eq!(error, "r/a: cannot resolve latest: no image for linux/s390x; there is linux/amd64, linux/arm64");
+    }
+
+    #[test]
+    fn the_only_image_without_a_platform_is_taken_where_nothing_else_fits() {
+        let unnamed = |name: &str| Descriptor::new(media_type::OCI_MANIFEST, Digest::of(name.as_bytes()), 1);
+        let named = Descriptor { platform: Some(Platform::new("linux", "arm64", None)), ..unnamed("arm64") };
+        let mut attestation = unnamed("attestation");
+        attestation.annotations.insert("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned());
+        let index = Descriptor::new(media_type::OCI_INDEX, Digest::of(b"index"), 1);
+        let at = At { registry: "r".into(), repository: "a".into(), step: "resolve latest".into() };
+        let chosen = |entries: &[&Descriptor], wanted: &str| {
+            let index = Index::oci(entries.iter().copied().cloned().collect());
+            choose(&index, &wanted.parse().unwrap(), &at).ok().map(|entry| entry.digest)
+        };
+        let only = unnamed("only");
+        assert_eq!(chosen(&[&attestation, &index, &only, &named], "linux/amd64"), Some(only.digest));
+        assert_eq!(chosen(&[&only, &named], "linux/arm64"), Some(named.digest));
+        assert_eq!(chosen(&[&only, &unnamed("another")], "linux/amd64"), None, "which of them?");
+        assert_eq!(chosen(&[&attestation], "linux/amd64"), None);
+    }
+
+    #[test]
+    fn an_empty_variant_is_none() {
+        let text = r#"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"DIGEST","size":1,
+            "platform":{"os":"linux","architecture":"amd64","variant":""}}]}"#;
+        let index: Index = serde_json::from_str(&text.replace("DIGEST", &Digest::of(b"x").to_string())).unwrap();
+        let at = At { registry: "r".into(), repository: "a".into(), step: "resolve latest".into() };
+        assert_eq!(choose(&index, &"linux/amd64".parse().unwrap(), &at).unwrap().digest, Digest::of(b"x"));
     }
 }

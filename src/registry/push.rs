@@ -16,6 +16,7 @@ use tokio_util::io::{InspectReader, ReaderStream};
 
 use super::auth::Scopes;
 use super::http::{Failure, Http, Payload, silent};
+use super::manifests::content_digest;
 use super::pull::exists;
 use super::redirect::location;
 use super::session::Session;
@@ -182,7 +183,7 @@ impl Push<'_> {
         call.url.query_pairs_mut().append_pair("digest", &self.digest.to_string());
         call.payload = body;
         match self.session.attempt(&call, scopes).await {
-            Ok(_) => Ok(()),
+            Ok(response) => self.stored(&response, &call.at).map_err(Failure::from),
             // The session is gone, or was never known to the node that we reached: a new one may fare better.
             Err(Failure::Refused(gone)) if gone.reply.code == "BLOB_UPLOAD_UNKNOWN" || gone.reply.code == "BLOB_UPLOAD_INVALID" => {
                 Err(Error::Interrupted { at: Box::new(self.at()), reason: format!("the upload session is lost ({})", gone.reply) }.into())
@@ -190,6 +191,25 @@ impl Push<'_> {
             Err(failure) => Err(failure),
         }
     }
+
+    /// Whether the whole blob, and no other, was stored. Some registries say so by a 204; containerd takes that, too.
+    fn stored(&self, response: &Response, at: &At) -> Result<(), Error> {
+        if response.status() != StatusCode::NO_CONTENT {
+            expect_stored(response, at)?;
+        }
+        match content_digest(response, at)?.filter(|actual| *actual != self.digest) {
+            None => Ok(()),
+            Some(actual) => Err(Error::WrongDigest { at: Box::new(at.clone()), expected: self.digest, actual: actual.to_string() }),
+        }
+    }
+}
+
+/// Whether a PUT was answered as the spec has it where content is stored. Other successes are those of a login page, say.
+pub(super) fn expect_stored(response: &Response, at: &At) -> Result<(), Error> {
+    let status = response.status();
+    let wrong =
+        || Error::Garbage { at: Box::new(at.clone()), expected: "status 201 (created)", got: format!("status {}", status.as_u16()) };
+    (status == StatusCode::CREATED).then_some(()).ok_or_else(wrong)
 }
 
 enum Mount {

@@ -12,8 +12,8 @@ use super::{At, Error, Reply, Shown, Unusable};
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) at: At,
-    /// Said by the host that was asked, not by one that it redirected to: only its challenges are answered.
-    pub(super) own: bool,
+    /// Said by this host, which the one that was asked led to. Its challenges are not answered, and our credentials are not at fault.
+    pub(super) led_to: Option<String>,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) reply: Reply,
@@ -28,11 +28,12 @@ impl Refusal {
 
     pub(super) fn into_error(self, credentials: Shown) -> Error {
         let (wait, is_rate_limit) = (retry_after(&self, SystemTime::now()), self.is_rate_limit());
-        let (status, reply) = (self.status.as_u16(), self.reply);
+        let (status, reply, led_to) = (self.status.as_u16(), self.reply, self.led_to);
         let help = help(&self.at, &reply, &credentials);
         let (at, credentials) = (Box::new(self.at), Box::new(credentials));
         match status {
             403 if is_rate_limit => Error::RateLimited { at, status, reply, wait },
+            401 | 403 if let Some(host) = &led_to => Error::Elsewhere { at, host: host.clone(), status, reply },
             401 => Error::Unauthorized { at, status, credentials, reply, help },
             403 => Error::Denied { at, status, credentials, reply, help },
             404 => Error::NotFound { at, status, reply },
@@ -82,7 +83,7 @@ mod tests {
     fn refuse(status: u16, message: &str, credentials: Option<&str>) -> Error {
         let at = At { registry: "ghcr.io".into(), repository: "org/app".into(), step: "push".into() };
         let reply = Reply { code: "DENIED".into(), message: message.into() };
-        Refusal { at, own: true, status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), reply }
+        Refusal { at, led_to: None, status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), reply }
             .into_error(Shown { source: credentials.map(str::to_owned), unusable: Vec::new() })
     }
 
@@ -120,7 +121,8 @@ mod tests {
         let unusable = vec![Unusable::HelperMissing { file: file(), helper, registry: "r.io".to_owned() }];
         for (source, expected) in [(None, "no credentials"), (Some("$REGISTRY_TOKEN"), "$REGISTRY_TOKEN")] {
             let at = At { registry: "r.io".into(), repository: "a".into(), step: "push".into() };
-            let refusal = Refusal { at, own: true, status: StatusCode::UNAUTHORIZED, headers: HeaderMap::new(), reply: Reply::default() };
+            let refusal =
+                Refusal { at, led_to: None, status: StatusCode::UNAUTHORIZED, headers: HeaderMap::new(), reply: Reply::default() };
             let error = refusal.into_error(Shown { source: source.map(str::to_owned), unusable: unusable.clone() });
             let (text, help) = (error.to_string(), error.advice().unwrap_or_default());
             assert!(text.contains(&format!("not authorised with {expected} (status 401: no explanation); ")), "{text}");

@@ -125,7 +125,7 @@ mod tests {
     fn refused(status: StatusCode, message: &str) -> Failure {
         let at = At { registry: String::new(), repository: String::new(), step: String::new() };
         let reply = Reply { code: String::new(), message: message.to_owned() };
-        Failure::Refused(Box::new(Refusal { at, own: true, status, headers: HeaderMap::new(), reply }))
+        Failure::Refused(Box::new(Refusal { at, led_to: None, status, headers: HeaderMap::new(), reply }))
     }
 
     #[test]

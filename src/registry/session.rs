@@ -5,6 +5,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio_util::bytes::Bytes;
 
 use super::auth::{Auth, Purpose, Scopes};
+use super::connector::host;
 use super::endpoint::Endpoint;
 use super::http::{Call, Failure, Http, Payload};
 use super::{At, Error};
@@ -83,12 +84,18 @@ impl<'a> Session<'a> {
     /// Sends `call` once; a 401 is answered with a new token, once.
     pub(super) async fn attempt(&self, call: &Call<'_>, scopes: &Scopes) -> Result<Response, Failure> {
         if !self.owns(&call.url) {
-            return self.http.once(call, None).await;
+            return self.http.once(call, None).await.map_err(|failure| match failure {
+                Failure::Refused(mut refusal) => {
+                    refusal.led_to.get_or_insert_with(|| host(&call.url));
+                    Failure::Refused(refusal)
+                }
+                broken => broken,
+            });
         }
         let purpose = Purpose { endpoint: &self.endpoint, repository: &self.repository, scopes, at: &call.at };
         let authorization = self.auth.authorization(self.http, &purpose).await?;
         match self.http.once(call, authorization.as_ref()).await {
-            Err(Failure::Refused(refusal)) if refusal.own && refusal.status == StatusCode::UNAUTHORIZED => {
+            Err(Failure::Refused(refusal)) if refusal.led_to.is_none() && refusal.status == StatusCode::UNAUTHORIZED => {
                 let authorization = self.auth.answer(self.http, &purpose, *refusal, authorization.as_ref()).await?;
                 self.http.once(call, Some(&authorization)).await
             }

@@ -1,9 +1,12 @@
 //! Tokens of the distribution token spec: one GET with Basic credentials, or one OAuth2 POST with an identity token.
 //!
 //! A registry names its token server itself (`realm`), and that may be any host: it hears the credentials that are for this registry, and
-//! never those for another, whatever `service` and `scope` say. Over plain http it hears none where the registry speaks TLS, and where it
-//! redirects to another host, that one hears none at all.
+//! never those for another, whatever `service` and `scope` say. Over plain http it hears them only where that was allowed
+//! ([`Endpoint::may_tell`]), and where it redirects to another host, that one hears none at all.
+//!
+//! [`Endpoint::may_tell`]: super::endpoint::Endpoint::may_tell
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -11,8 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::auth::{Bearer, Purpose};
+use super::client::RegistryOptions;
 use super::credentials::{Credential, Login};
 use super::http::{Call, Failure, Http, Payload};
 use super::reply::is_html;
@@ -39,10 +44,13 @@ impl Token {
     pub fn read(body: &[u8]) -> Result<Self, String> {
         let what = || if is_html(&String::from_utf8_lossy(body)) { "an HTML page" } else { "something else" }.to_owned();
         let answer: Answer = serde_json::from_slice(body).map_err(|_| what())?;
-        let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or("JSON without a token")?;
+        let token =
+            [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty()).ok_or("JSON without a token")?;
         let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "a token that no header can hold")?;
         header.set_sensitive(true);
-        let life = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE);
+        // What is no number of seconds is as if it were not said.
+        let said = answer.expires_in.and_then(|seconds| seconds.get().parse().ok());
+        let life = said.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE);
         // A tenth early, for the way and for clocks that differ.
         Ok(Self { header, fresh_until: Instant::now() + Duration::from_secs(life) * 9 / 10 })
     }
@@ -56,14 +64,20 @@ impl Token {
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
-    expires_in: Option<u64>,
+    expires_in: Option<Box<RawValue>>,
 }
 
 /// Asks `bearer.realm` for a token with exactly `scopes`.
-pub(super) async fn fetch(http: &Http, bearer: &Bearer, purpose: &Purpose<'_>, credential: Option<&Credential>) -> Result<Token, Failure> {
+pub(super) async fn fetch(
+    http: &Http,
+    registries: &BTreeMap<String, RegistryOptions>,
+    bearer: &Bearer,
+    purpose: &Purpose<'_>,
+    credential: Option<&Credential>,
+) -> Result<Token, Failure> {
     let Purpose { endpoint, scopes, at, .. } = purpose;
     let at = At { step: format!("get a token from {} to {}", bearer.realm.host_str().unwrap_or_default(), at.step), ..(*at).clone() };
-    if credential.is_some() && bearer.realm.scheme() != "https" && !endpoint.is_plain_http() {
+    if credential.is_some() && !endpoint.may_tell(&bearer.realm, registries) {
         return Err(Error::InsecureRealm { at: Box::new(at), realm: bearer.realm.origin().ascii_serialization() }.into());
     }
     let service = bearer.service.as_deref();
@@ -125,6 +139,13 @@ mod tests {
             (r#"{"token":"a"}"#, "Bearer a"),
             (r#"{"access_token":"b","expires_in":300}"#, "Bearer b"),
             (r#"{"token":"a","access_token":"b","expires_in":0}"#, "Bearer a"),
+            (r#"{"token":"","access_token":"b"}"#, "Bearer b"),
+            (r#"{"token":null,"access_token":"b","expires_in":null}"#, "Bearer b"),
+            (r#"{"token":"a","expires_in":-1}"#, "Bearer a"),
+            (r#"{"token":"a","expires_in":299.5}"#, "Bearer a"),
+            (r#"{"token":"a","expires_in":"300"}"#, "Bearer a"),
+            (r#"{"token":"a","expires_in":1e999}"#, "Bearer a"),
+            (r#"{"token":"a","expires_in":99999999999999999999999}"#, "Bearer a"),
         ] {
             let token = Token::read(body.as_bytes()).unwrap();
             assert_eq!((token.header.to_str().unwrap(), token.is_fresh()), (header, true));

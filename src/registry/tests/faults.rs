@@ -152,7 +152,7 @@ fn rubbish_instead_of_a_manifest_is_told_apart() {
         ("empty", Answer::new(200), "expected an image manifest or index"),
         ("wrong shape", Answer::new(200).body(r#"{"schemaVersion":2,"layers":7}"#), "expected an image manifest or index"),
         ("wrong digest", found().header("X", "").body("{}"), "expected sha256:"),
-        ("bad digest header", Answer::new(200).header("Docker-Content-Digest", "md5:1").body("{}"), "no valid Docker-Content-Digest"),
+        ("bad digest header", Answer::new(200).header("Docker-Content-Digest", "sha256:1").body("{}"), "no valid Docker-Content-Digest"),
         ("claimed digest", Answer::new(200).header("Docker-Content-Digest", zeros).body("{}"), "expected sha256:0000"),
         ("schema 1", Answer::new(200).header("Content-Type", v1).body("{}"), "schema 1"),
         ("schema 1 by version", Answer::new(200).body(r#"{"schemaVersion":1,"fsLayers":[]}"#), "schema 1"),
@@ -231,16 +231,19 @@ fn an_error_tells_what_the_mirror_answered_before_it() {
 }
 
 #[test]
-fn credentials_do_not_go_to_a_token_server_without_tls_when_the_registry_has_it() {
+fn credentials_do_not_go_to_a_token_server_without_tls() {
     let bearer = crate::registry::auth::Bearer { realm: "http://auth.example/token".parse().unwrap(), service: None };
-    let endpoint = crate::registry::endpoint::Endpoint::origin("r.example", &BTreeMap::new()).unwrap();
-    let scopes = crate::registry::auth::Scopes::pull("a");
-    let client = client_as("r.example", "u", "p");
-    let at = crate::registry::At { registry: "r.example".into(), repository: "a".into(), step: "read".into() };
-    let purpose = crate::registry::auth::Purpose { endpoint: &endpoint, repository: "a", scopes: &scopes, at: &at };
-    let credential = client.credentials().find("r.example", "a");
-    let fetched = client.block(crate::registry::token::fetch(client.http(), &bearer, &purpose, credential.as_ref()));
-    assert!(matches!(fetched.map(|_| ()), Err(Failure::Broken(Error::InsecureRealm { .. }))));
+    for registry in ["r.example", "127.0.0.1:5000"] {
+        let options = BTreeMap::new();
+        let endpoint = crate::registry::endpoint::Endpoint::origin(registry, &options).unwrap();
+        let scopes = crate::registry::auth::Scopes::pull("a");
+        let client = client_as(registry, "u", "p");
+        let at = crate::registry::At { registry: registry.into(), repository: "a".into(), step: "read".into() };
+        let purpose = crate::registry::auth::Purpose { endpoint: &endpoint, repository: "a", scopes: &scopes, at: &at };
+        let credential = client.credentials().find(registry, "a");
+        let fetched = client.block(crate::registry::token::fetch(client.http(), &options, &bearer, &purpose, credential.as_ref()));
+        assert!(matches!(fetched.map(|_| ()), Err(Failure::Broken(Error::InsecureRealm { .. }))), "{registry}");
+    }
 }
 
 /// Five attempts, and little patience.

@@ -106,7 +106,7 @@ fn a_stranger_behind_a_redirect_cannot_ask_for_credentials() {
     let server = Server::start(move |_, _| Answer::new(307).header("Location", format!("http://{target}/x")));
     let client = client_as(&server.host, "u", "p");
     let error = client.pull_blob(&reference(&server.host, "a"), &layer(b"x"), &mut Vec::new()).unwrap_err();
-    assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
+    assert!(matches!(error, Error::Elsewhere { .. }), "{error}");
     assert_eq!(stranger.lines(), ["GET /x"]);
 }
 
@@ -193,6 +193,19 @@ fn a_blob_s_mirror_is_told_where_it_came_from_there() {
     let client = Client::new(ClientOptions { registries: [(origin.host.clone(), options)].into(), ..super::options() }).unwrap();
     for (bytes, expected) in [(b"m", Some(mirror.host.clone())), (b"o", None)] {
         assert_eq!(client.pull_blob(&reference(&origin.host, "a"), &layer(bytes), &mut Vec::new()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_digest_that_is_empty_or_of_another_algorithm_says_nothing() {
+    for header in [String::new(), "md5:1".to_owned(), format!("sha512:{}", "0".repeat(128))] {
+        let server = Server::start(move |_, _| Answer::new(200).header("Docker-Content-Digest", header.clone()).body(manifest(b"x")));
+        let (client, digest) = (client(), Digest::of(&manifest(b"x")));
+        let (found, _) = client.get_manifest(&reference(&server.host, "a:1")).unwrap().unwrap();
+        assert_eq!(found.digest, digest);
+        assert_eq!(client.head_manifest(&reference(&server.host, "a:1")).unwrap().unwrap().digest, digest);
+        let other = reference(&server.host, "a").with_digest(Digest::of(b"other"));
+        assert!(matches!(client.get_manifest(&other), Err(Error::WrongDigest { .. })));
     }
 }
 

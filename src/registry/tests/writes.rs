@@ -221,6 +221,27 @@ fn a_manifest_that_was_damaged_on_its_way_is_put_again() {
 }
 
 #[test]
+fn only_what_a_registry_says_to_have_stored_counts_as_pushed() {
+    let page = || Answer::new(200).header("Content-Type", "text/html").body("<html>log in</html>");
+    let other = || Answer::new(201).header("Docker-Content-Digest", Digest::of(b"other").to_string());
+    for (name, answer, blob_is_pushed, expected) in [
+        ("a page", page(), false, "expected status 201 (created), got status 200"),
+        ("not yet", Answer::new(202), false, "expected status 201 (created), got status 202"),
+        ("a 204", Answer::new(204), true, "expected status 201 (created), got status 204"),
+        ("another blob", other(), false, "expected sha256:"),
+    ] {
+        let server = Server::start(move |_, request| if request.method == "PUT" { answer.clone() } else { empty(request) });
+        let put = client().put_manifest(&reference(&server.host, "a:v1"), &manifest(b"x"), media_type::OCI_MANIFEST);
+        let error = put.unwrap_err().to_string();
+        assert!(error.contains("cannot push manifest v1: ") && error.contains(expected), "{name}: {error}");
+        let pushed = push(&client(), &server, b"x", &[]);
+        assert_eq!(pushed.is_ok(), blob_is_pushed, "{name}: {pushed:?}");
+        let told = pushed.err().is_none_or(|error| error.to_string().contains(expected));
+        assert!(told, "{name}");
+    }
+}
+
+#[test]
 fn a_manifest_is_put_under_its_tag_or_its_digest() {
     let server = Server::start(|_, request| empty(request));
     let (client, bytes) = (client(), manifest(b"x"));
