@@ -194,17 +194,17 @@ impl Push<'_> {
 
     /// Whether the whole blob, and no other, was stored. Some registries say so by a 204; containerd takes that, too.
     fn stored(&self, response: &Response, at: &At) -> Result<(), Error> {
-        if response.status() != StatusCode::NO_CONTENT {
-            expect_stored(response, at)?;
-        }
-        match content_digest(response, at)?.filter(|actual| *actual != self.digest) {
-            None => Ok(()),
+        match content_digest(response, at)? {
+            Some(actual) if actual == self.digest => Ok(()),
+            None if response.status() == StatusCode::NO_CONTENT => Ok(()),
+            None => expect_stored(response, at),
             Some(actual) => Err(Error::WrongDigest { at: Box::new(at.clone()), expected: self.digest, actual: actual.to_string() }),
         }
     }
 }
 
-/// Whether a PUT was answered as the spec has it where content is stored. Other successes are those of a login page, say.
+/// Whether a PUT was answered as the spec has it where content is stored. Other successes are those of a login page, say, unless they
+/// name the digest.
 pub(super) fn expect_stored(response: &Response, at: &At) -> Result<(), Error> {
     let status = response.status();
     let wrong =

@@ -182,7 +182,7 @@ fn a_full_disk_is_told_with_the_fix_and_harms_nothing_whenever_it_comes() {
 fn what_planning_fetches_and_has_no_room_for_is_told_with_the_fix() {
     let Some(world) = World::new() else { return };
     let host = serve(Answers::from([("/large".to_owned(), ok(&vec![1; 8 << 20]))]));
-    world.project.write("add/Dockerfile", &format!("FROM scratch\nADD http://{host}/large /\n"));
+    world.project.write("add/Dockerfile", format!("FROM scratch\nADD http://{host}/large /\n"));
     world.disk.becomes(2 << 10, ROOM.1, true);
     let run = world.brik(&["build", "--image", "localhost/app", "add"]).run();
     world.is_clear(&run, "ADD");

@@ -240,7 +240,7 @@ fn variables_of_base_images_are_known_after_a_build() {
 fn a_base_for_another_platform_is_told_for_every_platform_that_is_built() {
     let host = serve_base_for("s390x", &[]);
     let project = Project::monorepo("tags = [\"v1\"]\nplatforms = [\"linux/s390x\", \"linux/arm64\"]\n[services.app]\ncontext = \".\"\n");
-    let project = project.file("Dockerfile", &format!("FROM {host}/base\n"));
+    let project = project.file("Dockerfile", format!("FROM {host}/base\n"));
     let built = || warnings(&project.brik(["build", "--progress", "json"]).succeeds());
     let message = format!(
         "Dockerfile:1:6: InvalidBaseImagePlatform: Base image {host}/base was pulled with platform \"linux/s390x\", expected \"linux/arm64\" \
@@ -251,10 +251,10 @@ fn a_base_for_another_platform_is_told_for_every_platform_that_is_built() {
         places(&project.brik(["check", "--format", "json"]).succeeds()),
         format!("1:6-{} InvalidBaseImagePlatform\n", 11 + host.len())
     );
-    project.write("Dockerfile", &format!("# check=skip=InvalidBaseImagePlatform\nFROM {host}/base\n"));
+    project.write("Dockerfile", format!("# check=skip=InvalidBaseImagePlatform\nFROM {host}/base\n"));
     assert_eq!(built(), "");
     // What says nothing contradicts nothing.
-    project.write("Dockerfile", &format!("FROM {}/base\n", serve_base_for("", &[])));
+    project.write("Dockerfile", format!("FROM {}/base\n", serve_base_for("", &[])));
     assert_eq!(built(), "");
 }
 
