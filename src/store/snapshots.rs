@@ -51,7 +51,7 @@ impl Store {
         self.root.join("snapshots").join(ids.dir()).join(id.hex())
     }
 
-    /// The directory of a snapshot that is here. One of an earlier [`place`] is not: its blob is durable, and it is unpacked again. The
+    /// The directory of a snapshot that is here. One of an earlier place is not: its blob is durable, and it is unpacked again. The
     /// mtime of its directory notes the use.
     pub fn snapshot(&self, ids: IdMapping, id: &Digest) -> Option<PathBuf> {
         let place = self.snapshot_path(ids, id);

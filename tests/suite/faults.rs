@@ -9,6 +9,7 @@
 //! | `trial` | one push with one fault, and how it is judged |
 //! | `kept` | what a registry holds, read from its disk |
 //!
+//! `BRIK_TRIALS` is how many are tried (0: all), `BRIK_FAULT` the name of one kind to try no other, as in `slow-loris`.
 //! Who hears a secret, and who must not, is tested in `src/registry/tests/strangers.rs`.
 
 mod kept;
@@ -77,6 +78,9 @@ fn a_fault_at_any_request_of_a_push_costs_nothing_but_time_or_is_one_clear_error
         flow.targets.iter().for_each(|target| println!("  {target}"));
     }
     let mut all = every_trial(&flows, &kinds(&elsewhere.host, &stranger.host));
+    if let Ok(name) = std::env::var("BRIK_FAULT") {
+        all.retain(|(_, trial)| trial.kind.name == name);
+    }
     let there_are = all.len();
     all.truncate(match trials(16) {
         0 => there_are,
