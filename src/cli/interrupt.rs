@@ -38,7 +38,8 @@ impl Interrupts {
     /// Begins to watch, for a process that works with the store at `store`.
     pub fn watch(store: &Path) -> Result<Self, Failure> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal));
+        // SIGINT is heard in any case: shells have what they start in the background ignore it, and scripts end that by it.
+        let watched = [SIGINT, SIGTERM].into_iter().chain(Some(SIGHUP).filter(|signal| !is_ignored(&status, *signal)));
         let mut signals = signal_hook::iterator::Signals::new(watched).map_err(unwatched)?;
         let heard: Arc<Mutex<Option<Heard>>> = Arc::default();
         let (build, store) = (Arc::clone(&heard), store.to_owned());
