@@ -17,11 +17,8 @@ use super::reasons::Reasons;
 use super::secrets::Given;
 use super::session::{Session, Stop};
 use super::{preview, since};
-use crate::build::{
-    self,
-    sandbox::{self, Rung},
-};
-use crate::build::{Layers, Lookup, Origins, Pusher, Supplies};
+use crate::build::sandbox::{self, Rung};
+use crate::build::{self, Layers, Lookup, Origins, Pusher, Supplies};
 use crate::cache::{Message, Shared};
 use crate::config::{Finding, Isolation};
 use crate::report::{Event, Forge, Mode, Redactor, Reporter, Terminal};

@@ -6,8 +6,9 @@
 //! blobs/sha256/<hex>   layers, configs, manifests, TOCs: immutable, named by what they hold; one that only its owner may read (mode
 //!                      0600) is not durable yet, one that nobody may write (0444) was pulled, and never was synced
 //! records/<kind>/<hex> small JSON documents: CacheKey -> result; written only after the blobs that they name are durable
-//! snapshots/<ids>/<hex>/<boot>/   unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single), or
-//!                      that these are no layers but files that were fetched, as from git (fetched); <boot> says since when they are here
+//! here                 its inode and ctime tell whether `chown -R`, a copy or an archive has passed over the store
+//! snapshots/<ids>/<hex>/<place>/  unpacked layers, ready as overlay lowers; <ids> says how ids are mapped (root, userns, single), or
+//!                      that these are no layers but files that were fetched, as from git (fetched); <place> is that of one boot and one `here`
 //! mounts/<ids>/<hex>   RUN --mount=type=cache directories
 //! stat/                stat caches of build contexts and cache mounts
 //! flight/<hex>         flock: who runs a CacheKey now
@@ -29,7 +30,7 @@
 //!   everybody else by [`Store::read_blob`] or while copying. Where that fails, [`Store::verify_blob`] tells whether the blob is to blame,
 //!   and removes it.
 //! - A *flight* can be held until what was made in it is durable ([`Store::hold_until_durable`]): who waits for it finds the record.
-//! - A *snapshot* is never synced, and is used in the boot that made it only.
+//! - A *snapshot* is never synced, and is used in the boot that made it only, and as long as nothing else has passed over the store.
 //!
 //! Every use of a record, of a snapshot and of a blob that is found instead of made renews its mtime: `prune` takes what is old, and
 //! nothing that a running brik has used.
