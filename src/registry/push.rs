@@ -256,12 +256,14 @@ impl FileBody<'_> {
         let mut total = 0;
         let patience = |total| if total < self.size { http.policy.silence } else { http.policy.digestion() };
         std::future::poll_fn(|cx| {
+            // First: what it has sent until it is answered counts, too.
+            let answer = answer.as_mut().poll(cx);
             while let Poll::Ready(Some(bytes)) = sent.poll_recv(cx) {
                 total += bytes;
                 (self.progress)(total);
                 silence.as_mut().reset(Instant::now() + patience(total));
             }
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            if let Poll::Ready(answer) = answer {
                 return Poll::Ready(Ok(answer));
             }
             silence.as_mut().poll(cx).map(|()| Err(silent(at, patience(total))))
