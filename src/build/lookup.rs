@@ -214,7 +214,7 @@ fn note_use(plan: &Plan, store: &Store, root: Root, noted: &mut BTreeSet<StepId>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ImageFormat;
+    use crate::config::{ImageFormat, Network};
     use crate::oci::{DiffId, Digest, Layer, Platform, Reference};
     use crate::plan::{self, BaseImage, Checkout, Dockerfile, Download, Options, Remote, ServiceNames, Target};
     use crate::source::{Disk, GitRef, StatCache};
@@ -289,6 +289,7 @@ mod tests {
             no_cache,
             hosts: Vec::new(),
             shm_size: None,
+            network: Network::Host,
             names: &ServiceNames::default(),
             files: &Disk,
             stat_cache: Arc::new(StatCache::in_memory()),

@@ -37,6 +37,7 @@ impl Engine<'_> {
         spec.hostname = run.hostname.clone().unwrap_or_else(|| RunSpec::HOSTNAME.to_owned());
         spec.network = match run.network {
             crate::plan::step::Network::Host => Network::Host,
+            crate::plan::step::Network::Private => Network::Private,
             crate::plan::step::Network::None => Network::None,
         };
         spec.extra_hosts.clone_from(&run.hosts);

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::config::Network;
 
 /// What `docker build` and Kaniko take on the command line. With `--image` or `--tag`, one image is built without a brik.toml.
 #[derive(Debug, Default, Args)]
@@ -50,6 +53,16 @@ pub struct ImageArgs {
     /// Size of /dev/shm during RUN, as in 128m
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<String>,
+    /// What a RUN reaches that does not say it itself, instead of `network` in [build]
+    #[arg(long, value_name = "NETWORK", value_parser = network())]
+    pub network: Option<Network>,
+}
+
+/// Docker's `default` is the host's network, too.
+fn network() -> impl TypedValueParser<Value = Network> {
+    let known = [Network::Host, Network::Private, Network::None];
+    let values = known.map(|network| PossibleValue::new(network.name()).aliases((network == Network::Host).then_some("default")));
+    PossibleValuesParser::new(values).map(move |name| known.into_iter().find(|network| network.name() == name).unwrap_or_default())
 }
 
 impl ImageArgs {

@@ -113,6 +113,7 @@ impl Setup {
             no_cache: args.no_cache,
             hosts: self.request.hosts.clone(),
             shm_size: self.request.shm_size,
+            network: workspace.config.build.network,
             names: &workspace.names,
             files,
             stat_cache: Arc::clone(stat_cache),

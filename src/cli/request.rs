@@ -71,6 +71,7 @@ impl Request {
         if !args.image.is_given() {
             overrides.apply(&mut config);
         }
+        config.build.network = args.image.network.unwrap_or(config.build.network);
         let services = select(&config, &cwd, &args.services)?;
         let shm_size =
             args.image.shm_size.as_deref().map(|text| {

@@ -56,8 +56,8 @@ pub use suggest::did_you_mean;
 pub use tag_entry::{ListError, TagEntry, entry_lines};
 pub use template::{Piece, TagTemplate, TemplateError, Variable};
 pub use types::{
-    BuildOptions, CacheOptions, Config, ImageFormat, Isolation, NamedContext, RegistryOptions, Secret, SecretSource, Service, SshAgent,
-    Timestamps,
+    BuildOptions, CacheOptions, Config, ImageFormat, Isolation, NamedContext, Network, RegistryOptions, Secret, SecretSource, Service,
+    SshAgent, Timestamps,
 };
 
 /// What a load depends on, all of it. No `Debug`: the environment holds secrets.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::policy::{PolicyRule, Preset};
-use super::types::{ImageFormat, Isolation, Timestamps};
+use super::types::{ImageFormat, Isolation, Network, Timestamps};
 
 /// brik.toml: the services of a monorepo and how their images are built.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -121,6 +121,8 @@ pub(super) struct BuildTable {
     pub jobs: Option<NonZeroUsize>,
     /// What has to keep a RUN apart.
     pub isolation: Isolation,
+    /// What a RUN reaches.
+    pub network: Network,
     /// Processes and threads that a RUN may have at the same time, where the kernel can count them; 4096 by default.
     #[schemars(range(min = 16, max = 4_000_000))]
     pub processes: Option<u32>,

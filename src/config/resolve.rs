@@ -67,6 +67,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
             exact_labels: file.build.exact_labels,
             jobs: file.build.jobs,
             isolation: file.build.isolation,
+            network: file.build.network,
             processes: file.build.processes,
             memory: file.build.memory.as_deref().and_then(parse_bytes),
             registry_timeout: file.build.registry_timeout.map(|seconds| Duration::from_secs(seconds.get())),

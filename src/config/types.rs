@@ -154,6 +154,7 @@ pub struct BuildOptions {
     /// Steps at once; the number of processors where None.
     pub jobs: Option<NonZeroUsize>,
     pub isolation: Isolation,
+    pub network: Network,
     /// Processes and threads of a RUN at the same time; the sandbox's own limit where None.
     pub processes: Option<u32>,
     /// Bytes of memory of a RUN.
@@ -186,6 +187,30 @@ pub enum Timestamps {
     /// The build argument SOURCE_DATE_EPOCH, else a fixed time: same inputs, same digest.
     #[default]
     Normalized,
+}
+
+/// What a RUN reaches, unless it says `--network=none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// The network of the host, its loopback included.
+    #[default]
+    Host,
+    /// What the host can reach, but neither its loopback nor link-local addresses, as those of a cloud's metadata service. Needs slirp4netns.
+    Private,
+    /// Nothing.
+    None,
+}
+
+impl Network {
+    /// As in brik.toml.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Private => "private",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What has to keep a RUN apart from the machine.

@@ -258,7 +258,7 @@ secrets: {npm: {environment: NPM_TOKEN}, key: {file: ./key.pem}}
         insta::assert_snapshot!(left.join("\n"), @r#"
         compose.yaml: image only (db): there is nothing to build
         compose.yaml: cache_from (web): brik shares its own cache at <image>-cache, or where `cache` of a service says
-        compose.yaml: network (web): a RUN has the host's network, or none with RUN --network=none
+        compose.yaml: network (web): `network` of [build] is for all services, RUN --network=none for one RUN
         compose.yaml: tag (web): made of $TAG: brik has tags of its own, `--tags "$TAG"` gives others
         compose.yaml: args: C (web): the environment gives it: `brik build --build-arg C`
         compose.yaml: args: D (web): the environment gives it: `brik build --build-arg D`

@@ -13,7 +13,7 @@ const KEYS: [(&str, Fate, &str); 25] = [
     ("isolation", Fate::Lost, "brik builds for linux only"),
     ("load", Fate::Otherwise, "`brik build --output docker:FILE` writes what `docker load` reads"),
     ("name", Fate::Lost, "a service is called by one name"),
-    ("network", Fate::Lost, "a RUN has the host's network, or none with RUN --network=none"),
+    ("network", Fate::Otherwise, "`network` of [build] is for all services, RUN --network=none for one RUN"),
     ("no-cache", Fate::Otherwise, "`brik build --no-cache` runs every step again"),
     ("no-cache-filter", Fate::Lost, "a step is cached by what goes into it"),
     ("no-cache-filters", Fate::Lost, "a step is cached by what goes into it"),

@@ -16,7 +16,7 @@ use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
 use super::survey::{OutsideName, Survey};
 use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
-use crate::config::{ImageFormat, NamedContext};
+use crate::config::{ImageFormat, NamedContext, Network};
 use crate::dockerfile::Span;
 use crate::oci::{ImageConfig, Platform, Reference};
 use crate::source::{
@@ -30,6 +30,8 @@ pub struct Options<'a> {
     pub no_cache: bool,
     pub hosts: Vec<(String, IpAddr)>,
     pub shm_size: Option<u64>,
+    /// Of RUNs that do not name one.
+    pub network: Network,
     pub names: &'a ServiceNames,
     /// Where contexts and ignore files are read.
     pub files: &'a dyn Files,

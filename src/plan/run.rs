@@ -31,11 +31,18 @@ impl StagePlanner<'_, '_> {
             Script::Shell(line) => (current.state.with_shell(&line), None),
             Script::File { name, content } => (current.state.with_shell(&format!("/dev/pipes/{name}")), Some((name, content))),
         };
+        let options = self.planner.options;
         let network = match run.network {
             ast::Network::None => Network::None,
-            ast::Network::Default | ast::Network::Host => Network::Host,
+            ast::Network::Default => options.network,
+            ast::Network::Host if options.network == Network::Host => Network::Host,
+            ast::Network::Host => {
+                return Err(unsupported(
+                    "RUN --network=host",
+                    "leave the flag out, or `network` in [build] of brik.toml, which keeps RUNs off the host's network",
+                ));
+            }
         };
-        let options = self.planner.options;
         let mut inputs = KeyInputs::new("run");
         args.iter().for_each(|arg| inputs.add("argument", arg));
         if let Some((name, content)) = &script {
@@ -49,7 +56,7 @@ impl StagePlanner<'_, '_> {
         sorted.iter().for_each(|(name, value)| inputs.add(format!("env {name}"), keyed(name, value)));
         inputs.add("user", current.state.user());
         inputs.add("working directory", current.state.working_dir());
-        inputs.add("network", if network == Network::None { "none" } else { "host" });
+        inputs.add("network", network.name());
         inputs.add("platform", current.state.platform.to_string());
         options.hosts.iter().for_each(|(host, address)| inputs.add(format!("host {host}"), address.to_string()));
         if let Some(size) = options.shm_size {

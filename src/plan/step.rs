@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Selection;
 use super::key::{CacheKey, KeyInputs};
 use super::mode::ModeChange;
+pub use crate::config::Network;
 use crate::oci::{Digest, Platform};
 use crate::source::{self, PatternList, SelectOptions};
 
@@ -81,12 +82,6 @@ pub struct RunOp {
     /// Bytes of /dev/shm.
     pub shm_size: Option<u64>,
     pub hostname: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    Host,
-    None,
 }
 
 #[derive(Debug)]

@@ -24,8 +24,10 @@ enum Outcome {
 /// In the order in which they were made.
 type Outcomes = Vec<(String, Outcome)>;
 
+const LOOPBACK: &str = "a service on the host's loopback";
+
 /// On brik's own network, which a RUN shares unless it says `--network=none`. Of abstract sockets, Landlock keeps it away since Linux 6.12.
-const BY_THE_SHARED_NETWORK: [&str; 2] = ["an abstract socket of the host", "a service on the host's loopback"];
+const BY_THE_SHARED_NETWORK: [&str; 2] = ["an abstract socket of the host", LOOPBACK];
 
 /// Besides, where a root directory is all that keeps a RUN apart (rung 3): what its notice says, and what real containers refuse in the
 /// place of the one that the tests play.
@@ -42,6 +44,15 @@ const WITHOUT_NAMESPACES: [&str; 6] = [
 fn no_run_gets_out_or_sees_in() {
     let Some(host) = Host::prepare() else { return };
     assert_refused(&Builder::brik(), &host, &BY_THE_SHARED_NETWORK);
+}
+
+#[test]
+fn a_private_network_keeps_a_run_from_the_hosts_loopback_too() {
+    if !tools::have_slirp() {
+        return;
+    }
+    let Some(host) = Host::prepare() else { return };
+    assert_refused(&Builder::brik_with_private_network(), &host, &[]);
 }
 
 #[test]

@@ -52,6 +52,7 @@ mod lock;
 mod login;
 mod matrix;
 mod monorepo;
+mod network;
 mod options;
 mod output;
 mod pipeline;

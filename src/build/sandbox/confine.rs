@@ -15,12 +15,12 @@ use super::seccomp::CAPABILITIES;
 use super::spec::Network;
 use super::sys;
 
-/// What is kept of root's capabilities: Docker's, but on a network that is not the RUN's own, as with buildah, no packets other than its
-/// own sockets'.
+/// What is kept of root's capabilities: Docker's, but on a network that leads out, as with buildah, no packets other than its own sockets'.
+/// On a private one they would reach the machine's loopback, which slirp4netns keeps away from the routes of the kernel only.
 pub(super) fn capabilities(network: Network) -> CapabilitySet {
     let all = CAPABILITIES.iter().fold(CapabilitySet::empty(), |set, (_, number)| set | CapabilitySet::from_bits_retain(1 << number));
     match network {
-        Network::Host => all - CapabilitySet::NET_RAW,
+        Network::Host | Network::Private => all - CapabilitySet::NET_RAW,
         Network::None => all,
     }
 }

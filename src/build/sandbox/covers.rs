@@ -69,7 +69,7 @@ impl<'a> Covers<'a> {
         covers.cover(Path::new("sys"), Kind::Directory, |path| make_directory(path, 0o555))?;
         covers.cover(Path::new("dev"), Kind::Directory, |path| make_directory(path, 0o755))?;
         dev::fill(&spec.root.join("dev"))?;
-        let resolv_conf = etc::resolv_conf();
+        let resolv_conf = etc::resolv_conf(spec.network);
         covers.cover(Path::new("/etc/resolv.conf"), Kind::File, |path| write_file(path, &resolv_conf, readable).map(drop))?;
         let hosts = etc::hosts(&spec.hostname, &spec.extra_hosts);
         covers.cover(Path::new("/etc/hosts"), Kind::File, |path| write_file(path, hosts.as_bytes(), readable).map(drop))?;

@@ -26,6 +26,20 @@ pub enum SandboxError {
          allowed, or remove the option"
     )]
     NetworkNone,
+    #[error(
+        "`network = \"private\"` needs a network namespace, which the container that brik runs in refuses: run this build where namespaces \
+         are allowed, or with `network = \"host\"`"
+    )]
+    NetworkPrivate,
+    #[error(
+        "`network = \"private\"` needs slirp4netns, which cannot be started: {0} (install the package `slirp4netns`, or build with `network = \"host\"`)"
+    )]
+    Slirp(io::Error),
+    #[error(
+        "slirp4netns cannot give a RUN its network: {0} (/dev/net/tun must be there and open to who runs brik, as with `modprobe tun` and \
+         mode 0666; in a container `--device=/dev/net/tun`)"
+    )]
+    Uplink(String),
     #[error("mount target {} is a {is} in the image, and the mount needs a {needs}", target.display())]
     MountTarget { target: PathBuf, is: &'static str, needs: &'static str },
     #[error("mount target {} leads to the root directory, on which nothing can be mounted", .0.display())]

@@ -5,8 +5,8 @@
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear. `core_dump`: what neither brik nor a RUN leaves.
 //! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
-//!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `output` and `agent` serve it, and `last_words` are what it
-//!   ends with.
+//!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `network` (`routes`) is the one that it has of its own, `output` and
+//!   `agent` serve it, and `last_words` are what it ends with.
 //! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
 //! - `sys`: every `unsafe` and raw system call of the project.
@@ -29,6 +29,7 @@ mod idmap;
 mod last_words;
 mod limits;
 mod mounts;
+mod network;
 mod output;
 mod overlay;
 mod proc;
@@ -37,6 +38,7 @@ mod refusal;
 mod report;
 mod respawn;
 mod rootfs;
+mod routes;
 mod run;
 mod rung;
 mod seccomp;

@@ -70,7 +70,7 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Mounted, SandboxError> {
     let readable = Access { mode: 0o644, uid: 0, gid: 0 };
     let owners = spec.rung != Rung::SingleUid;
     let failed = |action| move |source| SandboxError::Setup { action, source };
-    let resolv_conf = staging.file(&etc::resolv_conf(), readable, owners).map_err(failed("write resolv.conf"))?;
+    let resolv_conf = staging.file(&etc::resolv_conf(spec.network), readable, owners).map_err(failed("write resolv.conf"))?;
     let hosts = staging.file(etc::hosts(&spec.hostname, &spec.extra_hosts).as_bytes(), readable, owners).map_err(failed("write hosts"))?;
     let mut agents = Vec::new();
     let mut sources = Vec::new();

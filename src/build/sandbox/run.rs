@@ -24,6 +24,7 @@ use super::error::SandboxError;
 use super::last_words::LastWords;
 use super::limits::{self, Limits};
 use super::mounts::{self, Agent, Mounted};
+use super::network::OwnNetwork;
 use super::output::{self, Pipes};
 use super::report::{Record, Step};
 use super::rung::Rung;
@@ -37,8 +38,10 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     if cancel.is_cancelled() {
         return Err(SandboxError::Cancelled);
     }
-    if spec.rung == Rung::Chroot && spec.network == Network::None {
-        return Err(SandboxError::NetworkNone);
+    match spec.network {
+        Network::None if spec.rung == Rung::Chroot => return Err(SandboxError::NetworkNone),
+        Network::Private if spec.rung == Rung::Chroot => return Err(SandboxError::NetworkPrivate),
+        _ => {}
     }
     let command = Command::prepare(spec)?;
     let targets = mounts::targets(spec)?;
@@ -61,6 +64,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     let group = ControlGroup::make(limits::for_group(spec.rung, spec.processes, spec.memory));
     let doors = group.as_ref().map_or_else(|| Ok(Vec::new()), ControlGroup::doors).map_err(failed("open the control group"))?;
     let finished = CancelFlag::new().map_err(failed("make an event"))?;
+    let network = OwnNetwork::make(spec.network, cancel)?;
 
     let mut last_words = LastWords::default();
     let mut heard = |stream: Stream, bytes: &[u8]| {
@@ -69,8 +73,8 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     };
     let records = thread::scope(|scope| {
         let (sender, started) = mpsc::channel();
-        let command = &command;
-        let launcher = scope.spawn(move || launch(spec, command, ends, doors, covered, &sender));
+        let (command, network) = (&command, network.as_ref());
+        let launcher = scope.spawn(move || launch(spec, command, network, ends, doors, covered, &sender));
         let mut pumped = Ok(Vec::new());
         if let Ok(Started { pidfd, agents }) = started.recv() {
             for served in agents {
@@ -127,6 +131,7 @@ struct Started {
 fn launch(
     spec: &RunSpec,
     command: &Command,
+    network: Option<&OwnNetwork>,
     ends: ChildEnds,
     doors: Vec<File>,
     covered: Option<Covered<'_>>,
@@ -135,7 +140,7 @@ fn launch(
     let (agents, isolation, namespaces) = match covered {
         Some(Covered { agents, secrets, cancel }) => (agents, Isolation::Chroot { cancel: cancel.as_fd(), secrets }, UnshareFlags::empty()),
         None => {
-            let Mounted { agents, null } = enter_namespaces(spec)?;
+            let Mounted { agents, null } = enter_namespaces(spec, network)?;
             (agents, Isolation::Namespaces { null }, UnshareFlags::NEWPID)
         }
     };
@@ -178,14 +183,11 @@ fn launch(
 }
 
 /// For the calling thread, with everything mounted.
-fn enter_namespaces(spec: &RunSpec) -> Result<Mounted, SandboxError> {
+fn enter_namespaces(spec: &RunSpec, network: Option<&OwnNetwork>) -> Result<Mounted, SandboxError> {
     let namespaces = UnshareFlags::FS | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-    let network = if spec.network == Network::None { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
-    sys::unshare(namespaces | network).map_err(|errno| failed("make namespaces")(errno.into()))?;
+    sys::unshare(namespaces).map_err(|errno| failed("make namespaces")(errno.into()))?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|errno| failed("set the host name")(errno.into()))?;
-    if spec.network == Network::None {
-        sys::bring_loopback_up().map_err(failed("bring loopback up"))?;
-    }
+    network.map_or(Ok(()), OwnNetwork::enter).map_err(failed("enter the network"))?;
     mounts::mount_all(spec)
 }
 

@@ -74,6 +74,8 @@ impl RunSpec {
 pub enum Network {
     /// The network that brik itself has.
     Host,
+    /// One of its own, from which slirp4netns(1) leads out.
+    Private,
     /// Loopback only.
     None,
 }

@@ -1,12 +1,13 @@
 //! `brik doctor`: whether this machine and these registries let brik work, and what to do where they do not.
 //!
 //! - `check`: what was looked at; `tell`: it as text and JSON; `fix`: what `--fix` does.
-//! - `sandbox` (with `overlay`, which runs inside of it), `disk`, `project`: this machine.
+//! - `sandbox` (with `overlay`, which runs inside of it), `network`, `disk`, `project`: this machine.
 //! - `registries`, `repositories`: what others say.
 
 mod check;
 mod disk;
 mod fix;
+mod network;
 mod overlay;
 mod project;
 mod registries;
@@ -26,7 +27,7 @@ use super::login::{discover, registry};
 use super::planning::{client_options, learn};
 use super::print;
 use super::surroundings::Surroundings;
-use crate::config::{Config, Findings};
+use crate::config::{Config, Findings, Network};
 use crate::oci::Reference;
 use crate::registry::{Client, ClientOptions, RetryPolicy};
 use check::{Check, Status};
@@ -85,8 +86,10 @@ fn machine(global: &Global, around: &Surroundings, loaded: &Result<Option<Config
     let subject = sandbox::Subject::new(&around.env);
     let place = global.store_path(&around.env).map(disk::Place::new);
     let room = place.as_ref().ok().and_then(disk::Place::room);
-    let memory = matches!(loaded, Ok(Some(config)) if config.build.memory.is_some());
+    let build = loaded.as_ref().ok().and_then(Option::as_ref).map(|config| &config.build);
+    let memory = build.is_some_and(|build| build.memory.is_some());
     let mut checks = sandbox::checks(&subject, room.as_ref().map(disk::Room::path), path, memory);
+    checks.extend(build.filter(|build| build.network == Network::Private).map(|_| network::check(path)));
     match &place {
         Ok(place) => checks.extend(place.checks()),
         Err(_) => {

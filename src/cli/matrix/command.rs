@@ -14,13 +14,14 @@ pub fn arguments(global: &Global, args: &MatrixArgs, pins: Vec<&(Reference, Dige
     flag("config", &path(&global.config));
     flag("env", &optional(&global.environment));
     flag("set", &global.set);
-    let ImageArgs { build_arg, secret, ssh, label, add_host, shm_size, .. } = &args.what.image;
+    let ImageArgs { build_arg, secret, ssh, label, add_host, shm_size, network, .. } = &args.what.image;
     flag("build-arg", build_arg);
     flag("secret", secret);
     flag("ssh", ssh);
     flag("label", label);
     flag("add-host", add_host);
     flag("shm-size", &optional(shm_size));
+    flag("network", &optional(&network.map(|network| network.name().to_owned())));
     flag("tags", &optional(&args.what.tagging.tags));
     flag("flavor", &optional(&args.what.tagging.flavor));
     let cache = &args.what.cache;

@@ -90,7 +90,7 @@ fn the_fix_is_said_where_there_is_one() {
         ("[build]\nformat = 'OCI'", "did you mean `oci`?"),
         (
             "[build]\nx = 1",
-            "known keys here: ca_certs, exact_labels, format, isolation, jobs, memory, processes, registry_timeout, timestamps",
+            "known keys here: ca_certs, exact_labels, format, isolation, jobs, memory, network, processes, registry_timeout, timestamps",
         ),
     ] {
         let repository = Repository::new(&format!("members = ['services/*']\n{toml}"), &["services/api", "services/web"]);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{ImageFormat, NamedContext};
+use crate::config::{ImageFormat, NamedContext, Network};
 use crate::oci::{ContainerConfig, Descriptor, DiffId, Digest, HistoryEntry, Manifest, Reference, RootFs, media_type};
 use crate::source::{Disk, GitRef, StatCache};
 
@@ -71,6 +71,7 @@ struct Repository {
     services: Vec<Target>,
     format: ImageFormat,
     hosts: Vec<(String, std::net::IpAddr)>,
+    network: Network,
 }
 
 impl Repository {
@@ -82,7 +83,7 @@ impl Repository {
             fs::write(path, content).unwrap();
         }
         let services = services.iter().map(|(name, text)| target(directory.path(), name, text)).collect();
-        Self { directory, services, format: ImageFormat::Oci, hosts: Vec::new() }
+        Self { directory, services, format: ImageFormat::Oci, hosts: Vec::new(), network: Network::Host }
     }
 
     fn one(text: &str) -> Self {
@@ -113,6 +114,7 @@ impl Repository {
             no_cache: false,
             hosts: self.hosts.clone(),
             shm_size: None,
+            network: self.network,
             names: &names,
             files: &Disk,
             stat_cache: Arc::new(StatCache::in_memory()),
@@ -188,6 +190,7 @@ fn a_key_changes_with_what_changes_the_layer_and_with_nothing_else() {
         ("the command", |r| r.rewrite(&APP.replace("make", "make all")), BOTH),
         ("the secret's id", |r| r.rewrite(&APP.replace("id=token", "id=other")), BOTH),
         ("the network", |r| r.rewrite(&APP.replace("RUN", "RUN --network=none")), BOTH),
+        ("the network of all", |r| r.network = Network::Private, BOTH),
         ("the order of sources", |r| r.rewrite(&APP.replace("a b ./", "b a ./")), BOTH),
         ("a host", |r| r.hosts.push(("h".into(), [10, 0, 0, 1].into())), BOTH),
         ("the platform", |r| r.app().platforms = vec!["linux/arm64".parse().unwrap()], BOTH),

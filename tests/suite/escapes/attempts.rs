@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::builders::Builder;
 use super::host::{CANARY, Host, SECRET_ROT13};
-use super::{Outcome, Outcomes};
+use super::{LOOPBACK, Outcome, Outcomes};
 
 const OF_THE_CONTEXT: &[u8] = b"of the context\n";
 
@@ -32,6 +32,9 @@ pub fn all(builder: &Builder, host: &Host, costly: bool) -> Outcomes {
     let said = builder.build(context.path(), &dockerfile, host);
     let mut outcomes: Outcomes = said.lines().filter_map(outcome_of_line).collect();
     assert!(outcomes.len() > 50, "{}: {said}", builder.name());
+    if host.has_visitor() {
+        outcomes.iter_mut().filter(|(name, _)| name == LOOPBACK).for_each(|(_, outcome)| *outcome = Outcome::Succeeded);
+    }
     for attempt in dockerfiles(host, costly) {
         outcomes.push((attempt.name.to_owned(), outcome(&attempt, builder, context.path(), host)));
     }

@@ -12,6 +12,7 @@ pub enum Builder {
     Brik {
         project: Project,
         in_container: bool,
+        network: &'static str,
     },
     /// With this isolation, and a storage of its own.
     Buildah {
@@ -31,16 +32,21 @@ const BUILDAH_AS_ROOT: [&str; 6] =
 
 impl Builder {
     pub fn brik() -> Self {
-        Self::Brik { project: Project::empty(), in_container: false }
+        Self::Brik { project: Project::empty(), in_container: false, network: "host" }
     }
 
     pub fn brik_in_container() -> Self {
-        Self::Brik { project: Project::empty(), in_container: true }
+        Self::Brik { project: Project::empty(), in_container: true, network: "host" }
+    }
+
+    /// brik as it is without a container, with a network for each RUN.
+    pub fn brik_with_private_network() -> Self {
+        Self::Brik { project: Project::empty(), in_container: false, network: "private" }
     }
 
     /// As many as this user and machine have.
     pub fn all() -> Vec<Self> {
-        let mut builders = vec![Self::brik()];
+        let mut builders = vec![Self::brik(), Self::brik_with_private_network()];
         let directory = || tempfile::Builder::new().prefix("brik-builder-").tempdir().expect("a temporary directory");
         if tools::is_root() {
             builders.push(Self::brik_in_container());
@@ -83,6 +89,7 @@ impl Builder {
 
     pub fn name(&self) -> String {
         match self {
+            Self::Brik { network: "private", .. } => "brik, private network".to_owned(),
             Self::Brik { in_container: true, .. } => "brik, root without namespaces".to_owned(),
             Self::Brik { .. } if tools::is_root() => "brik, root".to_owned(),
             Self::Brik { .. } => "brik, rootless".to_owned(),
@@ -98,7 +105,7 @@ impl Builder {
         fs::write(context.join("Dockerfile"), dockerfile.replace("{busybox}", busybox())).expect("a file");
         let secret = format!("id=token,src={}", host.secret().display());
         let output = match self {
-            Self::Brik { project, in_container } => {
+            Self::Brik { project, in_container, network } => {
                 let out = format!("oci:{}", project.out().display());
                 let brik = project.brik([
                     "build",
@@ -107,6 +114,8 @@ impl Builder {
                     "--progress",
                     "plain",
                     "--no-cache",
+                    "--network",
+                    network,
                     "--output",
                     &out,
                     "--context",

@@ -80,6 +80,12 @@ impl Host {
         format!("{} {} {port}", self.canary().display(), self.abstract_name)
     }
 
+    /// Whether anybody has connected to the service on loopback since it was asked last, even one that never heard of its answer.
+    pub fn has_visitor(&self) -> bool {
+        self.tcp.set_nonblocking(true).expect("a socket");
+        std::iter::from_fn(|| self.tcp.accept().ok()).count() > 0
+    }
+
     /// Everything that a RUN may not change.
     pub fn state(&self) -> String {
         let null = fs::metadata("/dev/null").expect("/dev/null");

@@ -24,6 +24,17 @@ pub fn installed(programs: &[&str]) -> bool {
     }
 }
 
+/// Whether this user can give a RUN a network of its own.
+#[must_use]
+pub fn have_slirp() -> bool {
+    let device = "/dev/net/tun";
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(device);
+    if let Err(error) = &opened {
+        skipped(&format!("{device}: {error}"));
+    }
+    opened.is_ok() && installed(&["slirp4netns"])
+}
+
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
