@@ -188,8 +188,8 @@ impl Printer {
         }
         flags.extend(run.devices.iter().map(|device| format!("--device={}", device.text)));
         let command = command_line(&run.command);
-        // A line whose quoting is broken announces no body. If it is a flag that breaks it, that is mended here.
-        if run.heredocs.is_empty() && command.contains("<<") && flags.iter().any(|flag| quoted(flag) != *flag) {
+        // A word whose quoting is broken takes the next ones in, with the bodies that they announce. If it is a flag, that is mended here.
+        if command.contains("<<") && flags.iter().any(|flag| quoted(flag) != *flag) {
             return None;
         }
         self.line("RUN", &flags, &command);

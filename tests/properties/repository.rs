@@ -50,13 +50,14 @@ fn git_ref(parsed: &GitRef) {
     assert!(!parsed.remote.starts_with('-'), "{parsed:?}");
 }
 
-/// A password that is told from everything else in `text` does not stand in what is shown of it.
+/// A password with a letter that is nowhere else in `text` does not stand in what is shown of it.
 fn hides_password(text: &str, shown: &str) {
     let Some((scheme, rest)) = text.split_once("://") else { return };
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
     let password = user.split_once(':').map_or("", |(_, password)| password);
-    let sole = password.len() >= 6 && !password.contains('*') && text.matches(password).count() == 1 && !user.contains(char::is_whitespace);
+    let own = |letter: char| text.matches(letter).count() == password.matches(letter).count();
+    let sole = password.len() >= 6 && !password.contains('*') && password.contains(own) && !user.contains(char::is_whitespace);
     if sole && scheme_of(text) == Some(scheme) {
         assert!(!shown.contains(password), "{shown}");
     }
