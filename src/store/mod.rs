@@ -206,7 +206,7 @@ impl Store {
             Err(e) => return Err(at("read", &version)(e)),
         }
         close(&version, 0o600).map_err(at("restrict", &version))?;
-        let place = snapshots::place(&root)?;
+        let place = snapshots::place(&root, &snapshots::id_ranges())?;
         let writeback = writeback::Writeback::new(temp.clone());
         Ok(Self { root, temp, writeback, lock, place })
     }

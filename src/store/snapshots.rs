@@ -35,15 +35,26 @@ impl IdMapping {
 }
 
 /// The name under which layers are unpacked: another one after each boot (nobody syncs their files), and wherever something has passed
-/// over the store that may not have kept owners, set-id bits and extended attributes: `chown -R`, a copy, an archive.
-pub(super) fn place(root: &Path) -> Result<String, Error> {
+/// over the store that may not have kept owners, set-id bits and extended attributes: `chown -R`, a copy, an archive. `ranges` are those
+/// that the owners of files are taken from: with others, a file has another owner.
+pub(super) fn place(root: &Path, ranges: &str) -> Result<String, Error> {
     let path = root.join("here");
     let failed = |error| at("open", &path)(error);
     let here = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
     let here = here.metadata().map_err(failed)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let identity = format!("{} {} {} {} {}", boot.trim(), here.dev(), here.ino(), here.ctime(), here.ctime_nsec());
+    let identity = format!("{} {} {} {} {} {ranges}", boot.trim(), here.dev(), here.ino(), here.ctime(), here.ctime_nsec());
     Ok(format!("place-{}", Digest::of(identity.as_bytes()).short()))
+}
+
+/// What subuid(5) and subgid(5) give, for this process and for its copy in a user namespace alike; nothing where ids are as they are.
+pub(super) fn id_ranges() -> String {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let whole = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
+    if whole && rustix::process::geteuid().is_root() {
+        return String::new();
+    }
+    ["/etc/subuid", "/etc/subgid"].map(|file| fs::read_to_string(file).unwrap_or_default()).concat()
 }
 
 impl Store {
@@ -123,6 +134,14 @@ mod tests {
         let place = commit(&store, "whole");
         assert!(!torn.exists());
         assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "whole");
+    }
+
+    #[test]
+    fn other_ranges_of_ids_are_another_place() {
+        let room = tempfile::tempdir().unwrap();
+        let place = |ranges: &str| place(room.path(), ranges).unwrap();
+        assert_eq!(place("ann:100000:65536\n"), place("ann:100000:65536\n"));
+        assert_ne!(place("ann:100000:65536\n"), place("ann:200000:65536\n"));
     }
 
     #[test]
