@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -56,9 +57,7 @@ impl Engine<'_> {
         if let Some((name, text)) = &run.script {
             let dir = work.path().join("pipes");
             make_dir(&dir)?;
-            let file = dir.join(name);
-            fs::write(&file, text).map_err(|source| Error::Io { action: "write", path: file.clone(), source })?;
-            set_mode(&file, 0o755)?;
+            write_script(&dir, name, text)?;
             spec.mounts.push(SandboxMount::Bind { source: dir, target: "/dev/pipes".into(), read_only: true });
         }
         // `locked` and `private` caches are one RUN's at a time; all are where a directory cannot be mounted at two places. Taken in order, so that no two RUNs wait for each other.
@@ -259,6 +258,18 @@ impl Engine<'_> {
         set_mode(&fresh, access.mode)?;
         Ok(self.layers.store.commit_cache(self.layers.ids(), id, &fresh)?)
     }
+}
+
+/// A file of `dir`, a new directory, and nowhere else, whatever its name is.
+fn write_script(dir: &Path, name: &str, text: &str) -> Result<(), Error> {
+    let file = dir.join(name);
+    let failed = |source| Error::Io { action: "write", path: file.clone(), source };
+    if file.file_name() != Some(OsStr::new(name)) || file.parent() != Some(dir) {
+        return Err(failed(io::ErrorKind::InvalidFilename.into()));
+    }
+    let mut script = fs::File::create_new(&file).map_err(failed)?;
+    script.write_all(text.as_bytes()).map_err(failed)?;
+    set_mode(&file, 0o755)
 }
 
 /// Where a path of a mounted state leads, links followed inside it: never a path of the host.

@@ -52,7 +52,7 @@ pub use tar_writer::{LayerOptions, LayerSummary, Mtime, write_layer, write_tree}
 pub use toc::{Toc, TocWriter, unpack_tocs};
 pub use unpack::{UnpackOptions, Unpacked, unpack_layer};
 pub use whiteout::{SOCKET_MODE, is_opaque, is_whiteout, make_whiteout, mark_opaque, without_hidden};
-pub use xattr::{OWNER, Xattrs, private as is_private_xattr, read_all as read_xattrs};
+pub use xattr::{OWNER, Xattrs, private as is_private_xattr, read_all as read_xattrs, remove_unkept as remove_unkept_xattrs};
 
 /// A name in a tar or on disk, for messages.
 fn lossy(name: &[u8]) -> String {

@@ -52,7 +52,7 @@ pub fn read_all(fd: impl AsFd) -> io::Result<Xattrs> {
 
 /// Takes away what a layer does not keep, so that the file is what unpacking its layer gives. What the kernel does not let go, as
 /// SELinux's labels, is the machine's.
-pub(super) fn remove_unkept(fd: impl AsFd, all: &Xattrs) {
+pub fn remove_unkept(fd: impl AsFd, all: &Xattrs) {
     for (name, _) in all.iter().filter(|(name, _)| !kept(name) && !private(name)) {
         let _ = fremovexattr(&fd, name.as_slice());
     }

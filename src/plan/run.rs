@@ -13,6 +13,11 @@ use crate::dockerfile::lint::is_secret;
 use crate::dockerfile::{Instruction, Mount, MountType, Sharing, Span, Word};
 use crate::oci::Digest;
 
+/// Of at most NAME_MAX bytes, without a way to another directory.
+fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= 255
+}
+
 /// In a key: a secret or an agent that a RUN would use, and goes without.
 const NOT_GIVEN: &str = "not given";
 
@@ -29,7 +34,13 @@ impl StagePlanner<'_, '_> {
         let (args, script) = match run.script() {
             Script::Exec(words) => (words, None),
             Script::Shell(line) => (current.state.with_shell(&line), None),
-            Script::File { name, content } => (current.state.with_shell(&format!("/dev/pipes/{name}")), Some((name, content))),
+            Script::File { name, content } => {
+                if !is_file_name(&name) {
+                    let text = format!("a here-document that is a script is run as a file of its name, and {name:?} is no file name");
+                    return Err(self.dockerfile.error(span, ErrorKind::Instruction(text)));
+                }
+                (current.state.with_shell(&format!("/dev/pipes/{name}")), Some((name, content)))
+            }
         };
         let options = self.planner.options;
         let network = match run.network {

@@ -13,6 +13,9 @@ use super::disk::Disk;
 use super::{Error, IdMapping, Store, at};
 use crate::oci::Digest;
 
+/// Beside a root into which caches are moved: where no RUN can make anything that is kept apart by more than its root.
+pub const COVERED: &str = "covered";
+
 /// `<ids>/<hex>`, the path below `mounts`. No layer keeps attributes of this prefix.
 const MARK: &str = "user.brik.cache";
 
@@ -57,8 +60,12 @@ impl Store {
     }
 }
 
-/// Moves every marked directory below `dead` to its place below `mounts`, unless there is another by now.
+/// Moves every marked directory below `dead` to its place below `mounts`, unless there is another by now. Where a RUN was kept apart by
+/// mounts, no cache was moved, and a mark is its own work.
 pub(super) fn bring_home(disk: &dyn Disk, dead: &Path, mounts: &Path) {
+    if !dead.join(COVERED).is_dir() {
+        return;
+    }
     let mut directories = vec![dead.to_owned()];
     while let Some(directory) = directories.pop() {
         if let Some(place) = mark(&directory) {
@@ -119,6 +126,7 @@ mod tests {
                 return println!("skipped: no extended attributes here");
             }
             fs::create_dir_all(dead.join("root/deep")).unwrap();
+            fs::create_dir_all(dead.join(COVERED)).unwrap();
             fs::rename(home, dead.join("root/deep").join(name)).unwrap();
         }
         let newer = store.cache_mount(IdMapping::Root, &id("replaced"));
@@ -131,5 +139,20 @@ mod tests {
         let read = |name: &str| fs::read_to_string(store.cache_mount(IdMapping::Root, &id(name)).join("file")).ok();
         assert_eq!((read("lost"), read("replaced")), (Some("lost".to_owned()), None));
         assert!(!dead.exists());
+    }
+
+    #[test]
+    fn a_run_that_is_kept_apart_by_mounts_makes_no_cache_by_a_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let id = Digest::of(b"of others");
+        let planted = dir.path().join("tmp/1-0.7/upper/planted");
+        fs::create_dir_all(&planted).unwrap();
+        let mark = format!("root/{}", id.hex());
+        if lsetxattr(&planted, MARK, mark.as_bytes(), XattrFlags::empty()).is_err() {
+            return println!("skipped: no extended attributes here");
+        }
+        store.reclaim();
+        assert!(!planted.exists() && !store.cache_mount(IdMapping::Root, &id).exists());
     }
 }

@@ -72,6 +72,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW, 
 use rustix::process::geteuid;
 
 pub use blobs::BlobWriter;
+pub use caches::COVERED;
 pub use entries::Entry;
 pub use flight::FlightGuard;
 pub use incoming::{IncomingBlob, IncomingReader};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::StatVfsMountFlags;
 use rustix::process::{Pid, Signal};
 
-use crate::support::Project;
 use crate::support::aftermath::process_tree;
+use crate::support::{Project, tools};
 
 fn mode_of_the_hosts(device: &str) -> u32 {
     use std::os::unix::fs::PermissionsExt;
@@ -63,6 +63,64 @@ fn what_a_run_mounts_on_dev_is_nothing_that_brik_itself_looks_into() {
             run.says(&["\"text\":\"0\""]);
         }
     }
+}
+
+/// What is behind a descriptor of brik is the host's: standard input is none that a RUN's own /dev leads to.
+#[test]
+fn what_a_run_mounts_on_dev_does_not_become_its_standard_input() {
+    let project = Project::dockerfile("FROM scratch\n");
+    let victim = project.beside("victim");
+    std::fs::write(&victim, "of the host\n").unwrap();
+    let numbers: Vec<u32> = (3..40).collect();
+    let links: Vec<String> =
+        numbers.iter().map(|number| format!("mkdir -p /evil/{number} && ln -s /proc/self/fd/{number} /evil/{number}/null")).collect();
+    let mut text = format!("FROM {{busybox}} AS evil\nRUN {}\n", links.join(" && "));
+    for number in &numbers {
+        let (mount, up) = (format!("--mount=type=bind,from=evil,source=/evil/{number},target=/dev"), "../".repeat(25));
+        text += &format!("FROM {{busybox}} AS s{number}\nRUN {mount} cd /proc/self/fd/0/ && cat ./{up}{}; : > /done\n", victim.display());
+    }
+    text += "FROM {busybox}\n";
+    numbers.iter().for_each(|number| text += &format!("COPY --from=s{number} /done /{number}\n"));
+    project.write("Dockerfile", text);
+    let run = project.build::<&str>([]).succeeds();
+    assert!(!run.stderr.contains("of the host"), "{run:?}");
+}
+
+#[test]
+fn a_here_document_is_written_nowhere_but_where_it_is_run() {
+    let project = Project::dockerfile("FROM scratch\n");
+    let outside = project.beside("outside");
+    let above = format!("{}{}", "../".repeat(25), outside.display());
+    for name in [outside.display().to_string(), above, "..".to_owned(), "a/b".to_owned(), "n".repeat(256)] {
+        project.write("Dockerfile", format!("FROM {{busybox}}\nRUN <<\"{name}\"\n#!/bin/sh\ntrue\n{name}\n"));
+        project.build::<&str>([]).exits(1).says(&["here-document", "is no file name", "Dockerfile:2"]);
+        assert!(!outside.exists(), "{name}");
+    }
+}
+
+/// A RUN on nothing sees a stack, too, not the directory in which overlayfs takes its notes.
+#[test]
+fn a_run_on_scratch_makes_no_whiteouts() {
+    if !tools::is_root() {
+        return tools::skipped("only real root can make devices");
+    }
+    let project = Project::dockerfile(
+        "FROM scratch\nRUN --mount=from={busybox},source=/bin,target=/bin [\"/bin/busybox\", \"sh\", \"-c\", \
+         \"/bin/busybox mkdir /d; /bin/busybox mknod /d/gone c 0 0 || /bin/busybox touch /refused\"]\n",
+    );
+    let image = project.image::<&str>([]);
+    assert_eq!(image.layer(0), ["/d", "/refused"]);
+}
+
+#[test]
+fn a_mount_point_that_a_link_of_another_mount_leads_to_is_none() {
+    let text = "FROM {busybox} AS other\nRUN mkdir /other && ln -s /etc /other/link\nFROM {busybox}\n";
+    let project =
+        Project::dockerfile(&format!("{text}RUN --mount=from=other,source=/other,target=/m --mount=type=tmpfs,target=/m/link/new true\n"));
+    project.build::<&str>([]).exits(1).says(&["/m/link/new", "leads to /etc/new", "Dockerfile:4"]);
+    // With /proc that link leads to a file of the sandbox: whoever asks for a secret there would not get it.
+    let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=s,required=true,target=/dev/stdin true\n");
+    project.build(["--secret", "id=s,src=Dockerfile"]).exits(1).says(&["/dev/stdin", "/proc"]);
 }
 
 #[test]

@@ -9,10 +9,10 @@
 //! Both run between fork and exec of a multi-threaded program: system calls on prepared data, no allocation (see [`sys::fork`]).
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
@@ -43,8 +43,7 @@ pub(super) struct Plan<'a> {
     pub limits: Limits,
     /// Of the control group, if there is one.
     pub doors: Vec<BorrowedFd<'a>>,
-    /// Else it is the /dev/null of the root.
-    pub stdin: Option<BorrowedFd<'a>>,
+    pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     pub report: BorrowedFd<'a>,
@@ -55,7 +54,7 @@ pub(super) struct Plan<'a> {
 /// What keeps the command apart from everything else.
 pub(super) enum Isolation<'a> {
     /// `null`: the null device of brik's own /dev.
-    Namespaces { null: OwnedFd },
+    Namespaces { null: BorrowedFd<'a> },
     /// Nothing but its root directory. `secrets` are removed by the guard, and emptied wherever the command has moved or linked them:
     /// brik may be gone.
     Chroot { cancel: BorrowedFd<'a>, secrets: Vec<(CString, OwnedFd)> },
@@ -174,13 +173,16 @@ fn wait(pid: rustix::process::Pid) -> i32 {
 fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     // Before /proc is another one.
     plan.limits.offer_to_the_oom_killer();
+    connect(plan).map_err(at(Step::Stdio))?;
     rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
     match &plan.isolation {
         Isolation::Namespaces { null } => {
             if mount_proc(plan)? {
                 plan.limits.limit_process_ids().map_err(at(Step::Limits))?;
             }
-            confine_proc(null.as_fd()).map_err(at(Step::ConfineProc))?;
+            confine_proc(*null).map_err(at(Step::ConfineProc))?;
+            let null = null.as_raw_fd().unsigned_abs();
+            sys::close_range(null, null).map_err(at(Step::Stdio))?;
             // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and is detached there.
             rustix::process::pivot_root(c".", c".").map_err(at(Step::Root))?;
             rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Root))?;
@@ -194,7 +196,6 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     rustix::process::setsid().map_err(at(Step::Session))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     forbid_core_dumps().map_err(at(Step::Limits))?;
-    connect(plan).map_err(at(Step::Stdio))?;
 
     let entered = rustix::process::chdir(&plan.cwd);
     confine_privileges(plan)?;
@@ -207,17 +208,17 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     Err((Step::Exec, exec(plan.command)))
 }
 
-/// Standard input and output, and no descriptor besides but the report's, which execve(2) closes: a working directory or program below
-/// /proc/self/fd would be one of the host.
+/// Standard input and output, and no descriptor besides but the report's, which execve(2) closes, and one that is closed before any name
+/// of the root is looked up: whatever leads there to /proc/self/fd would else lead to the host.
 fn connect(plan: &Plan<'_>) -> rustix::io::Result<()> {
-    match plan.stdin {
-        Some(stdin) => rustix::stdio::dup2_stdin(stdin)?,
-        // Not the host's, whose mode a RUN of real root could change through /dev/stdin.
-        None => rustix::stdio::dup2_stdin(rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)?,
-    }
+    rustix::stdio::dup2_stdin(plan.stdin)?;
     rustix::stdio::dup2_stdout(plan.stdout)?;
     rustix::stdio::dup2_stderr(plan.stderr)?;
-    close_all_but([0, 1, 2, plan.report.as_raw_fd()].into_iter());
+    let null = match &plan.isolation {
+        Isolation::Namespaces { null } => null.as_raw_fd(),
+        Isolation::Chroot { .. } => 0,
+    };
+    close_all_but([0, 1, 2, plan.report.as_raw_fd(), null].into_iter());
     Ok(())
 }
 

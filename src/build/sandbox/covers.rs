@@ -15,14 +15,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, renameat};
 
+use super::dev::{self, Streams};
 use super::directory::{Directory, identify};
 use super::error::SandboxError;
 use super::mounts::{Agent, kind, mount_point};
 use super::spec::{Access, RunSpec, SandboxMount};
 use super::staging::grant;
 use super::stubs::Kind;
-use super::{certificates, dev, etc, proc};
-use crate::store::remove_tree;
+use super::{certificates, etc, proc};
+use crate::store::{COVERED, remove_tree};
 
 /// All covers of one RUN. Taken away on drop, too.
 pub(super) struct Covers<'a> {
@@ -37,6 +38,8 @@ pub(super) struct Covers<'a> {
     moved: HashMap<PathBuf, PathBuf>,
     secrets: Vec<(CString, File)>,
     agents: Vec<Agent>,
+    /// Opened before the RUN's own covers can take their places.
+    streams: Option<Streams>,
 }
 
 /// Something in the place of something else.
@@ -53,7 +56,7 @@ struct Cover {
 impl<'a> Covers<'a> {
     /// Places everything that `spec` asks for. Mount points must exist.
     pub fn place(spec: &'a RunSpec) -> Result<Self, SandboxError> {
-        let aside = spec.root.with_file_name("covered");
+        let aside = spec.root.with_file_name(COVERED);
         fs::create_dir(&aside).or_else(|error| if aside.is_dir() { Ok(()) } else { Err(error) }).map_err(at("create", &aside))?;
         let mut covers = Self {
             spec,
@@ -63,12 +66,13 @@ impl<'a> Covers<'a> {
             moved: HashMap::new(),
             secrets: Vec::new(),
             agents: Vec::new(),
+            streams: None,
         };
         let readable = Access { mode: 0o644, uid: 0, gid: 0 };
         covers.cover(Path::new("proc"), Kind::Directory, |path| make_directory(path, 0o555).and_then(|()| proc::fill(path)))?;
         covers.cover(Path::new("sys"), Kind::Directory, |path| make_directory(path, 0o555))?;
         covers.cover(Path::new("dev"), Kind::Directory, |path| make_directory(path, 0o755))?;
-        dev::fill(&spec.root.join("dev"))?;
+        covers.streams = Some(dev::fill(&spec.root.join("dev"))?);
         let resolv_conf = etc::resolv_conf(spec.network);
         covers.cover(Path::new("/etc/resolv.conf"), Kind::File, |path| write_file(path, &resolv_conf, readable).map(drop))?;
         let hosts = etc::hosts(&spec.hostname, &spec.extra_hosts);
@@ -89,10 +93,9 @@ impl<'a> Covers<'a> {
         Ok(covers)
     }
 
-    /// Ends of the named pipes /dev/stdout and /dev/stderr, which do what links into /proc do elsewhere.
-    pub fn pipe(&self, name: &str) -> Result<(OwnedFd, OwnedFd), SandboxError> {
-        let path = self.spec.root.join("dev").join(name);
-        dev::pipe(&path).map_err(at("make the pipe", &path))
+    /// The null device and the named pipes /dev/stdout and /dev/stderr, which do what links into /proc do elsewhere; once.
+    pub fn streams(&mut self) -> Option<Streams> {
+        self.streams.take()
     }
 
     pub fn agents(&mut self) -> Vec<Agent> {
@@ -147,7 +150,8 @@ impl<'a> Covers<'a> {
 
     /// Puts what is at `target` aside, and what `make` makes there instead: its path. The directory's times stay.
     fn cover(&mut self, target: &Path, kind: Kind, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<PathBuf, SandboxError> {
-        let path = mount_point(&self.spec.root, target, kind)?;
+        let covered = |inside: &Path| self.covers.iter().any(|cover| inside.starts_with(&cover.path));
+        let path = mount_point(&self.spec.root, target, kind, covered)?;
         let (Some(directory), Some(name), Ok(inside)) = (path.parent(), path.file_name(), path.strip_prefix(&self.spec.root)) else {
             return Err(at("cover", target)(io::ErrorKind::InvalidInput.into()));
         };

@@ -73,8 +73,15 @@ pub(super) fn mount(dev: &Path, shm_size: Option<u64>) -> Result<(), SandboxErro
     }
 }
 
-/// Fills an ordinary directory (rung 3). Without /proc, `stdin` can only be what nearly every RUN has there; see [`pipe`] for the others.
-pub(super) fn fill(dev: &Path) -> Result<(), SandboxError> {
+/// What a RUN is connected to by a /dev that is filled: pipes with names, by which others can open their writing ends, too.
+pub(super) struct Streams {
+    pub null: OwnedFd,
+    pub stdout: (OwnedFd, OwnedFd),
+    pub stderr: (OwnedFd, OwnedFd),
+}
+
+/// Fills an ordinary directory (rung 3). Without /proc, `stdin` can only be what nearly every RUN has there.
+pub(super) fn fill(dev: &Path) -> Result<Streams, SandboxError> {
     let failed = |name: &str| {
         let path = dev.join(name);
         move |source: io::Error| SandboxError::Mount { action: "create", path, source }
@@ -85,17 +92,19 @@ pub(super) fn fill(dev: &Path) -> Result<(), SandboxError> {
         made.and_then(|()| rustix::fs::chmod(&node, Mode::from_raw_mode(0o666))).map_err(SandboxError::Devices)?;
     }
     // Where the file system is mounted with `nodev`. A regular file in this place would make wrong images without a word.
-    fs::File::open(dev.join("null")).map_err(|error| SandboxError::Devices(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    let null =
+        fs::File::open(dev.join("null")).map_err(|error| SandboxError::Devices(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
     symlink("null", dev.join("stdin")).map_err(failed("stdin"))?;
     for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777)] {
         let path = dev.join(name);
         fs::create_dir(&path).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode))).map_err(failed(name))?;
     }
-    Ok(())
+    let pipe = |name| pipe(&dev.join(name)).map_err(failed(name));
+    Ok(Streams { null: null.into(), stdout: pipe("stdout")?, stderr: pipe("stderr")? })
 }
 
-/// A pipe with a name, by which others can open its writing end, too.
-pub(super) fn pipe(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+/// A pipe with a name.
+fn pipe(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let mode = Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(CWD, path, FileType::Fifo, mode, 0)?;
     // So that opening it waits for nobody; reading from it shall (fifo(7)).

@@ -44,6 +44,13 @@ pub enum SandboxError {
     MountTarget { target: PathBuf, is: &'static str, needs: &'static str },
     #[error("mount target {} leads to the root directory, on which nothing can be mounted", .0.display())]
     MountRoot(PathBuf),
+    #[error("mount target {} is in /proc, which is the sandbox's own", .0.display())]
+    MountInProc(PathBuf),
+    #[error(
+        "mount target {} leads to {}, which the image does not have, through a link that is mounted before: name the place itself",
+        target.display(), place.display()
+    )]
+    MountElsewhere { target: PathBuf, place: PathBuf },
     #[error("cannot mount an overlay of {lowers} layers on {target:?}: {source}{hint}")]
     Overlay { target: PathBuf, lowers: usize, source: io::Error, hint: &'static str },
     #[error("{0} layers are too many for an overlay: at most 500")]

@@ -52,7 +52,10 @@ pub(super) fn targets(spec: &RunSpec) -> Result<Vec<(PathBuf, Kind)>, SandboxErr
     if spec.ca_certs.is_some() {
         targets.extend(certificates::bundles(&spec.root)?.into_iter().map(|path| (path, Kind::File)));
     }
-    targets.extend(spec.mounts.iter().map(|mount| (mount.target().clone(), kind(mount))));
+    for mount in &spec.mounts {
+        outside_proc(&below(&spec.root, mount.target())?, mount.target())?;
+        targets.push((mount.target().clone(), kind(mount)));
+    }
     Ok(targets)
 }
 
@@ -97,7 +100,7 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Mounted, SandboxError> {
     let own_shm = spec.mounts.iter().any(|mount| mount.target() == Path::new("/dev/shm"));
     dev::mount(&dev, (!own_shm).then_some(spec.shm_size))?;
     let null = dev.join("null");
-    let null = rustix::fs::open(&null, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(at("open", &null))?;
+    let null = rustix::fs::open(&null, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(at("open", &null))?;
     mount_sys(root)?;
     place(root, resolv_conf, Path::new("/etc/resolv.conf"), Kind::File, true)?;
     place(root, hosts, Path::new("/etc/hosts"), Kind::File, true)?;
@@ -144,16 +147,27 @@ fn mount_tmpfs(root: &Path, target: &Path, size: Option<u64>, mode: Option<u32>)
     tmpfs::mount(point.as_fd(), size, mode).map_err(at("mount tmpfs on", target))
 }
 
-/// A mount point, made if it is missing, which after [`stubs::Stubs`] is so only inside an earlier mount. There another RUN, which has
-/// the same cache, may put links in the place of directories at any time (CVE-2024-23651): so none is followed from here on.
+/// A mount point, made if it is missing inside an earlier mount; those of the root are there, by [`stubs::Stubs`]. In a mount another RUN,
+/// which has the same cache, may put links in the place of directories at any time (CVE-2024-23651): so none is followed from here on.
 fn open_mount_point(root: &Path, target: &Path, kind: Kind) -> Result<OwnedFd, SandboxError> {
+    let device = |file: &OwnedFd| rustix::fs::fstat(file).map(|stat| stat.st_dev).ok();
+    let of_the_root = rustix::fs::stat(root).map(|stat| stat.st_dev).ok();
+    open_or_make(root, target, kind, |parent| device(parent) == of_the_root)
+}
+
+/// What would be made in a directory that is `kept` would stay in the image.
+fn open_or_make(root: &Path, target: &Path, kind: Kind, kept: impl Fn(&OwnedFd) -> bool) -> Result<OwnedFd, SandboxError> {
     let inside = below(root, target)?;
+    outside_proc(&inside, target)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut point = rustix::fs::open(root, flags, Mode::empty()).map_err(at("open", root))?;
     let mut names = inside.iter().peekable();
     while let Some(name) = names.next() {
         let kind = if names.peek().is_some() { Kind::Directory } else { kind };
         point = match rustix::fs::openat(&point, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) if kept(&point) => {
+                return Err(SandboxError::MountElsewhere { target: target.to_owned(), place: Path::new("/").join(inside) });
+            }
             Err(Errno::NOENT) => create(point.as_fd(), name, kind).and_then(|()| rustix::fs::openat(&point, name, flags, Mode::empty())),
             other => other,
         }
@@ -167,6 +181,11 @@ fn open_mount_point(root: &Path, target: &Path, kind: Kind) -> Result<OwnedFd, S
 fn below(root: &Path, target: &Path) -> Result<PathBuf, SandboxError> {
     let inside = rootfs::resolve(root, target)?;
     if inside.as_os_str().is_empty() { Err(SandboxError::MountRoot(target.to_owned())) } else { Ok(inside) }
+}
+
+/// /proc is mounted when all else is, over whatever is in its place; nothing in it can be covered, as with runc.
+fn outside_proc(inside: &Path, target: &Path) -> Result<(), SandboxError> {
+    if inside.starts_with("proc") { Err(SandboxError::MountInProc(target.to_owned())) } else { Ok(()) }
 }
 
 /// Makes an empty mount point, with the usual modes whatever the umask is.
@@ -187,10 +206,15 @@ fn wrong_kind(target: &Path, is_directory: bool) -> SandboxError {
     SandboxError::MountTarget { target: target.to_owned(), is, needs }
 }
 
-/// The path of a mount point where nothing is mounted (rung 3), and caches are one RUN's at a time; made if it is missing.
-pub(super) fn mount_point(root: &Path, target: &Path, kind: Kind) -> Result<PathBuf, SandboxError> {
-    let path = root.join(below(root, target)?);
+/// The path of a mount point where nothing is mounted (rung 3), and caches are one RUN's at a time; made if it is missing in what is
+/// `covered`.
+pub(super) fn mount_point(root: &Path, target: &Path, kind: Kind, covered: impl Fn(&Path) -> bool) -> Result<PathBuf, SandboxError> {
+    let inside = below(root, target)?;
+    let path = root.join(&inside);
     let mut missing: Vec<&Path> = path.ancestors().take_while(|path| std::fs::symlink_metadata(path).is_err()).collect();
+    if !missing.is_empty() && !covered(&inside) {
+        return Err(SandboxError::MountElsewhere { target: target.to_owned(), place: Path::new("/").join(inside) });
+    }
     while let Some(next) = missing.pop() {
         let kind = if missing.is_empty() { kind } else { Kind::Directory };
         stubs::create(next, kind).map_err(|source| SandboxError::Mount { action: "create mount point", path: next.to_owned(), source })?;
@@ -272,7 +296,8 @@ mod tests {
             let mut opened = 0;
             for number in 0..3000 {
                 for kind in [Kind::Directory, Kind::File] {
-                    opened += usize::from(open_mount_point(&root, Path::new(&format!("/cache/there/{number}/{kind:?}")), kind).is_ok());
+                    let target = format!("/cache/there/{number}/{kind:?}");
+                    opened += usize::from(open_or_make(&root, Path::new(&target), kind, |_| false).is_ok());
                 }
             }
             over.store(true, Ordering::Relaxed);
@@ -287,7 +312,9 @@ mod tests {
         fs::create_dir_all(room.path().join("a")).unwrap();
         symlink("/a", room.path().join("link")).unwrap();
         fs::write(room.path().join("a/file"), "").unwrap();
-        open_mount_point(room.path(), Path::new("/link/b/c"), Kind::File).unwrap();
+        let error = open_mount_point(room.path(), Path::new("/link/b/c"), Kind::File).unwrap_err();
+        assert!(matches!(&error, SandboxError::MountElsewhere { place, .. } if place == Path::new("/a/b/c")), "{error}");
+        open_or_make(room.path(), Path::new("/link/b/c"), Kind::File, |_| false).unwrap();
         assert!(room.path().join("a/b/c").is_file());
         for (target, kind) in [("/a/file", Kind::Directory), ("/a", Kind::File)] {
             let error = open_mount_point(room.path(), Path::new(target), kind).unwrap_err();

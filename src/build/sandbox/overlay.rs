@@ -37,13 +37,10 @@ impl Overlay {
         }
         let mounted = match (lowers, upper.zip(work)) {
             ([], None) => empty(target),
-            ([], Some((upper, _))) => bind(upper, target, false),
-            ([only], None) => bind(only, target, true),
-            (lowers, writable) => match stack(lowers, writable, target) {
-                // Linux before 6.7 has no `lowerdir+`, before 5.2 no fsopen.
-                Err(Errno::INVAL | Errno::NOSYS) => stack_by_mount(lowers, writable, target),
-                other => other,
-            },
+            // The upper directory alone would show a RUN what overlayfs notes in it, and let it write such notes.
+            ([], Some((upper, work))) => nothing(work).and_then(|nothing| any_stack(&[nothing], Some((upper, work)), target)),
+            ([only], None) => bind(only, target),
+            (lowers, writable) => any_stack(lowers, writable, target),
         };
         mounted.map(|()| Self { target: target.to_owned() }).map_err(|errno| SandboxError::Overlay {
             target: target.to_owned(),
@@ -102,12 +99,26 @@ fn empty(target: &Path) -> rustix::io::Result<()> {
     rustix::mount::mount("none", target, "tmpfs", MountFlags::RDONLY, c"mode=755")
 }
 
-fn bind(source: &Path, target: &Path, read_only: bool) -> rustix::io::Result<()> {
+/// An empty directory beside `work`.
+fn nothing(work: &Path) -> rustix::io::Result<PathBuf> {
+    let nothing = work.with_extension("nothing");
+    rustix::fs::mkdir(&nothing, Mode::from_raw_mode(0o755))?;
+    Ok(nothing)
+}
+
+/// Read-only.
+fn bind(source: &Path, target: &Path) -> rustix::io::Result<()> {
     let tree = rustix::mount::open_tree(CWD, source, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    if read_only {
-        sys::add_mount_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, false)?;
-    }
+    sys::add_mount_attributes(tree.as_fd(), libc::MOUNT_ATTR_RDONLY, false)?;
     rustix::mount::move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+fn any_stack(lowers: &[PathBuf], writable: Option<(&Path, &Path)>, target: &Path) -> rustix::io::Result<()> {
+    match stack(lowers, writable, target) {
+        // Linux before 6.7 has no `lowerdir+`, before 5.2 no fsopen.
+        Err(Errno::INVAL | Errno::NOSYS) => stack_by_mount(lowers, writable, target),
+        other => other,
+    }
 }
 
 /// fsconfig(2) takes strings of at most 255 bytes, therefore directories go by the number of an open descriptor.

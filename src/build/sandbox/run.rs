@@ -20,6 +20,7 @@ use super::cgroup::ControlGroup;
 use super::child::{self, Isolation, Plan};
 use super::command::Command;
 use super::covers::Covers;
+use super::dev::Streams;
 use super::error::SandboxError;
 use super::last_words::LastWords;
 use super::limits::{self, Limits};
@@ -48,15 +49,16 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     let stubs = Stubs::make(&spec.root, targets.iter().map(|(path, kind)| (path.as_path(), *kind)))?;
     let mut covers = if spec.rung == Rung::Chroot { Some(Covers::place(spec)?) } else { None };
 
-    let named_pipe = |name| covers.as_ref().map_or_else(pipe, |covers| covers.pipe(name));
-    let (stdout, stdout_writer) = named_pipe("stdout")?;
-    let (stderr, stderr_writer) = named_pipe("stderr")?;
+    let (null, (stdout, stdout_writer), (stderr, stderr_writer)) = match covers.as_mut().and_then(Covers::streams) {
+        Some(Streams { null, stdout, stderr }) => (Some(null), stdout, stderr),
+        None => (None, pipe()?, pipe()?),
+    };
     let (report, report_writer) = pipe()?;
     let report_reader = report.as_raw_fd();
     let stdin = spec.stdin.as_deref().map(stdin).transpose().map_err(failed("prepare standard input"))?;
     let ends = ChildEnds { stdin, stdout: stdout_writer, stderr: stderr_writer, report: report_writer, report_reader };
-    let covered = match &mut covers {
-        Some(covers) => Some(Covered { agents: covers.agents(), secrets: covers.secrets()?, cancel }),
+    let covered = match covers.as_mut().zip(null) {
+        Some((covers, null)) => Some(Covered { agents: covers.agents(), secrets: covers.secrets()?, null, cancel }),
         None => None,
     };
     let has_pids = covered.is_none();
@@ -109,6 +111,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
 struct Covered<'a> {
     agents: Vec<Agent>,
     secrets: Vec<(CString, OwnedFd)>,
+    null: OwnedFd,
     cancel: &'a CancelFlag,
 }
 
@@ -137,11 +140,16 @@ fn launch(
     covered: Option<Covered<'_>>,
     started: &mpsc::Sender<Started>,
 ) -> Result<(), SandboxError> {
+    let null;
     let (agents, isolation, namespaces) = match covered {
-        Some(Covered { agents, secrets, cancel }) => (agents, Isolation::Chroot { cancel: cancel.as_fd(), secrets }, UnshareFlags::empty()),
+        Some(Covered { agents, secrets, null: of_the_root, cancel }) => {
+            null = of_the_root;
+            (agents, Isolation::Chroot { cancel: cancel.as_fd(), secrets }, UnshareFlags::empty())
+        }
         None => {
-            let Mounted { agents, null } = enter_namespaces(spec, network)?;
-            (agents, Isolation::Namespaces { null }, UnshareFlags::NEWPID)
+            let mounted = enter_namespaces(spec, network)?;
+            null = mounted.null;
+            (mounted.agents, Isolation::Namespaces { null: null.as_fd() }, UnshareFlags::NEWPID)
         }
     };
     if spec.rung != Rung::SingleUid {
@@ -164,7 +172,8 @@ fn launch(
         capabilities: confine::capabilities(spec.network),
         limits: Limits::of(spec.rung, spec.processes),
         doors: doors.iter().map(AsFd::as_fd).collect(),
-        stdin: ends.stdin.as_ref().map(AsFd::as_fd),
+        // Not the host's null device, whose mode a RUN of real root could change through /dev/stdin.
+        stdin: ends.stdin.as_ref().map_or(null.as_fd(), AsFd::as_fd),
         stdout: ends.stdout.as_fd(),
         stderr: ends.stderr.as_fd(),
         report: ends.report.as_fd(),

@@ -13,7 +13,7 @@ use super::collect::Collector;
 use super::merged_tree::MergedTree;
 use super::scan::{Change, Scan};
 use super::trees::{Left, Tree, Trees};
-use crate::image::{Found, read_xattrs};
+use crate::image::{Found, read_xattrs, remove_unkept_xattrs};
 use crate::source::Tree as _;
 use crate::store::Store;
 
@@ -40,6 +40,11 @@ impl Copied {
         // Whatever a layer or a RUN did to it: the root of a stage is that of a fresh upper directory.
         let reset = std::fs::set_permissions(&tree.root, Permissions::from_mode(0o755));
         let reset = reset.and_then(|()| std::os::unix::fs::chown(&tree.root, Some(0), Some(0)));
+        let reset = reset.and_then(|()| {
+            let root = File::open(&tree.root)?;
+            remove_unkept_xattrs(&root, &read_xattrs(&root)?);
+            Ok(())
+        });
         reset.map_err(|source| Error::Io { action: "set the owner of", path: tree.root.clone(), source })?;
         let before = Scan::of(&tree.root)?;
         Ok(Self { tree, upper, lowers, before, untouched: BTreeSet::new() })
