@@ -216,7 +216,7 @@ impl<'a> Engine<'a> {
         let single_uid = || self.single_uid();
         recorded(self.layers.store, key, &single_uid).or_else(|| {
             let entry = self.shared?.step(key, &step.services)?;
-            self.layers.origins.note_cached(&entry.record.layer.digest, &entry.places);
+            self.layers.origins.note_step(&step.key, &entry);
             Some(entry.record).filter(|record| !record.single_uid || single_uid())
         })
     }

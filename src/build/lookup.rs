@@ -114,7 +114,7 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
         for id in unknown {
             match found.get(&id).filter(|entry| !entry.record.single_uid || (sources.single_uid)()) {
                 Some(entry) => {
-                    sources.origins.note_step(entry);
+                    sources.origins.note_step(&plan.steps[id].key, entry);
                     lookup.single_uid |= entry.record.single_uid;
                     lookup.shared.steps.insert(id);
                     lookup.steps.insert(id, entry.record.clone());

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cache::StepEntry;
 use crate::oci::{Descriptor, DiffId, Digest, Reference};
-use crate::plan::Plan;
+use crate::plan::{CacheKey, Plan};
 
 /// Places of a blob that are worth a request each.
 const MOST_PLACES: usize = 8;
@@ -17,8 +17,10 @@ pub struct Origins {
     blobs: Mutex<HashMap<Digest, Origin>>,
     /// Registries that did not answer when they were asked for what is only remembered.
     gone: Mutex<BTreeSet<String>>,
-    /// Tables of contents that were made or had in this run, of which records appear later, and those that cache repositories told of.
+    /// Tables of contents that were made in this run, of which records appear later.
     tocs: Mutex<HashMap<DiffId, Descriptor>>,
+    /// What cache repositories say of the layer that a Step makes. It is said of that Step alone: no digest holds it to the layer, which others may have, too.
+    claims: Mutex<HashMap<(CacheKey, DiffId), Descriptor>>,
     /// Blobs that came with entries of cache repositories.
     carried: Mutex<HashMap<Digest, Vec<u8>>>,
 }
@@ -28,6 +30,8 @@ struct Origin {
     places: Vec<Reference>,
     /// A base image has it.
     of_base: bool,
+    /// Entries of cache repositories name it.
+    of_cache: bool,
     /// Some Step needs its files.
     wanted: bool,
 }
@@ -55,7 +59,10 @@ impl Origins {
 
     /// Notes that cache repositories have a blob. What an entry says of registries that this run knows nothing of does not count.
     pub fn note_cached(&self, blob: &Digest, places: &[Reference]) {
-        add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.hosts.contains(&place.registry)));
+        let mut origins = self.lock();
+        let origin = origins.entry(*blob).or_default();
+        origin.of_cache = true;
+        add(origin, places.iter().filter(|place| self.hosts.contains(&place.registry)));
     }
 
     /// Notes that a registry does not answer.
@@ -67,12 +74,12 @@ impl Origins {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
     }
 
-    /// Notes what a cache repository knows of a Step.
-    pub fn note_step(&self, entry: &StepEntry) {
+    /// Notes what a cache repository knows of the Step of this key.
+    pub fn note_step(&self, step: &CacheKey, entry: &StepEntry) {
         self.note_cached(&entry.record.layer.digest, &entry.places);
         if let Some(toc) = &entry.toc {
             self.note_cached(&toc.digest, &entry.places);
-            self.note_toc(entry.record.diff_id, toc.clone());
+            self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert((*step, entry.record.diff_id), toc.clone());
         }
         self.carried.lock().unwrap_or_else(PoisonError::into_inner).extend(entry.carried.blobs());
     }
@@ -98,7 +105,7 @@ impl Origins {
 
     /// Whether a blob that cannot be had is only something remembered, which can be made again.
     pub fn is_cached(&self, blob: &Digest) -> bool {
-        self.lock().get(blob).is_some_and(|origin| !origin.of_base && !origin.places.is_empty())
+        self.lock().get(blob).is_some_and(|origin| !origin.of_base && origin.of_cache)
     }
 
     pub fn note_toc(&self, layer: DiffId, toc: Descriptor) {
@@ -107,6 +114,11 @@ impl Origins {
 
     pub fn toc(&self, layer: &DiffId) -> Option<Descriptor> {
         self.tocs.lock().unwrap_or_else(PoisonError::into_inner).get(layer).cloned()
+    }
+
+    /// The table of contents of a layer as a cache repository knows it, which says that this Step makes it.
+    pub fn claimed_toc(&self, step: &CacheKey, layer: &DiffId) -> Option<Descriptor> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).get(&(*step, *layer)).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Origin>> {
@@ -125,6 +137,26 @@ fn add<'r>(origin: &mut Origin, places: impl Iterator<Item = &'r Reference>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::{Carried, StepRecord};
+    use crate::plan::KeyInputs;
+
+    #[test]
+    fn what_is_said_of_the_layer_of_a_step_is_said_of_no_other() {
+        let (layer, toc) = (DiffId(Digest::of(b"layer")), Descriptor::new("toc", Digest::of(b"toc"), 3));
+        let record = StepRecord {
+            diff_id: layer,
+            layer: Descriptor::new("layer", Digest::of(b"blob"), 4),
+            inputs: KeyInputs::new("run"),
+            files: None,
+            took: 0,
+            single_uid: false,
+        };
+        let entry = StepEntry { keys: Vec::new(), record, toc: Some(toc.clone()), carried: Carried::default(), places: Vec::new() };
+        let [step, other] = [b"step", b"base"].map(|name| CacheKey(Digest::of(name)));
+        let origins = Origins::default();
+        origins.note_step(&step, &entry);
+        assert_eq!([origins.claimed_toc(&step, &layer), origins.claimed_toc(&other, &layer), origins.toc(&layer)], [Some(toc), None, None]);
+    }
 
     #[test]
     fn cache_entries_lead_to_no_registry_that_the_run_does_not_know_and_to_few_repositories() {
@@ -132,7 +164,8 @@ mod tests {
         let origins = Origins::default().and_of([&own].into_iter());
         let blob = Digest::of(b"x");
         origins.note_cached(&blob, &["169.254.169.254/latest".parse().unwrap()]);
-        assert!(origins.places(&blob).is_empty() && !origins.is_cached(&blob));
+        // So it is made again.
+        assert!(origins.places(&blob).is_empty() && origins.is_cached(&blob));
         let many: Vec<Reference> = (0..100).map(|number| format!("r.example/app{number}").parse().unwrap()).collect();
         origins.note_cached(&blob, &many);
         assert_eq!(origins.places(&blob), many[..MOST_PLACES]);

@@ -144,6 +144,18 @@ impl<'a> Pusher<'a> {
         Ok(Vec::new())
     }
 
+    /// Brings a blob of a few bytes to a cache repository, which is to have it itself.
+    pub fn give_here(&self, target: Target, blob: &Descriptor, new: bool) -> Result<(), Error> {
+        if let [elsewhere, ..] = &self.give(target, blob, &[], new)?[..] {
+            let client = self.layers.client.hasty();
+            if let Offer::Wants(upload) = client.offer_blob(target.image, &blob.digest, std::slice::from_ref(elsewhere))? {
+                self.upload(&client, target, blob, upload, &|| false)?;
+            }
+            self.known(target.image, blob).lock().unwrap_or_else(PoisonError::into_inner).places.push(target.image.clone());
+        }
+        Ok(())
+    }
+
     fn tell(&self, service: &str, reference: Reference, outcome: PushOutcome) {
         self.layers.reporter.emit(Event::PushFinished { service: service.to_owned(), reference, outcome });
     }

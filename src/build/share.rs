@@ -126,7 +126,7 @@ impl<'a> Share<'a> {
                 if !step.no_cache && self.shared.has_step(&repository, first)? {
                     return Ok(());
                 }
-                let toc = self.pusher.layers.toc(&record.diff_id);
+                let toc = self.pusher.layers.toc_of_step(&step.key, &record.diff_id);
                 let mut carried = Carried::default();
                 let long = toc.iter().chain(&record.files).filter(|blob| !carried.take_up(blob, || self.read(blob)));
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(long).collect();
@@ -194,7 +194,7 @@ impl<'a> Share<'a> {
     pub(super) fn give_empty(&self, target: Target) -> Result<(), Error> {
         let (empty, bytes) = empty_blob();
         self.pusher.layers.store.put_blob(bytes)?;
-        self.pusher.give(target, &empty, &[], self.all_new).map(drop)
+        self.pusher.give_here(target, &empty, self.all_new)
     }
 
     /// Ends the writing to a repository where it failed, and says so.

@@ -9,6 +9,7 @@ use super::copy_step::may_unpack;
 use super::engine::{Engine, make_dir};
 use super::error::Error;
 use super::lookup::Lookup;
+use super::toc::StateLayer;
 use crate::image::{unpack_tocs, without_hidden};
 use crate::plan::{Op, Plan, Root, Step};
 use crate::store::TempDir;
@@ -61,6 +62,10 @@ impl Engine<'_> {
         if layers.iter().all(|layer| self.layers.has(layer)) {
             return Ok(None);
         }
+        let (_, made) = self.plan.chain(step.parent);
+        let of_base = layers.len() - made.len();
+        let makers = std::iter::repeat_n(None, of_base).chain(made.iter().map(|id| Some(self.plan.steps[*id].key)));
+        let layers: Vec<StateLayer> = layers.into_iter().zip(makers).map(|(layer, step)| StateLayer { layer, step }).collect();
         let Some(tocs) = self.tocs(&layers, self.shared, &step.services)? else { return Ok(None) };
         let into = work.path().join("skeleton");
         make_dir(&into)?;

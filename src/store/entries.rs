@@ -8,11 +8,9 @@ use std::time::SystemTime;
 
 use rayon::prelude::*;
 
-use super::{RecordKind, Store};
+use super::{RecordKind, Store, records};
 use crate::oci::Digest;
 
-/// A larger record is none of brik's: it is listed, and not read.
-pub(super) const MAX_RECORD: u64 = 64 << 20;
 /// A larger blob is a layer, and no document that names others.
 const MAX_DOCUMENT: u64 = 4 << 20;
 
@@ -45,8 +43,7 @@ impl Store {
         let entry = |(kind, file): (RecordKind, DirEntry)| {
             let metadata = file.metadata().ok()?;
             let key: Digest = format!("sha256:{}", file.file_name().to_str()?).parse().ok()?;
-            let readable = metadata.is_file() && metadata.len() <= MAX_RECORD;
-            let json = if readable { fs::read(file.path()).unwrap_or_default() } else { Vec::new() };
+            let json = records::read(&file.path(), kind, &key).unwrap_or_default();
             Some(Entry { kind, key, used: used(&metadata), json, path: file.path() })
         };
         files.filter_map(entry).collect()

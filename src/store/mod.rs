@@ -68,7 +68,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW, utimensat};
+use rustix::fs::{AtFlags, CWD, FlockOperation, OFlags, Timespec, Timestamps, UTIME_NOW, utimensat};
 use rustix::process::geteuid;
 
 pub use blobs::BlobWriter;
@@ -89,6 +89,9 @@ use disk::{Disk, FileSystem};
 use crate::oci::Digest;
 
 const VERSION: &str = "1";
+
+/// For the flags of an open(2) that may find a FIFO in the place of a file: nobody waits for its other end.
+const NO_WAIT: i32 = OFlags::NONBLOCK.bits() as i32;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -193,16 +196,16 @@ impl Store {
             close(&path, 0o700).map_err(at("restrict", &path))?;
         }
         let lock_path = root.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).custom_flags(NO_WAIT).open(&lock_path);
         let lock = lock.map_err(making("open", &lock_path, &root))?;
         close(&lock_path, 0o600).map_err(at("restrict", &lock_path))?;
         rustix::fs::flock(&lock, FlockOperation::LockShared).map_err(|e| at("lock", &lock_path)(e.into()))?;
         let temp = Arc::new(temp::TempArea::new(&root.join("tmp"), disk));
         temp.take_lease()?;
         let version = root.join("version");
-        match fs::read_to_string(&version) {
-            Ok(found) if found.trim() == VERSION => {}
-            Ok(found) => return Err(Error::Version { path: root, found: found.trim().to_owned() }),
+        match records::read_file(&version).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()) {
+            Ok(found) if found == VERSION => {}
+            Ok(found) => return Err(Error::Version { path: root, found }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => temp.publish(VERSION.as_bytes(), &version)?,
             Err(e) => return Err(at("read", &version)(e)),
         }

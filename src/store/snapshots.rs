@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Error, Store, at, note_use};
+use super::{Error, NO_WAIT, Store, at, note_use};
 use crate::oci::Digest;
 
 /// How ids inside a snapshot map to ids on disk. Snapshots of one mapping are of no use under another.
@@ -40,7 +40,7 @@ impl IdMapping {
 pub(super) fn place(root: &Path, ranges: &str) -> Result<String, Error> {
     let path = root.join("here");
     let failed = |error| at("open", &path)(error);
-    let here = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    let here = File::options().create(true).truncate(false).write(true).mode(0o600).custom_flags(NO_WAIT).open(&path).map_err(failed)?;
     let here = here.metadata().map_err(failed)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let identity = format!("{} {} {} {} {} {ranges}", boot.trim(), here.dev(), here.ino(), here.ctime(), here.ctime_nsec());

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use rustix::fs::FlockOperation;
 use super::disk::Disk;
 use super::entries::{read_dir, used};
 use super::reaper::Reaper;
-use super::{Error, at};
+use super::{Error, NO_WAIT, at};
 
 #[derive(Debug)]
 pub(super) struct TempArea {
@@ -135,7 +135,7 @@ impl TempArea {
             let name = entry.file_name();
             let Some((owner, _)) = name.to_str().and_then(|n| n.split_once('.')) else { continue };
             // Held until the entry is gone: whoever waits for the lock finds its lease unlinked and takes another.
-            let lease = File::open(self.root.join(format!("{owner}.lease")));
+            let lease = File::options().read(true).custom_flags(NO_WAIT).open(self.root.join(format!("{owner}.lease")));
             if !lease.as_ref().is_ok_and(|lease| rustix::fs::flock(lease, FlockOperation::NonBlockingLockExclusive).is_err()) {
                 rescue(&entry.path());
                 self.disk.remove_tree(&entry.path());

@@ -7,6 +7,7 @@ mod base;
 mod build;
 mod cache;
 mod cache_mounts;
+mod cache_trust;
 mod canary;
 mod check;
 mod check_formats;

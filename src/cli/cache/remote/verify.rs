@@ -36,6 +36,9 @@ struct Broken {
     key: String,
 }
 
+/// Places of a blob that are worth a request each.
+const MOST_PLACES: usize = 8;
+
 /// A blob, and the repositories any of which has to have it.
 type Need = (Descriptor, Vec<Reference>);
 /// What two needs have in common that are the same.
@@ -43,12 +46,10 @@ type NeedKey = (Digest, u64, Vec<String>);
 
 pub fn run(remote: &Remote, args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let contents = remote.read()?;
-    let needs: BTreeMap<NeedKey, Need> = contents
-        .iter()
-        .flat_map(|contents| contents.own().map(move |entry| (contents, entry)))
-        .flat_map(|(contents, entry)| entry.needs(&contents.repository.name))
-        .map(|need| (key(&need), need))
-        .collect();
+    let hosts = Hosts::of(remote);
+    let all = contents.iter().flat_map(|contents| contents.own().map(move |entry| (contents, entry)));
+    let needs: BTreeMap<NeedKey, Need> =
+        all.flat_map(|(contents, entry)| hosts.needs(entry, &contents.repository)).map(|need| (key(&need), need)).collect();
     let bytes = needs.values().fold(0u64, |sum, (blob, _)| sum.saturating_add(blob.size));
     if args.deep {
         remote.tell(&format!("reading {}, {}", count(needs.len() as u64, "blob"), size::bytes(bytes)));
@@ -65,7 +66,7 @@ pub fn run(remote: &Remote, args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let mut failed = None;
     for contents in &contents {
         let broken: Vec<(&Stored, String)> =
-            contents.own().filter_map(|entry| Some((entry, reason(entry, &contents.repository, &wrong)?))).collect();
+            contents.own().filter_map(|entry| Some((entry, reason(&hosts.needs(entry, &contents.repository), entry, &wrong)?))).collect();
         if !args.dry_run && failed.is_none() {
             failed = remove(remote, contents, &broken)?;
         }
@@ -110,11 +111,29 @@ fn check(remote: &Remote, needs: &BTreeMap<NeedKey, Need>, deep: bool) -> Result
 }
 
 /// What is wrong with an entry, if anything is.
-fn reason(entry: &Stored, repository: &Repository, wrong: &BTreeMap<NeedKey, String>) -> Option<String> {
+fn reason(needs: &[Need], entry: &Stored, wrong: &BTreeMap<NeedKey, String>) -> Option<String> {
     if let Content::Broken(reason) = &entry.content {
         return Some(reason.clone());
     }
-    entry.needs(&repository.name).iter().find_map(|need| wrong.get(&key(need)).cloned())
+    needs.iter().find_map(|need| wrong.get(&key(need)).cloned())
+}
+
+/// The registries of brik.toml and of the repositories that are looked at: entries lead to no others, as in a build.
+struct Hosts(BTreeSet<String>);
+
+impl Hosts {
+    fn of(remote: &Remote) -> Self {
+        let services = remote.setup.request.config.services.values().flat_map(|service| [&service.image].into_iter().chain(&service.cache));
+        Self(services.chain(&remote.names).map(|repository| repository.registry.clone()).collect())
+    }
+
+    /// Every blob that an entry needs, as far as one of these has to have it. Nothing is known of the others.
+    fn needs(&self, entry: &Stored, repository: &Repository) -> Vec<Need> {
+        let known =
+            |places: Vec<Reference>| places.into_iter().filter(|place| self.0.contains(&place.registry)).take(MOST_PLACES).collect();
+        let needs = entry.needs(&repository.name).into_iter().map(|(blob, places)| (blob, known(places)));
+        needs.filter(|(_, places): &Need| !places.is_empty()).collect()
+    }
 }
 
 /// Removes broken entries whose manifests nothing else leads to. In the second place, why that was not possible.
