@@ -149,7 +149,7 @@ impl<'a> Engine<'a> {
         self.reporter().emit(Event::StepStarted {
             id: id as u64,
             services: step.services.clone(),
-            name: format!("[{} {}] {}", step.services.first().map_or("", String::as_str), step.position, step.text),
+            name: format!("[{} {}] {}", step.services.first().map_or("", String::as_str), step.place(), step.text),
             reason: self.reasons.get(&id).cloned(),
         });
         let result = self.run_unless_recorded(id, step, started);
