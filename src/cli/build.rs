@@ -180,7 +180,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         redactor,
         supplies: Supplies {
             secrets: given.secrets,
-            missing: given.missing.into_keys().collect(),
+            missing: given.missing,
             agents: given.agents,
             ca_certs: request.config.build.ca_certs.clone(),
             processes: request.config.build.processes,
