@@ -47,6 +47,7 @@ mod sarif;
 mod secrets;
 mod select;
 mod session;
+mod set_instead;
 mod since;
 mod size;
 mod source_facts;
@@ -83,7 +84,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            foreign_flags::hint(&error).into_iter().for_each(|hint| print::err(&format!("\nhelp: {hint}\n")));
+            help::hint(&error).into_iter().for_each(|hint| print::err(&format!("\nhelp: {hint}\n")));
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
