@@ -27,8 +27,8 @@ use crate::store::{RecordKind, TempDir};
 pub struct Supplies {
     /// By service and id. Values are known to the redactor.
     pub secrets: BTreeMap<(String, String), Vec<u8>>,
-    /// By service and id: those that a service should be given, and that have no value here.
-    pub missing: BTreeSet<(String, String)>,
+    /// By service and id: those that a service should be given, and that have no value here; the variables that they are taken from.
+    pub missing: BTreeMap<(String, String), String>,
     /// Sockets of agents, by service and id.
     pub agents: BTreeMap<(String, String), PathBuf>,
     pub ca_certs: Option<PathBuf>,
@@ -149,7 +149,7 @@ impl<'a> Engine<'a> {
         self.reporter().emit(Event::StepStarted {
             id: id as u64,
             services: step.services.clone(),
-            name: format!("[{} {}] {}", step.services.first().map_or("", String::as_str), step.position, step.text),
+            name: format!("[{} {}] {}", step.services.first().map_or("", String::as_str), step.place(), step.text),
             reason: self.reasons.get(&id).cloned(),
         });
         let result = self.run_unless_recorded(id, step, started);

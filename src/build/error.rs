@@ -1,6 +1,7 @@
 //! How a build fails.
 
 use std::error::Error as _;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::iter::successors;
 use std::path::PathBuf;
@@ -44,7 +45,7 @@ pub enum Error {
         /// It says that it could start no process, of which it may have so many.
         no_process_of: Option<u32>,
         /// Secrets that it mounts and that were not given. Such a mount is left out, as in BuildKit.
-        not_given: Vec<String>,
+        not_given: Vec<NotGiven>,
     },
     #[error("{command:?} was killed by signal {signal}")]
     Signal { command: String, signal: i32 },
@@ -53,8 +54,8 @@ pub enum Error {
     /// What fails then may say so, or not.
     #[error("{reason}, with no space left on the disk of the store")]
     NoSpace { reason: Box<Error> },
-    #[error("secret {id:?} is required here and was not given")]
-    SecretMissing { id: String },
+    #[error("{0} is required here and was not given")]
+    SecretMissing(NotGiven),
     #[error("an ssh agent for id {id:?} is required here and was not given")]
     AgentMissing { id: String },
     #[error("RUN for {platform} cannot be executed on this machine, which has no emulator registered for it")]
@@ -80,7 +81,7 @@ impl Error {
     /// What to do about it, where that can be said.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::SecretMissing { id } => Some(format!("pass --secret id={id},src=FILE or list it in `secrets` of the service")),
+            Self::SecretMissing(secret) => Some(secret.remedy()),
             Self::AgentMissing { .. } => Some("start an ssh agent and pass --ssh default, or list it in `ssh` of the service".to_owned()),
             Self::ForeignPlatform { .. } => {
                 Some("install qemu-user-static, or use FROM --platform=$BUILDPLATFORM for the stages that RUN".to_owned())
@@ -90,10 +91,7 @@ impl Error {
             Self::ExitCode { no_process_of: Some(most), .. } => {
                 Some(format!("it may have run into its limit of {most} processes: `processes` in [build] of brik.toml"))
             }
-            Self::ExitCode { not_given, .. } if let Some(id) = not_given.first() => Some(format!(
-                "it mounts secret {}, not given in this build: pass --secret id={id},src=FILE or list it in `secrets` of the service",
-                not_given.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", "),
-            )),
+            Self::ExitCode { not_given, .. } if !not_given.is_empty() => Some(format!("it mounts {}", NotGiven::all(not_given))),
             Self::ExitCode { code: 127, .. } => Some("127 means that the command was not found in the image".to_owned()),
             Self::ExitCode { code: 137, .. } => Some("137 means that it was killed, often for want of memory".to_owned()),
             Self::Registry(error) => error.advice().or_else(|| self.limit()),
@@ -109,6 +107,43 @@ impl Error {
         };
         let limit = successors(self.source(), |&error| error.source()).filter_map(errno).find_map(limit);
         limit.map(|limit| format!("brik itself ran into a limit: raise {limit}"))
+    }
+}
+
+/// A secret that a RUN mounts and that has no value in this build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotGiven {
+    pub id: String,
+    /// The variable that its service takes it from, if it lists it.
+    pub variable: Option<String>,
+}
+
+impl NotGiven {
+    /// What to do about several: for those that are not listed it is the same.
+    fn all(secrets: &[Self]) -> String {
+        let (listed, unlisted): (Vec<&Self>, Vec<&Self>) = secrets.iter().partition(|secret| secret.variable.is_some());
+        let groups = listed.chunks(1).chain(unlisted.chunks(unlisted.len().max(1)));
+        let told = groups.map(|group| {
+            let ids: Vec<String> = group.iter().map(|secret| format!("{:?}", secret.id)).collect();
+            format!("secret {}, not given in this build: {}", ids.join(", "), group[0].remedy())
+        });
+        told.collect::<Vec<_>>().join("; and ")
+    }
+
+    fn remedy(&self) -> String {
+        let Self { id, variable } = self;
+        match variable {
+            Some(variable) => {
+                format!("the variable {variable}, which it is taken from, is not set; set it, or pass --secret id={id},src=FILE")
+            }
+            None => format!("pass --secret id={id},src=FILE or list it in `secrets` of the service"),
+        }
+    }
+}
+
+impl fmt::Display for NotGiven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "secret {:?}", self.id)
     }
 }
 

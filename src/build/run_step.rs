@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::engine::{Engine, given, make_dir, set_mode};
-use super::error::Error;
+use super::error::{Error, NotGiven};
 use super::sandbox::{self, Access, Network, Overlay, RunSpec, Rung, SandboxError, SandboxMount};
 use super::workspace::Workspace;
 use crate::oci::Digest;
@@ -113,18 +113,22 @@ impl Engine<'_> {
         }
     }
 
-    fn secrets_not_given(&self, step: &Step, run: &RunOp) -> Vec<String> {
+    fn secrets_not_given(&self, step: &Step, run: &RunOp) -> Vec<NotGiven> {
         let not_given = |mount: &RunMount| match &mount.kind {
-            RunMountKind::Secret { id, .. } if given(step, &self.supplies.secrets, id).is_none() => Some(id.clone()),
+            RunMountKind::Secret { id, .. } if given(step, &self.supplies.secrets, id).is_none() => Some(self.not_given(step, id)),
             _ => None,
         };
         run.mounts.iter().filter_map(not_given).collect()
     }
 
+    fn not_given(&self, step: &Step, id: &str) -> NotGiven {
+        NotGiven { id: id.to_owned(), variable: given(step, &self.supplies.missing, id).cloned() }
+    }
+
     /// Whether a RUN mounts a secret that its service should be given, and that has no value here.
     pub(super) fn lacks_secret(&self, step: &Step) -> bool {
         let Op::Run(run) = &step.op else { return false };
-        let missing = |id: &String| step.services.iter().any(|service| self.supplies.missing.contains(&(service.clone(), id.clone())));
+        let missing = |id: &String| step.services.iter().any(|service| self.supplies.missing.contains_key(&(service.clone(), id.clone())));
         run.mounts.iter().any(|mount| match &mount.kind {
             RunMountKind::Secret { id, .. } => given(step, &self.supplies.secrets, id).is_none() && missing(id),
             _ => false,
@@ -174,7 +178,7 @@ impl Engine<'_> {
             RunMountKind::Tmpfs { size } => SandboxMount::Tmpfs { target, size: *size, mode: None },
             RunMountKind::Secret { id, env, file, required, mode, uid, gid } => {
                 let Some(value) = given(step, &self.supplies.secrets, id) else {
-                    return if *required { Err(Error::SecretMissing { id: id.clone() }) } else { Ok(()) };
+                    return if *required { Err(Error::SecretMissing(self.not_given(step, id))) } else { Ok(()) };
                 };
                 if let Some(name) = env {
                     spec.env.push((name.clone().into_bytes(), value.clone()));

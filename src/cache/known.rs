@@ -24,7 +24,15 @@ pub struct Known {
     /// Blobs that could not be had, or are not what they should be.
     lost: Mutex<BTreeSet<Digest>>,
     /// What there is to tell, by what it is about: each once.
-    told: Mutex<BTreeMap<String, Option<Message>>>,
+    told: Mutex<BTreeMap<String, Told>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Told {
+    /// `None` once it has been taken.
+    message: Option<Message>,
+    /// Repositories that it holds for, too.
+    others: Vec<String>,
 }
 
 /// `None`: there is no such entry.
@@ -50,17 +58,34 @@ impl Known {
 
     /// Notes something to be told; of several about the same the first.
     pub fn notice(&self, about: &str, text: String) {
-        lock(&self.told).entry(about.to_owned()).or_insert(Some(Message::Notice(text)));
+        self.note(about, Message::Notice(text));
+    }
+
+    /// Notes a notice about `repository` that may be made about others for the same reason: those are named behind the first.
+    pub(super) fn shared_notice(&self, reason: &str, repository: &str, text: String) {
+        let mut told = lock(&self.told);
+        match told.get_mut(reason) {
+            Some(told) => told.others.push(repository.to_owned()),
+            None => drop(told.insert(reason.to_owned(), Told { message: Some(Message::Notice(text)), others: Vec::new() })),
+        }
     }
 
     /// The same for what is wrong.
     pub fn warn(&self, about: &str, text: String) {
-        lock(&self.told).entry(about.to_owned()).or_insert(Some(Message::Warning(text)));
+        self.note(about, Message::Warning(text));
+    }
+
+    fn note(&self, about: &str, message: Message) {
+        lock(&self.told).entry(about.to_owned()).or_insert(Told { message: Some(message), others: Vec::new() });
     }
 
     /// What has not been told yet.
     pub fn take_messages(&self) -> Vec<Message> {
-        lock(&self.told).values_mut().filter_map(Option::take).collect()
+        let take = |told: &mut Told| {
+            let others = std::mem::take(&mut told.others).join(", ");
+            Some(told.message.take()?.and_also(&others))
+        };
+        lock(&self.told).values_mut().filter_map(take).collect()
     }
 }
 
@@ -68,6 +93,17 @@ impl Known {
 pub enum Message {
     Notice(String),
     Warning(String),
+}
+
+impl Message {
+    /// The same with the repositories `others` named, if there are any.
+    fn and_also(self, others: &str) -> Self {
+        let named = |text: String| if others.is_empty() { text } else { format!("{text}; the same of {others}") };
+        match self {
+            Self::Notice(text) => Self::Notice(named(text)),
+            Self::Warning(text) => Self::Warning(named(text)),
+        }
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -141,8 +141,9 @@ impl<'a> Shared<'a> {
         let (place, name) = (for_writing(repository), repository.name());
         match error {
             Error::Unauthorized { .. } | Error::Denied { .. } => {
+                let is_read = !self.known.is_closed(&name);
                 self.known.close(&place);
-                self.known.notice(&place, format!("cache {name} is only read: {error}"));
+                self.refused(repository, if is_read { "only read" } else { "neither read nor written" }, error);
             }
             error if error.is_gone() => self.lose_host(repository, error),
             error => self.give_up_writing(repository, &error.to_string()),
@@ -227,13 +228,34 @@ impl<'a> Shared<'a> {
         self.known.close(&name);
         match error {
             // So some registries answer where there is no repository yet.
-            Error::Unauthorized { .. } | Error::Denied { .. } => self.known.notice(&name, format!("cache {name} is not read: {error}")),
+            Error::Unauthorized { .. } | Error::Denied { .. } => self.refused(place, "not read", error),
             _ => self.known.warn(&name, format!("cache {name} is not read any more in this run: {error}")),
         }
     }
 
+    /// Notes that a registry has said no, once for all repositories to which it has said so for the same reason.
+    fn refused(&self, repository: &Reference, fate: &str, error: &Error) {
+        let name = repository.name();
+        let reason = match error {
+            Error::Unauthorized { status, credentials, .. } | Error::Denied { status, credentials, .. } => {
+                format!("{} {fate} {status} {credentials}", repository.registry)
+            }
+            _ => format!("{name} {fate}"),
+        };
+        self.known.shared_notice(&reason, &name, format!("cache {name} is {fate}: {error}"));
+    }
+
     fn has(&self, repository: &Reference, tag: &str) -> Result<bool, Error> {
-        Ok(self.client.head_before_push(&repository.with_tag(tag))?.is_some())
+        let (reference, name) = (repository.with_tag(tag), repository.name());
+        let asked = self.client.head_before_push(&reference);
+        // Who may not write may still read: that is found out as a reader.
+        if matches!(asked, Err(Error::Unauthorized { .. } | Error::Denied { .. }))
+            && !self.known.is_closed(&name)
+            && matches!(self.client.head_manifest(&reference), Err(Error::Unauthorized { .. } | Error::Denied { .. }))
+        {
+            self.known.close(&name);
+        }
+        Ok(asked?.is_some())
     }
 
     fn put<E: Entry>(&self, repository: &Reference, tag: &str, entry: &E, blobs: Vec<Descriptor>) -> Result<(), Error> {

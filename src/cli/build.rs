@@ -6,16 +6,16 @@ use std::sync::Mutex;
 
 use super::args::{BuildArgs, Global, Progress};
 use super::dashboard::report_nothing;
-use super::failure::{Code, Failure};
+use super::failure::{Code, Failure, Voice};
 use super::interrupt::Interrupts;
 use super::lint::one_line;
 use super::output::{Destination, check_writable};
-use super::places::Places;
+use super::places::{Places, place};
 use super::planning::{Planned, Setup, learn};
 use super::policy;
 use super::reasons::Reasons;
 use super::secrets::Given;
-use super::session::{Session, Stop};
+use super::session::{Results, Session, Stop};
 use super::{preview, since};
 use crate::build::sandbox::{self, Rung};
 use crate::build::{self, Layers, Lookup, Origins, Pusher, Supplies};
@@ -74,7 +74,8 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     {
         check_writable(&setup.request.cwd.join(path)).map_err(|error| Failure::failed(format!("{flag}: {error}")))?;
     }
-    let interrupts = Interrupts::watch(setup.store.root())?;
+    let voice = Voice::of_build(global);
+    let interrupts = Interrupts::watch(setup.store.root(), voice.clone())?;
     let (planned, affected) = plan(&setup, args).inspect_err(|_| report_nothing(&setup, &args.report))?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
     let reporter = Cell::new(None);
@@ -90,6 +91,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
                 jobs,
                 shared: &shared,
                 affected: &affected,
+                voice: &voice,
                 interrupts: &interrupts,
                 reporter: &reporter,
             },
@@ -117,6 +119,8 @@ struct Outputs<'a> {
     shared: &'a Shared<'a>,
     /// What `--since` has to say.
     affected: &'a [String],
+    /// Where failures are told.
+    voice: &'a Voice,
     interrupts: &'a Interrupts,
     /// Of the attempt before: what has run then is counted, and what there is to say is said once.
     reporter: &'a Cell<Option<Reporter>>,
@@ -126,7 +130,7 @@ struct Outputs<'a> {
 fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, outputs: &Outputs) -> Result<Option<ExitCode>, Failure> {
     let Setup { inside, handover, request, redactor, store, client, started } = setup;
     let Planned { workspace, plan, .. } = planned;
-    let &Outputs { destinations, jobs, shared, affected, interrupts, .. } = outputs;
+    let &Outputs { destinations, jobs, shared, voice, interrupts, .. } = outputs;
     let mut earlier = outputs.reporter.take();
     let named = workspace.config.services.values().flat_map(|service| [&service.image].into_iter().chain(&service.cache));
     let origins = Origins::of(plan).and_of(named.chain(shared.repositories()));
@@ -155,7 +159,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         Some(reporter) => reporter,
         None => {
             let reporter = new_reporter(global, redactor)?;
-            announce(global, setup, planned, affected, &reporter);
+            announce(setup, planned, outputs, &reporter);
             announce_run(planned, &lookup, rung, &given, &reporter);
             reporter
         }
@@ -180,7 +184,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         redactor,
         supplies: Supplies {
             secrets: given.secrets,
-            missing: given.missing.into_keys().collect(),
+            missing: given.missing,
             agents: given.agents,
             ca_certs: request.config.build.ca_certs.clone(),
             processes: request.config.build.processes,
@@ -200,36 +204,50 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
             return Ok(None);
         }
     };
-    let success = failed.is_none();
     // A refusal has told what it is about.
-    if success {
+    if failed.is_none() {
         handover.new_warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
     }
-    reporter.emit(Event::Finished { success, seconds: started.elapsed().as_secs_f64() });
-    reporter.finish();
-    let reported = session.report(&results, &lookup, success);
-    session.tell(&results, success)?;
-    match (failed, reported) {
-        (None, reported) => reported.map(|()| Some(ExitCode::SUCCESS)),
-        (Some(failure), reported) => {
-            reported.map_err(Failure::tell).ok();
-            Err(failure)
-        }
+    end(&session, &results, &lookup, failed, voice).map(Some)
+}
+
+/// Tells the results, and what has failed.
+fn end(session: &Session, results: &Results, lookup: &Lookup, failed: Option<Failure>, voice: &Voice) -> Result<ExitCode, Failure> {
+    let (reporter, success) = (session.layers.reporter, failed.is_none());
+    let finish = |success| {
+        reporter.emit(Event::Finished { success, seconds: session.started.elapsed().as_secs_f64() });
+        reporter.finish();
+    };
+    let reported = session.report(results, lookup, success);
+    if !voice.is_json() {
+        finish(success);
     }
+    let told = session.tell(results, success);
+    let mut failures: Vec<Failure> = reported.err().into_iter().chain(told.err()).chain(failed).collect();
+    if voice.is_json() {
+        failures.iter().for_each(|failure| voice.tell_to(reporter, failure));
+        finish(failures.is_empty());
+        return Ok(failures.pop().map_or(ExitCode::SUCCESS, |failure| failure.exit_code()));
+    }
+    let last = failures.pop();
+    for failure in failures {
+        let _ = voice.tell(failure);
+    }
+    last.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// What is known of the plan.
-fn announce(global: &Global, setup: &Setup, planned: &Planned, affected: &[String], reporter: &Reporter) {
+fn announce(setup: &Setup, planned: &Planned, outputs: &Outputs, reporter: &Reporter) {
     let Setup { handover, request, client, .. } = setup;
     let waits = reporter.clone();
     client.on_long_wait(move |wait| waits.warning(wait.to_string()));
-    let places = Forge::here().map(|_| Places::new(request.cwd.clone(), global.config.as_deref()));
+    let places = Forge::here().map(|_| outputs.voice.places());
     for finding in planned.findings.iter().chain(&request.config.warnings) {
         reporter.emit(warning(finding, finding.one_line(), places.as_ref()));
     }
     planned.lints.iter().for_each(|finding| reporter.emit(warning(finding, one_line(finding), places.as_ref())));
     handover.warnings(client).into_iter().for_each(|warning| reporter.warning(warning));
-    affected.iter().for_each(|line| reporter.notice(line.clone()));
+    outputs.affected.iter().for_each(|line| reporter.notice(line.clone()));
 }
 
 /// What is going to run, and where.
@@ -252,12 +270,8 @@ fn announce_run(planned: &Planned, lookup: &Lookup, rung: Rung, given: &Given, r
 
 /// `places`: for who takes files from the top of the repository.
 fn warning(finding: &Finding, message: String, places: Option<&Places>) -> Event {
-    let place = finding.location.as_ref();
-    let file = place.and_then(|place| match places {
-        Some(places) => places.path_of(&place.source),
-        None => Some(place.source.name.to_string()),
-    });
-    Event::Warning { message, file, line: place.map(|place| place.source.position(place.span.start).0) }
+    let (file, line) = place(finding, places);
+    Event::Warning { message, file, line }
 }
 
 /// What cache repositories have to say, each once.

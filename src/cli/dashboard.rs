@@ -9,7 +9,6 @@ use std::sync::PoisonError;
 use super::failure::Failure;
 use super::output::write_whole;
 use super::planning::Setup;
-use super::print;
 use super::session::{Results, Session};
 use super::workspace::Loaded;
 use crate::build::Lookup;
@@ -89,7 +88,7 @@ impl Session<'_> {
         if let Some(path) = step_summary(&self.request.env) {
             let appended = File::options().append(true).create(true).open(path).and_then(|mut file| file.write_all(markdown.as_bytes()));
             if let Err(error) = appended {
-                print::err(&format!("warning: $GITHUB_STEP_SUMMARY cannot be written: {error}\n"));
+                self.layers.reporter.warning(format!("$GITHUB_STEP_SUMMARY cannot be written: {error}"));
             }
         }
         for file in &self.args.report {

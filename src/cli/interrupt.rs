@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::failure::{Code, Failure};
+use super::failure::{Code, Failure, Voice};
 use super::print;
 use crate::build::sandbox::{CancelFlag, unmount_below};
 use crate::report::{Reporter, Tally};
@@ -36,7 +36,7 @@ struct Heard {
 
 impl Interrupts {
     /// Begins to watch, for a process that works with the store at `store`.
-    pub fn watch(store: &Path) -> Result<Self, Failure> {
+    pub fn watch(store: &Path, voice: Voice) -> Result<Self, Failure> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         // SIGINT is heard in any case: shells have what they start in the background ignore it, and scripts end that by it.
         let watched = [SIGINT, SIGTERM].into_iter().chain(Some(SIGHUP).filter(|signal| !is_ignored(&status, *signal)));
@@ -52,7 +52,7 @@ impl Interrupts {
                 build.cancel.cancel();
                 std::thread::sleep(GRACE);
             }
-            tell(build.map(|build| build.reporter));
+            tell(build.map(|build| build.reporter), voice);
             become_reclaimer(&store);
         });
         Ok(Self(heard))
@@ -89,12 +89,21 @@ pub fn kept(tally: &Tally) -> String {
 }
 
 /// Takes the live view away and says what was kept.
-fn tell(reporter: Option<Reporter>) {
+fn tell(reporter: Option<Reporter>, voice: Voice) {
     let (done, waits) = mpsc::channel();
     std::thread::spawn(move || {
         let kept = reporter.as_ref().map_or_else(|| "nothing has run yet".to_owned(), |reporter| kept(reporter.tally()));
-        reporter.iter().for_each(Reporter::finish);
-        Failure::interrupted(&kept).tell();
+        let failure = Failure::interrupted(&kept);
+        match reporter {
+            Some(reporter) if voice.is_json() => {
+                voice.tell_to(&reporter, &failure);
+                reporter.finish();
+            }
+            begun => {
+                begun.iter().for_each(Reporter::finish);
+                let _ = voice.tell(failure);
+            }
+        }
         let _ = done.send(());
     });
     let _ = waits.recv_timeout(PATIENCE);

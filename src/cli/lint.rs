@@ -49,9 +49,9 @@ pub fn lint_all(workspace: &Workspace, reach: Reach, bases: &Bases) -> Vec<Findi
     order.into_iter().flat_map(|path| by_file.remove(path).unwrap_or_default()).collect()
 }
 
-/// `Dockerfile:3:5: JSONArgsRecommended: …`
+/// `Dockerfile:3:5: JSONArgsRecommended: …`; what is no warning of a build check as ever.
 pub fn one_line(finding: &Finding) -> String {
-    let rule = finding.code.rsplit("::").next().unwrap_or_default();
+    let Some(rule) = finding.code.strip_prefix("brik::lint::") else { return finding.one_line() };
     Finding { message: format!("{rule}: {}", finding.message), ..finding.clone() }.one_line()
 }
 

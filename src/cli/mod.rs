@@ -47,6 +47,7 @@ mod sarif;
 mod secrets;
 mod select;
 mod session;
+mod set_instead;
 mod since;
 mod size;
 mod source_facts;
@@ -64,7 +65,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use args::{Command, Global};
-use failure::Failure;
+use failure::{Failure, Voice};
 
 use crate::build::sandbox;
 use crate::config::LoadOptions;
@@ -83,9 +84,13 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            foreign_flags::hint(&error).into_iter().for_each(|hint| print::err(&format!("\nhelp: {hint}\n")));
+            help::hint(&error).into_iter().for_each(|hint| print::err(&format!("\nhelp: {hint}\n")));
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
+    };
+    let voice = match &cli.command {
+        Command::Build(args) if !args.dry_run => Voice::of_build(&cli.global),
+        _ => Voice::of(&cli.global),
     };
     let ended = match cli.command {
         Command::Init(args) => init::run(&cli.global, &args),
@@ -110,7 +115,7 @@ pub fn main() -> ExitCode {
         Command::Man { to } => help::man(&cli.global, &to),
         Command::Help { words } => help::run(&words),
     };
-    ended.unwrap_or_else(|failure| failure.tell())
+    ended.unwrap_or_else(|failure| voice.tell(failure))
 }
 
 /// The environment, as far as it is text.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Source;
+use crate::config::{Finding, Source};
 use crate::source::top_level;
 
 pub struct Places {
@@ -31,4 +31,14 @@ impl Places {
         let file = file.canonicalize().ok()?;
         Some(file.strip_prefix(&self.repository).ok()?.to_str()?.to_owned())
     }
+}
+
+/// File and line that a finding is about: the file as `places` has it, else as the user names it.
+pub fn place(finding: &Finding, places: Option<&Places>) -> (Option<String>, Option<usize>) {
+    let Some(location) = &finding.location else { return (None, None) };
+    let file = match places {
+        Some(places) => places.path_of(&location.source),
+        None => Some(location.source.name.to_string()),
+    };
+    (file, Some(location.source.position(location.span.start).0))
 }

@@ -276,7 +276,7 @@ impl Session<'_> {
             return Finding::error("brik::build::failed", format!("{service}: {text}")).maybe_help(help);
         };
         let finding =
-            Finding::error("brik::build::failed", format!("[{} {}] {text}", step.services.join(", "), step.position)).maybe_help(help);
+            Finding::error("brik::build::failed", format!("[{} {}] {text}", step.services.join(", "), step.place())).maybe_help(help);
         let dockerfile =
             self.workspace.services.iter().map(|loaded| &loaded.dockerfile).find(|dockerfile| dockerfile.path == step.location.dockerfile);
         match dockerfile {
@@ -302,7 +302,7 @@ impl Session<'_> {
         }
     }
 
-    /// stdout: results, of a run that succeeded. stderr: the table of what was finished. The reporter has finished by now.
+    /// stdout: results, of a run that succeeded. stderr, where the reporter has finished by now: the table of what was finished.
     pub fn tell(&self, results: &Results, success: bool) -> Result<(), Failure> {
         let Results { done, finished } = results;
         let summary = self.summary(results);

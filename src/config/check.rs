@@ -141,7 +141,8 @@ impl<'a> Checker<'a> {
     }
 
     fn wrong_type(&mut self, shape: &Shape, node: &Node, path: &str) {
-        let message = format!("`{path}` must be {}, not {}", shape.describe(), node.type_name());
+        let found = if node.as_str() == Some("") { "an empty string" } else { node.type_name() };
+        let message = format!("`{path}` must be {}, not {found}", shape.describe());
         let written = self.source.text.get(node.span.clone()).filter(|text| text.len() <= 80 && !text.contains('\n'));
         let help = match (&node.value, written) {
             (Value::String(_), Some(text)) if shape.list.is_some() => Some(format!("write [{text}]")),

@@ -46,7 +46,13 @@ impl Layers {
     pub fn merge(&self, findings: &mut Vec<Finding>) -> File {
         let mut figment = Figment::new();
         for layer in &self.0 {
+            let before = findings.len();
             let dict = Checker::new(&layer.source, findings).document(shape(), &layer.document);
+            // There are no bytes to show.
+            if layer.source.text.is_empty() && layer.source.name.starts_with('$') {
+                let help = format!("{} is set to nothing: give it a value, or unset it", layer.source.name);
+                findings[before..].iter_mut().for_each(|finding| finding.help = Some(help.as_str().into()));
+            }
             figment = match &layer.appends_to {
                 None => figment.merge(Checked { layer, dict }),
                 Some(path) => self.inherit(figment, layer, path).admerge(Checked { layer, dict }),

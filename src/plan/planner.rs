@@ -180,9 +180,13 @@ impl<'a> Planner<'a> {
     pub fn add_step(&mut self, service: &str, step: Step) -> StepId {
         let place = (step.key, step.parent);
         if let Some(&known) = self.steps.get(&place) {
-            let services = &mut self.plan.steps[known].services;
-            if !services.iter().any(|s| s == service) {
-                services.push(service.to_owned());
+            let same = &mut self.plan.steps[known];
+            if !same.services.iter().any(|s| s == service) {
+                same.services.push(service.to_owned());
+            }
+            // What is made for several platforms is named after none of them.
+            if let (Some(mark), Some(other)) = (&mut same.marked, step.marked) {
+                mark.target = mark.target.take().filter(|target| other.target.as_ref() == Some(target));
             }
             return known;
         }

@@ -11,7 +11,7 @@ use super::labels::is_volatile;
 use super::planner::{Outside, Planner, Selector, Target};
 use super::signal::check_signal;
 use super::state::{StageState, history_value, normalize};
-use super::step::{ContextId, CopyOp, CopySource, Location, Op, Root, Step, WorkdirOp};
+use super::step::{ContextId, CopyOp, CopySource, Location, Mark, Op, Root, Step, WorkdirOp};
 use super::survey::{BaseName, Dockerfile, Survey};
 use crate::dockerfile::ast::{CommandLine, KeyValue};
 use crate::dockerfile::{Instruction, InstructionKind, Span, Word, parse_ports, parse_trigger};
@@ -306,6 +306,7 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             independent,
             op,
             platform: current.state.platform.clone(),
+            marked: self.mark(&current.state.platform),
             text,
             position: format!("{} {}/{}", current.label, current.position.0, current.position.1),
             services: vec![self.target.service.clone()],
@@ -314,6 +315,12 @@ impl<'p, 'a> StagePlanner<'p, 'a> {
             no_cache: self.planner.options.no_cache,
         };
         current.state.root = Root::Step(self.planner.add_step(&self.target.service, step));
+    }
+
+    /// Of a Step on `platform`: where its service is built for several, or for another than this machine's.
+    fn mark(&self, platform: &Platform) -> Option<Mark> {
+        let alone = self.target.platforms == [self.planner.options.build_platform.clone()];
+        (!alone).then(|| Mark { target: Some(self.platform.clone()).filter(|target| target != platform) })
     }
 
     /// A named context without a configuration, where an image was expected: its files on an empty root.

@@ -36,6 +36,8 @@ pub struct Step {
     pub independent: bool,
     pub op: Op,
     pub platform: Platform,
+    /// Where `platform` is said.
+    pub marked: Option<Mark>,
     /// As it is shown: `RUN npm ci`.
     pub text: String,
     /// Stage name or index and position in it, as in `build 2/5`.
@@ -47,6 +49,13 @@ pub struct Step {
     pub epoch: Option<i64>,
     /// Run it whatever the cache knows.
     pub no_cache: bool,
+}
+
+/// Tells a Step from its like on other platforms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// What the image is built for, where the Step is made for that on another platform, and for that alone.
+    pub target: Option<Platform>,
 }
 
 /// Where in a Dockerfile an instruction stands.
@@ -213,6 +222,18 @@ pub struct WorkdirOp {
 }
 
 impl Step {
+    /// The position with the platform where that is said, as BuildKit has it: `linux/arm64 build 2/5`, `linux/amd64->arm64 build 2/5`.
+    pub fn place(&self) -> String {
+        match &self.marked {
+            None => self.position.clone(),
+            Some(Mark { target: None }) => format!("{} {}", self.platform, self.position),
+            Some(Mark { target: Some(target) }) => {
+                let (whole, system) = (target.to_string(), format!("{}/", self.platform.os));
+                format!("{}->{} {}", self.platform, whole.strip_prefix(&system).unwrap_or(&whole), self.position)
+            }
+        }
+    }
+
     /// Name or index of the stage, as in `build`.
     pub fn stage(&self) -> &str {
         stage_of(&self.position)

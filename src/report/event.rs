@@ -33,6 +33,22 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         line: Option<usize>,
     },
+    /// Why the run fails. Of a run that fails before its plan stands, all that follows the first line.
+    Error {
+        /// As `brik explain` knows it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        message: String,
+        /// What to do about it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        help: Option<String>,
+        /// The file that it is about, as the user names it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        /// The line in that file, from 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<usize>,
+    },
     /// Which rung of the sandbox ladder is used; once a run.
     Sandbox {
         description: String,
@@ -112,7 +128,7 @@ pub enum Event {
         success: bool,
         seconds: f64,
     },
-    /// The last event of a run.
+    /// The last event of a run whose plan stands.
     Finished {
         success: bool,
         seconds: f64,
@@ -209,6 +225,7 @@ impl Event {
     pub(super) fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
             Self::Notice { message } | Self::Warning { message, .. } => vec![message],
+            Self::Error { message, help, .. } => std::iter::once(message).chain(help).collect(),
             Self::Sandbox { description } => vec![description],
             Self::StepStarted { name, reason, .. } => std::iter::once(name).chain(reason).collect(),
             Self::Planned { .. }

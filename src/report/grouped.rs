@@ -96,6 +96,7 @@ impl Render for Grouped {
             }
             Event::Planned { .. }
             | Event::Notice { .. }
+            | Event::Error { .. }
             | Event::Sandbox { .. }
             | Event::LayerProgress { .. }
             | Event::PushFinished { .. }

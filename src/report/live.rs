@@ -89,7 +89,12 @@ impl Live {
                 self.exports.push((destination.clone(), now));
             }
             Event::ExportFinished { destination, .. } => self.exports.retain(|(other, _)| other != destination),
-            Event::Notice { .. } | Event::Warning { .. } | Event::Sandbox { .. } | Event::PushFinished { .. } | Event::Finished { .. } => {}
+            Event::Notice { .. }
+            | Event::Warning { .. }
+            | Event::Error { .. }
+            | Event::Sandbox { .. }
+            | Event::PushFinished { .. }
+            | Event::Finished { .. } => {}
         }
         None
     }

@@ -51,6 +51,7 @@ impl Plain {
             }
             Event::Notice { message } => message.clone(),
             Event::Warning { message, .. } => format!("warning: {message}"),
+            Event::Error { message, .. } => format!("error: {message}"),
             Event::Sandbox { description } => format!("sandbox: {description}"),
             Event::LayerProgress { service, transfer, digest, bytes, total, mirror } if self.verbosity > 0 && *total == Some(*bytes) => {
                 let done = match transfer {

@@ -39,6 +39,7 @@ impl Render for Quiet {
             Event::PushFinished { service, reference, outcome: PushOutcome::Failed } => {
                 out.extend_from_slice(format!("{service}: push failed: {reference}\n").as_bytes());
             }
+            Event::Error { message, .. } => out.extend_from_slice(format!("error: {message}\n").as_bytes()),
             Event::Planned { .. }
             | Event::Notice { .. }
             | Event::Warning { .. }

@@ -106,6 +106,7 @@ impl Render for Tty {
         match event {
             Event::Notice { message } => self.say(message),
             Event::Warning { message, .. } => self.say(&format!("{} {message}", style.paint("33", "warning:"))),
+            Event::Error { message, .. } => self.say(&format!("{} {message}", style.paint("31", "error:"))),
             Event::Sandbox { description } => self.say(&style.paint("2", &format!("sandbox: {description}"))),
             Event::StepFinished { outcome, seconds, .. } => {
                 if let Some(step) = ended {

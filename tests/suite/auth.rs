@@ -2,7 +2,7 @@
 
 use base64::Engine;
 
-use crate::support::{Brik, PASSWORD, Project, Registry, USER};
+use crate::support::{Brik, PASSWORD, Project, Registry, Run, USER};
 
 /// An image with one Step that leaves a mark, in a registry that wants a password.
 fn app(registry: &Registry) -> (Project, Brik) {
@@ -168,4 +168,28 @@ fn images_that_are_built_already_and_may_not_be_pushed_are_one_refusal() {
     let run = project.brik(["build", "--push", "--keep-going"]).env("REGISTRY_TOKEN", "wrong").env("REGISTRY_USERNAME", USER).exits(1);
     assert_eq!((run.stderr.matches("brik::push::refused").count(), run.stderr.matches("brik::build::failed").count()), (1, 0), "{run:?}");
     run.says(&["not authorised with $REGISTRY_TOKEN (status 401", "; the same of ", "check that $REGISTRY_TOKEN is current"]);
+}
+
+/// Lines about caches.
+fn of_caches(run: &Run) -> Vec<&str> {
+    run.stderr.lines().filter(|line| line.starts_with("cache ")).collect()
+}
+
+#[test]
+fn a_cache_that_refuses_is_told_as_what_it_is_and_once_for_a_registry() {
+    let registry = Registry::with_password();
+    let (host, toml) = (registry.host(), format!("registry = \"{}/team\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n", registry.host()));
+    let project = Project::empty().file("brik.toml", toml);
+    for name in ["a", "b", "c"] {
+        project.write(&format!("{name}/Dockerfile"), "FROM scratch\nCOPY x /x\n");
+        project.write(&format!("{name}/x"), name);
+    }
+    let run = project.brik(["build", "--cache-to", "-j1", "--progress", "plain"]).succeeds();
+    let told = of_caches(&run);
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (line, fate) in told.iter().zip(["is not read", "is neither read nor written"]) {
+        assert!(line.contains(&format!("-cache {fate}: {host}/team/")) && line.contains("not authorised with no credentials"), "{line}");
+        let (_, others) = line.split_once("; the same of ").unwrap_or_default();
+        assert_eq!(others.split(", ").count(), 2, "{line}");
+    }
 }

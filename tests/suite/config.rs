@@ -93,3 +93,30 @@ fn flags_that_contradict_each_other_are_usage_errors() {
         let _ = project.brik(args).exits(2);
     }
 }
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_unset_or_named() {
+    let project = project(TOML);
+    let with = |name: &str| project.brik(["build"]).env(name, "");
+    for name in ["BRIK_STORE", "BRIK_ENV", "REGISTRY_URL"] {
+        let _ = with(name).succeeds();
+    }
+    assert!(project.store().is_dir(), "the store is where it is without the variable");
+    let _ = project.brik(["tags"]).env("GITHUB_OUTPUT", "").succeeds();
+    for (name, says) in [
+        ("BRIK_BUILD__JOBS", "`build.jobs` must be an integer, not an empty string"),
+        ("BRIK_REGISTRY", "this may not be empty"),
+        ("BRIK_SERVICES__APP__CONTEXT", "may not be empty"),
+    ] {
+        with(name).exits(2).says(&[says, &format!("${name} is set to nothing: give it a value, or unset it")]);
+    }
+}
+
+#[test]
+fn a_flag_of_one_image_is_told_as_the_key_of_a_service() {
+    let project = project(TOML);
+    let missing = "<--image <NAME>|--tag <NAME[:TAG]>>";
+    let platform = project.brik(["build", "app", "--platform", "linux/arm64"]).exits(2);
+    platform.says(&[missing, "help: with a brik.toml it is --set services.app.platforms=linux/arm64"]);
+    project.brik(["build", "app", "--target", "x"]).exits(2).says(&[missing, "--set services.app.target=x"]);
+}

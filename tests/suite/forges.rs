@@ -64,6 +64,21 @@ fn what_failed_stands_open_and_its_line_is_annotated() {
 }
 
 #[test]
+fn what_failed_is_annotated_wherever_brik_was_started() {
+    let project = Project::empty().file("deep/svc/a/Dockerfile", "FROM {busybox}\nRUN exit 3\n");
+    let toml = Project::monorepo("members = [\"svc/*\"]\ntags = [\"v1\"]");
+    let project = project.file("deep/brik.toml", std::fs::read(toml.path("brik.toml")).unwrap()).commit();
+    let absolute = project.path("deep").display().to_string();
+    let one = ["-C", "deep", "build", "-t", "localhost/a", "svc/a"];
+    for args in [&["-C", "deep", "build"][..], &["--config", "deep/brik.toml", "build"], &["build", "-C", &absolute], &one] {
+        let run = project.brik(args).env("GITHUB_ACTIONS", "true").exits(1);
+        let errors: Vec<_> = commands(&run.stderr).into_iter().filter(|(command, _)| command.starts_with("error")).collect();
+        let [(properties, _)] = &errors[..] else { panic!("{args:?}: {errors:?}") };
+        assert!(properties.starts_with("error file=deep/svc/a/Dockerfile,line=2,"), "{args:?}: {properties}");
+    }
+}
+
+#[test]
 fn a_warning_about_a_file_is_annotated_there() {
     let project = Project::monorepo(SERVICES).file("api/Dockerfile", "FROM scratch\nCOPY Dockerfile /\nCMD echo hello\n");
     let run = in_actions(&project, &[]);

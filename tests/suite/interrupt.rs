@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::aftermath::process_tree;
-use crate::support::{Project, tools};
+use crate::support::{Project, Run, tools};
 
 /// Waits for a line of stderr with `part`.
 fn wait_for(stderr: &mut impl BufRead, part: &str) {
@@ -62,6 +62,20 @@ fn an_interrupt_says_what_was_kept_and_leaves_nothing() {
         assert_eq!(project.brik(["build", "--progress", "json"]).succeeds().steps_run().len(), 1, "a was kept");
     }
     assert_eq!(running("312801"), 0);
+}
+
+#[test]
+fn an_interrupt_is_an_event_where_all_is_events() {
+    let project = Project::dockerfile("FROM {busybox}\nRUN echo begun; sleep 312802\n");
+    let mut child = project.brik(["build", "--image", "localhost/app", "--progress", "json"]).start();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    wait_for(&mut stderr, "\"text\":\"begun\"");
+    let (code, rest) = interrupted(&mut child, stderr, Signal::INT);
+    let run = Run { code, stdout: String::new(), stderr: rest };
+    let errors = run.events_of("error");
+    assert_eq!((run.code, errors.len()), (Some(130), 1), "{}", run.stderr);
+    assert!(errors[0]["message"].as_str().unwrap().starts_with("interrupted: nothing was finished yet"), "{}", run.stderr);
+    nothing_is_left(&project);
 }
 
 /// A registry that takes connections and never answers.

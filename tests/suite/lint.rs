@@ -155,7 +155,7 @@ fn skipped_rules_are_silent() {
 #[test]
 fn with_error_true_a_build_ends_before_anything_runs() {
     let project = service("# check=skip=ConsistentInstructionCasing;error=true\nFROM scratch as base\ncopy Dockerfile .\nCMD x\n");
-    let run = project.brik(["build", "--progress", "json"]).exits(3);
+    let run = project.brik(["build", "--progress", "plain"]).exits(3);
     assert_eq!(run.stdout, "");
     insta::assert_snapshot!(run.stderr, @r#"
     brik::lint::FromAsCasing

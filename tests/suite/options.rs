@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use brik::oci::Platform;
+
 use crate::support::{Image, Project};
 
 /// The image of the service `app` with this brik.toml and Dockerfile.
@@ -156,4 +158,26 @@ fn what_concerns_one_image_is_refused_for_services() {
         project.brik(["build", "app", option]).exits(2).says(&["--image"]);
     }
     project.brik(["build", "--image", "localhost/app", "a", "b"]).exits(2).says(&["--context DIR"]);
+}
+
+/// A platform that this machine is not.
+const FOREIGN: &str = if cfg!(target_arch = "aarch64") { "linux/amd64" } else { "linux/arm64" };
+
+#[test]
+fn a_step_for_several_platforms_or_a_foreign_one_is_named_with_its_platform() {
+    let dockerfile = "FROM --platform=$BUILDPLATFORM {busybox} AS make\nRUN true\nARG TARGETARCH\nRUN echo $TARGETARCH > /made\n\
+        FROM {busybox}\nCOPY --from=make /made /\nRUN exit 3\n";
+    let toml = |platforms: &str| format!("members = [\"app\"]\ntags = [\"v1\"]\nplatforms = [{platforms}]");
+    let (own, foreign) = (Platform::host().to_string(), FOREIGN.split_once('/').unwrap().1);
+    let both = Project::monorepo(&toml(&format!("\"{own}\", \"{FOREIGN}\""))).file("app/Dockerfile", dockerfile);
+    let run = both.brik(["build", "--keep-going", "-j1", "--progress", "plain"]).exits(1);
+    run.says(&[&format!("[app {own} make 1/2] RUN true"), &format!("[app {own} make 2/2] RUN echo $TARGETARCH")]);
+    run.says(&[&format!("[app {own}->{foreign} make 2/2] RUN echo $TARGETARCH"), &format!("[app {FOREIGN} stage-1 1/2] COPY")]);
+    run.says(&[&format!("× [app {own} stage-1 2/2] "), &format!("× [app {FOREIGN} stage-1 2/2] ")]);
+    let groups = both.brik(["build", "--keep-going", "-j1"]).env("GITLAB_CI", "true").exits(1);
+    groups.says(&[&format!("[app {own} stage-1 2/2] RUN exit 3"), &format!("[app {FOREIGN} stage-1 2/2] RUN exit 3")]);
+    let other = Project::monorepo(&toml(&format!("\"{FOREIGN}\""))).file("app/Dockerfile", "FROM {busybox}\nRUN exit 3\n");
+    other.brik(["build"]).exits(1).says(&[&format!("× [app {FOREIGN} stage-0 1/1] ")]);
+    let single = Project::monorepo(&toml(&format!("\"{own}\""))).file("app/Dockerfile", "FROM {busybox}\nRUN exit 3\n");
+    single.brik(["build"]).exits(1).says(&["[app stage-0 1/1] RUN exit 3", "× [app stage-0 1/1] "]);
 }

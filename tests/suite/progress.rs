@@ -1,6 +1,6 @@
 //! `--progress json`: what real runs say is what the schema says, no less and no more.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Project, Run, repository};
 
@@ -94,11 +94,40 @@ fn every_line_of_a_run_is_what_the_schema_says() {
     for kind in of_a_build {
         assert!(seen.iter().any(|seen| seen == kind), "{kind} is not in {seen:?}");
     }
-    project.write("web/Dockerfile", "FROM {busybox}\nRUN exit 3\n");
-    let failed = project.brik(["build", "--progress", "json"]).exits(1);
-    let events: Vec<&str> = failed.stderr.lines().filter(|line| line.starts_with('{')).collect();
-    let events = Run { code: failed.code, stdout: String::new(), stderr: events.join("\n") };
-    assert!(is_as_the_schema_says(&events).contains(&"finished".to_owned()));
+}
+
+/// The last events of a run that fails: its errors.
+#[track_caller]
+fn errors(run: &Run) -> Vec<Value> {
+    assert_eq!(is_as_the_schema_says(run)[0], "start");
+    run.events_of("error")
+}
+
+#[test]
+fn every_line_of_a_run_that_fails_is_an_event_too() {
+    let project = Project::monorepo(SERVICES).file("api/Dockerfile", "FROM {busybox}\nRUN true\n");
+    let project = project.file("web/Dockerfile", "FROM {busybox}\nRUN --mount=type=secret,id=t,required=true true\n");
+    let build = |args: &[&str]| {
+        project.brik(["build", "--progress", "json"]).args(args).env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", "/no/such/file")
+    };
+    let run = build(&["--keep-going"]).exits(1);
+    let [error] = &errors(&run)[..] else { panic!("{}", run.stderr) };
+    assert_eq!((&error["code"], &error["file"], &error["line"]), (&json!("brik::build::failed"), &json!("web/Dockerfile"), &json!(2)));
+    assert!(error["message"].as_str().unwrap().starts_with("[web stage-0 1/1] secret"), "{error}");
+    assert!(error["help"].as_str().unwrap().starts_with("pass --secret id=t"), "{error}");
+    let last = run.events().pop().unwrap();
+    assert_eq!((&last["type"], &last["success"]), (&json!("finished"), &json!(false)));
+    assert!(run.events_of("warning").iter().any(|warning| warning["message"].as_str().unwrap().contains("GITHUB_STEP_SUMMARY")));
+
+    let late = build(&["api", "--metadata-file", "/dev/full"]).exits(1);
+    assert!(errors(&late)[0]["message"].as_str().unwrap().contains("/dev/full"), "{}", late.stderr);
+    assert_eq!(late.events().pop().unwrap()["success"], false);
+
+    let usage = build(&["nobody"]).exits(2);
+    assert_eq!(errors(&usage).len(), 1, "{}", usage.stderr);
+    project.write("web/Dockerfile", "FROM scratch\nFETCH x\n");
+    let parsed = build(&[]).exits(2);
+    assert_eq!((&errors(&parsed)[0]["file"], &errors(&parsed)[0]["line"]), (&json!("web/Dockerfile"), &json!(2)));
 }
 
 #[test]

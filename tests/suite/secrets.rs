@@ -221,3 +221,19 @@ fn a_secrets_file_cannot_be_written_to() {
     let secret = format!("id=s,src={}", project.path("../secret").display());
     let _ = project.brik(["build", "--image", "localhost/app", "--secret", &secret]).succeeds();
 }
+
+#[test]
+fn a_secret_that_is_listed_and_not_there_is_told_with_its_variable() {
+    let toml = "members = ['app']\ntags = ['x']\n[services.app]\nsecrets = ['npm_token', { id = 'other', env = 'OTHER' }]\n";
+    let project = Project::monorepo(toml);
+    let build = |mounts: &str, rest: &str| {
+        project.write("app/Dockerfile", format!("FROM {{busybox}}\nRUN {mounts} {rest}\n"));
+        project.brik(["build", "--progress", "quiet"]).exits(1)
+    };
+    let required = build("--mount=type=secret,id=npm_token,required=true", "true");
+    required.says(&["secret \"npm_token\" is required here and was not given", "variable NPM_TOKEN, which it is taken from, is not set"]);
+    assert!(!required.has_said("list it in"), "{}", required.stderr);
+    let failed = build("--mount=type=secret,id=other --mount=type=secret,id=unheard", "exit 3");
+    failed.says(&["it mounts secret \"other\", not given in this build: the variable OTHER, which it is taken from, is not set"]);
+    failed.says(&["and secret \"unheard\", not given in this build: pass --secret id=unheard,src=FILE or list it in `secrets`"]);
+}

@@ -7,14 +7,15 @@ mod topics;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches};
 
 pub use completions::run as completions;
 pub use man::run as man;
 
 use super::args::Cli;
 use super::failure::Failure;
-use super::print;
+use super::{foreign_flags, print, set_instead};
 use crate::config::did_you_mean;
 use topics::{TOPICS, Topic};
 
@@ -22,9 +23,22 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 build or push failed, 2 usage or c
 
 /// The command line of this process, or what clap has to say instead.
 pub fn parse() -> Result<Cli, clap::Error> {
-    let mut cli = Cli::from_arg_matches(&command().try_get_matches()?)?;
+    let mut cli = Cli::from_arg_matches(&without_empty_variables(command()).try_get_matches()?)?;
     cli.command.settle();
     Ok(cli)
+}
+
+/// What to write instead of what clap refuses, where that is known.
+pub fn hint(error: &clap::Error) -> Option<String> {
+    let given = || command().ignore_errors(true).try_get_matches().ok();
+    foreign_flags::hint(error).map(str::to_owned).or_else(|| set_instead::hint(error, &given()?))
+}
+
+/// A variable that CI sets to nothing counts as unset.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// The whole command line, with the topics under the commands.

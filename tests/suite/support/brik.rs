@@ -161,9 +161,15 @@ impl Run {
         }
     }
 
-    /// Whether `part` is on stderr, line breaks of diagnostics notwithstanding.
+    /// Whether `part` is on stderr, line breaks of diagnostics notwithstanding; an error that is an event counts as its text, with its
+    /// place as `file:line`.
     pub fn has_said(&self, part: &str) -> bool {
-        flat(&self.stderr).contains(&flat(part))
+        let events = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let errors = events.filter(|event| event["type"] == "error").map(|error| {
+            let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {} {}:{}", text("code"), text("message"), text("help"), text("file"), error["line"])
+        });
+        flat(&errors.chain([self.stderr.clone()]).collect::<Vec<_>>().join("\n")).contains(&flat(part))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cache::{Content, Repository, Stored, may_be_entry};
 use crate::cli::args::{Global, PlanArgs, Progress};
 use crate::cli::cache::args::RemoteArgs;
 use crate::cli::cache_places::repository;
-use crate::cli::failure::Code;
+use crate::cli::failure::{Code, Voice};
 use crate::cli::planning::{Setup, learn};
 use crate::config::Finding;
 use crate::oci::{Descriptor, Digest, Reference};
@@ -28,6 +28,7 @@ const MANY: usize = 200;
 /// Whose cache repositories are meant.
 pub struct Remote {
     setup: Setup,
+    voice: Voice,
     /// Each once.
     names: Vec<Reference>,
 }
@@ -62,7 +63,7 @@ impl Remote {
         if setup.request.progress != Progress::Quiet {
             setup.client.on_long_wait(|wait| print::err(&format!("{wait}\n")));
         }
-        Ok(Self { setup, names })
+        Ok(Self { setup, voice: Voice::of(global), names })
     }
 
     /// Reads every entry of every repository.

@@ -86,7 +86,7 @@ pub fn run(remote: &Remote, args: &VerifyArgs) -> Result<ExitCode, Failure> {
     }
     // Who may only read has found what is wrong all the same.
     if let Some(failure) = failed {
-        let _ = failure.tell();
+        let _ = remote.voice.tell(failure);
     }
     Ok(if findings.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Code::Findings as u8) })
 }
