@@ -184,7 +184,7 @@ impl Following<'_> {
 }
 
 /// The service that a name from outside means, and whether a named context says so.
-fn dependency<'a>(contexts: &'a NamedContexts, names: &'a ServiceNames, outside: &str, asking: &str) -> Option<(&'a str, bool)> {
+pub fn dependency<'a>(contexts: &'a NamedContexts, names: &'a ServiceNames, outside: &str, asking: &str) -> Option<(&'a str, bool)> {
     match contexts.for_outside(outside) {
         Some(NamedContext::Service(service)) => Some((service, true)),
         Some(_) => None,
