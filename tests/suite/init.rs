@@ -82,6 +82,25 @@ fn a_call_of_the_kaniko_workflow_becomes_a_service() {
 }
 
 #[test]
+fn a_service_called_docs_is_one_and_the_directory_of_documents_is_none() {
+    let project = services().file("services/docs/Dockerfile", "FROM scratch\n").file("docs/examples/Dockerfile", "FROM scratch\n");
+    let project = project.file("services/web/Dockerfile", "FROM scratch\nCOPY --from=docs / /docs\n");
+    insta::assert_snapshot!(written(&on_github(project)), @r#"
+    service  context        from
+    api      services/api   services/api/Dockerfile
+    docs     services/docs  services/docs/Dockerfile
+    web      services/web   services/web/Dockerfile
+    registry ghcr.io/acme, after the git remote
+    left:
+      docs/examples/Dockerfile: below docs/
+    wrote brik.toml (2 lines); next: brik check
+    ---
+    registry = "ghcr.io/acme"
+    members = ["services/*"]
+    "#);
+}
+
+#[test]
 fn what_cannot_be_taken_over_is_told_and_stands_in_the_file() {
     let bake = r#"
 variable "TAG" { default = "dev" }
