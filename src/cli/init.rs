@@ -8,11 +8,12 @@ use clap::Args;
 
 use super::args::Global;
 use super::columns::columns;
-use super::failure::{Code, Failure};
+use super::failure::{Code, Failure, render_all};
 use super::output::write_whole;
+use super::workspace::{printable, within};
 use super::{environment, print};
-use crate::config::Finding;
-use crate::import::{Draft, Origin, Request, import};
+use crate::config::{Finding, Location, Source};
+use crate::import::{Draft, Left, Origin, Request, import};
 use crate::report::sanitise;
 use crate::source::GitFacts;
 
@@ -50,12 +51,12 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<ExitCode, Failure> {
         usage(Finding::error("brik::init::source", format!("--from {error}")).help(help))
     })?;
     if draft.services.is_empty() {
-        print::err(&left(&draft));
+        print::err(&(broken(&draft) + &left(&draft)));
         let finding = Finding::error("brik::init::nothing", format!("nothing in {} says how to build an image", root.display()));
         return Err(usage(finding.help("write a Dockerfile first, as in services/api/Dockerfile")));
     }
     let text = draft.document();
-    print::err(&told(&draft));
+    print::err(&(broken(&draft) + &told(&draft)));
     if args.dry_run {
         print::out(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -103,6 +104,20 @@ fn told(draft: &Draft) -> String {
 }
 
 fn left(draft: &Draft) -> String {
-    let lines: String = draft.left.iter().map(|left| format!("  {}\n", sanitise(left.to_string().as_bytes()))).collect();
+    let listed = draft.left.iter().filter(|left| left.at.is_none());
+    let lines: String = listed.map(|left| format!("  {}\n", sanitise(left.to_string().as_bytes()))).collect();
     if lines.is_empty() { lines } else { format!("left:\n{lines}") }
+}
+
+/// Files that are not understood, each with the line that is to blame.
+fn broken(draft: &Draft) -> String {
+    let finding = |left: &Left| {
+        let Location { source, span } = left.at.clone()?;
+        let source = Source::new(source.name, printable(&source.text));
+        Some(Finding::warning("brik::init::syntax", printable(&left.to_string())).at(within(&source, span)))
+    };
+    let findings: Vec<Finding> = draft.left.iter().filter_map(finding).collect();
+    let mut text = String::new();
+    render_all(&mut text, &findings);
+    text
 }

@@ -283,7 +283,7 @@ pub fn within(source: &Source, span: std::ops::Range<usize>) -> Location {
 }
 
 /// The text without credentials of URLs and what would move a terminal's cursor or turn the text around; as long as before, so that spans stay right.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in mask_credentials(text).chars() {
         match c {

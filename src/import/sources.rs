@@ -78,7 +78,7 @@ pub fn import(request: &Request) -> Result<Draft, SourceError> {
 }
 
 fn whole(file: &str, fate: Fate, why: String) -> Left {
-    Left { file: file.to_owned(), what: String::new(), of: Vec::new(), why, fate }
+    Left { file: file.to_owned(), what: String::new(), of: Vec::new(), why, fate, at: None }
 }
 
 /// The files that there are, of all kinds.

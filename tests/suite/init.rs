@@ -101,6 +101,27 @@ fn a_service_called_docs_is_one_and_the_directory_of_documents_is_none() {
 }
 
 #[test]
+fn a_file_that_is_none_of_its_kind_is_shown_where_it_is_wrong() {
+    let bake = "target \"api\" {\n  context = \"services/api\"\n  tags = [\"a\" \"b\"]\n}\n";
+    let run = services().file("docker-bake.hcl", bake).brik(["init", "--dry-run"]).succeeds();
+    insta::assert_snapshot!(run.stderr.split("service ").next().unwrap(), @r#"
+    brik::init::syntax
+
+      ⚠ docker-bake.hcl: it is no HCL: line 3, column 15: expected `]`
+       ╭─[docker-bake.hcl:3:15]
+     2 │   context = "services/api"
+     3 │   tags = ["a" "b"]
+       ·               ─
+     4 │ }
+       ╰────
+    "#);
+    run.says(&["api      services/api  services/api/Dockerfile"]);
+    assert!(run.stdout.contains("# - docker-bake.hcl: it is no HCL: line 3, column 15: "), "{}", run.stdout);
+    let run = services().file("docker-bake.json", "{\n  \"target\": [}\n").brik(["init", "--dry-run"]).succeeds();
+    run.says(&["docker-bake.json: it is no JSON", "docker-bake.json:2:14"]);
+}
+
+#[test]
 fn what_cannot_be_taken_over_is_told_and_stands_in_the_file() {
     let bake = r#"
 variable "TAG" { default = "dev" }

@@ -24,7 +24,7 @@ pub(super) fn read(root: &Path, file: &str, text: &str) -> (Vec<Found>, Vec<Left
     let definition = match Definition::parse(file, text) {
         Ok(definition) => definition,
         Err(problem) => {
-            left.of_file("", Fate::Lost, problem);
+            left.broken(text, problem);
             return (Vec::new(), left.into_vec());
         }
     };

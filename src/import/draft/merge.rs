@@ -33,6 +33,7 @@ fn add(known: &mut Merged, image: Found, left: &mut Vec<Left>) {
             of: vec![known.image.name.clone()],
             why: format!("{} says otherwise and was taken", known.files[0]),
             fate: Fate::Lost,
+            at: None,
         });
     };
     if known.image.context != image.context {
