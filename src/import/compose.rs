@@ -105,6 +105,7 @@ impl Reader<'_> {
                 .collect(),
             contexts: self.table("additional_contexts", table.get("additional_contexts")),
             cache: None,
+            groups: Vec::new(),
         })
     }
 

@@ -29,6 +29,8 @@ pub struct Found {
     /// As brik.toml writes them, but that `service:` names what the file calls so.
     pub contexts: BTreeMap<String, String>,
     pub cache: Option<Cache>,
+    /// The groups that it is in, also through others.
+    pub groups: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -64,6 +64,11 @@ fn add(known: &mut Merged, image: Found, left: &mut Vec<Left>) {
             mine.entry(name).or_insert(value);
         }
     }
+    for group in image.groups {
+        if !own.groups.contains(&group) {
+            own.groups.push(group);
+        }
+    }
     for secret in image.secrets {
         if !own.secrets.iter().any(|known| known.id == secret.id) {
             own.secrets.push(secret);

@@ -65,6 +65,7 @@ impl Call<'_> {
             ssh: inputs.lines(Input::Ssh).filter(|line| unknown(line).is_none()).map(agent).collect(),
             contexts: reader.pairs(Input::BuildContexts, "build context"),
             cache: reader.cache(),
+            groups: Vec::new(),
             name,
         })
     }
