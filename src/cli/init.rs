@@ -19,7 +19,7 @@ use crate::source::GitFacts;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Read are docker-bake.hcl or .json, compose.yaml, GitHub workflows that call Kaniko or docker/build-push-action,
-and all Dockerfiles. What brik.toml cannot say is told with its reason, and stands in it as a comment.
+.gitlab-ci.yml where it calls Kaniko, and all Dockerfiles. What brik.toml cannot say is told with its reason, and stands in it as a comment.
 
 Examples:
   brik init                           write brik.toml here
@@ -32,7 +32,7 @@ pub struct InitArgs {
     /// Print brik.toml on stdout instead of writing it
     #[arg(long, visible_alias = "stdout", conflicts_with = "force")]
     pub dry_run: bool,
-    /// Only this bake file, compose file or workflow, and no other Dockerfiles; repeatable
+    /// Only this bake file, compose file, workflow or .gitlab-ci.yml, and no other Dockerfiles; repeatable
     #[arg(long, value_name = "FILE")]
     pub from: Vec<String>,
 }
@@ -47,13 +47,12 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<ExitCode, Failure> {
     let git = GitFacts::read(&root, &environment());
     let request = Request { root: &root, remote_url: git.remote_url.as_deref(), only: &args.from };
     let draft = import(&request).map_err(|error| {
-        let help = "name docker-bake.hcl, docker-bake.json, a compose file or a file of .github/workflows";
+        let help = "name docker-bake.hcl, docker-bake.json, a compose file, a file of .github/workflows or .gitlab-ci.yml";
         usage(Finding::error("brik::init::source", format!("--from {error}")).help(help))
     })?;
     if draft.services.is_empty() {
         print::err(&(broken(&draft) + &left(&draft)));
-        let finding = Finding::error("brik::init::nothing", format!("nothing in {} says how to build an image", root.display()));
-        return Err(usage(finding.help("write a Dockerfile first, as in services/api/Dockerfile")));
+        return Err(usage(nothing(&root, &args.from)));
     }
     let text = draft.document();
     print::err(&(broken(&draft) + &told(&draft)));
@@ -65,6 +64,14 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| usage(Finding::error("brik::init::unwritable", format!("{} cannot be written: {error}", target.display()))))?;
     print::err(&format!("wrote {} ({} lines); next: brik check\n", shown(&target), text.lines().count()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn nothing(root: &Path, from: &[String]) -> Finding {
+    let finding = |place: String| Finding::error("brik::init::nothing", format!("nothing in {place} says how to build an image"));
+    match from {
+        [] => finding(root.display().to_string()).help("write a Dockerfile first, as in services/api/Dockerfile"),
+        files => finding(files.join(", ")).help("without --from, brik init looks for Dockerfiles and for all files that it can read"),
+    }
 }
 
 fn usage(finding: Finding) -> Failure {

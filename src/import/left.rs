@@ -110,6 +110,11 @@ impl Leftovers {
         }
     }
 
+    /// How many things there are so far.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
     pub fn into_vec(self) -> Vec<Left> {
         self.all
     }
