@@ -18,6 +18,7 @@ use super::print;
 use super::sarif::sarif;
 use super::select::select;
 use super::tagging::{GivenTags, Tagging};
+use super::unbuilt::unbuilt;
 use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::build::last_seen;
 use crate::config::{Finding, Findings, Lock, Severity, load};
@@ -81,6 +82,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     for service in &workspace.services {
         findings.extend(missing_sources(&workspace, service));
     }
+    findings.extend(unbuilt(&workspace));
     let bases = bases(&workspace);
     // What cannot be read may use any base.
     let complete = services.is_empty() && !Findings(findings.clone()).has_errors();

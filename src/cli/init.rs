@@ -8,17 +8,18 @@ use clap::Args;
 
 use super::args::Global;
 use super::columns::columns;
-use super::failure::{Code, Failure};
+use super::failure::{Code, Failure, render_all};
 use super::output::write_whole;
+use super::workspace::{printable, within};
 use super::{environment, print};
-use crate::config::Finding;
-use crate::import::{Draft, Origin, Request, import};
+use crate::config::{Finding, Location, Source};
+use crate::import::{Draft, Left, Origin, Request, import};
 use crate::report::sanitise;
 use crate::source::GitFacts;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Read are docker-bake.hcl or .json, compose.yaml, GitHub workflows that call Kaniko or docker/build-push-action,
-and all Dockerfiles. What brik.toml cannot say is told with its reason, and stands in it as a comment.
+.gitlab-ci.yml where it calls Kaniko, and all Dockerfiles. What brik.toml cannot say is told with its reason, and stands in it as a comment.
 
 Examples:
   brik init                           write brik.toml here
@@ -31,7 +32,7 @@ pub struct InitArgs {
     /// Print brik.toml on stdout instead of writing it
     #[arg(long, visible_alias = "stdout", conflicts_with = "force")]
     pub dry_run: bool,
-    /// Only this bake file, compose file or workflow, and no other Dockerfiles; repeatable
+    /// Only this bake file, compose file, workflow or .gitlab-ci.yml, and no other Dockerfiles; repeatable
     #[arg(long, value_name = "FILE")]
     pub from: Vec<String>,
 }
@@ -46,16 +47,15 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<ExitCode, Failure> {
     let git = GitFacts::read(&root, &environment());
     let request = Request { root: &root, remote_url: git.remote_url.as_deref(), only: &args.from };
     let draft = import(&request).map_err(|error| {
-        let help = "name docker-bake.hcl, docker-bake.json, a compose file or a file of .github/workflows";
+        let help = "name docker-bake.hcl, docker-bake.json, a compose file, a file of .github/workflows or .gitlab-ci.yml";
         usage(Finding::error("brik::init::source", format!("--from {error}")).help(help))
     })?;
     if draft.services.is_empty() {
-        print::err(&left(&draft));
-        let finding = Finding::error("brik::init::nothing", format!("nothing in {} says how to build an image", root.display()));
-        return Err(usage(finding.help("write a Dockerfile first, as in services/api/Dockerfile")));
+        print::err(&(broken(&draft) + &left(&draft)));
+        return Err(usage(nothing(&root, &args.from)));
     }
     let text = draft.document();
-    print::err(&told(&draft));
+    print::err(&(broken(&draft) + &told(&draft)));
     if args.dry_run {
         print::out(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -64,6 +64,14 @@ pub fn run(global: &Global, args: &InitArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| usage(Finding::error("brik::init::unwritable", format!("{} cannot be written: {error}", target.display()))))?;
     print::err(&format!("wrote {} ({} lines); next: brik check\n", shown(&target), text.lines().count()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn nothing(root: &Path, from: &[String]) -> Finding {
+    let finding = |place: String| Finding::error("brik::init::nothing", format!("nothing in {place} says how to build an image"));
+    match from {
+        [] => finding(root.display().to_string()).help("write a Dockerfile first, as in services/api/Dockerfile"),
+        files => finding(files.join(", ")).help("without --from, brik init looks for Dockerfiles and for all files that it can read"),
+    }
 }
 
 fn usage(finding: Finding) -> Failure {
@@ -103,6 +111,20 @@ fn told(draft: &Draft) -> String {
 }
 
 fn left(draft: &Draft) -> String {
-    let lines: String = draft.left.iter().map(|left| format!("  {}\n", sanitise(left.to_string().as_bytes()))).collect();
+    let listed = draft.left.iter().filter(|left| left.at.is_none());
+    let lines: String = listed.map(|left| format!("  {}\n", sanitise(left.to_string().as_bytes()))).collect();
     if lines.is_empty() { lines } else { format!("left:\n{lines}") }
+}
+
+/// Files that are not understood, each with the line that is to blame.
+fn broken(draft: &Draft) -> String {
+    let finding = |left: &Left| {
+        let Location { source, span } = left.at.clone()?;
+        let source = Source::new(source.name, printable(&source.text));
+        Some(Finding::warning("brik::init::syntax", printable(&left.to_string())).at(within(&source, span)))
+    };
+    let findings: Vec<Finding> = draft.left.iter().filter_map(finding).collect();
+    let mut text = String::new();
+    render_all(&mut text, &findings);
+    text
 }

@@ -54,6 +54,7 @@ mod source_facts;
 mod surroundings;
 mod tagging;
 mod tags;
+mod unbuilt;
 mod unused_args;
 mod update;
 mod why;

@@ -184,7 +184,7 @@ impl Following<'_> {
 }
 
 /// The service that a name from outside means, and whether a named context says so.
-fn dependency<'a>(contexts: &'a NamedContexts, names: &'a ServiceNames, outside: &str, asking: &str) -> Option<(&'a str, bool)> {
+pub fn dependency<'a>(contexts: &'a NamedContexts, names: &'a ServiceNames, outside: &str, asking: &str) -> Option<(&'a str, bool)> {
     match contexts.for_outside(outside) {
         Some(NamedContext::Service(service)) => Some((service, true)),
         Some(_) => None,
@@ -283,7 +283,7 @@ pub fn within(source: &Source, span: std::ops::Range<usize>) -> Location {
 }
 
 /// The text without credentials of URLs and what would move a terminal's cursor or turn the text around; as long as before, so that spans stay right.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in mask_credentials(text).chars() {
         match c {

@@ -22,7 +22,7 @@ pub(super) fn read(root: &Path, file: &str, source: &str) -> (Vec<Found>, Vec<Le
     let document = match yaml::parse(source) {
         Ok(document) => document,
         Err(problem) => {
-            left.of_file("", Fate::Lost, problem);
+            left.broken(source, problem);
             return (Vec::new(), left.into_vec());
         }
     };
@@ -105,6 +105,7 @@ impl Reader<'_> {
                 .collect(),
             contexts: self.table("additional_contexts", table.get("additional_contexts")),
             cache: None,
+            groups: Vec::new(),
         })
     }
 

@@ -1,8 +1,8 @@
-//! What is to be said of keys that brik.toml does not have, as bake, Compose and the actions call them.
+//! What is to be said of keys that brik.toml does not have, as bake, Compose, the actions and Kaniko call them.
 
 use super::left::{Fate, Leftovers};
 
-const KEYS: [(&str, Fate, &str); 25] = [
+const KEYS: [(&str, Fate, &str); 34] = [
     ("annotations", Fate::Lost, "there are no annotations; labels are there"),
     ("attest", Fate::Lost, "there are no attestations yet"),
     ("cache-from", Fate::Otherwise, CACHE),
@@ -10,6 +10,9 @@ const KEYS: [(&str, Fate, &str); 25] = [
     ("call", Fate::Otherwise, "`brik check` checks Dockerfiles"),
     ("entitlements", Fate::Lost, "there are none to give to a RUN"),
     ("extra-hosts", Fate::Otherwise, "`brik build --add-host` has them"),
+    ("insecure", Fate::Otherwise, REGISTRIES),
+    ("insecure-pull", Fate::Otherwise, REGISTRIES),
+    ("insecure-registry", Fate::Otherwise, REGISTRIES),
     ("isolation", Fate::Lost, "brik builds for linux only"),
     ("load", Fate::Otherwise, "`brik build --output docker:FILE` writes what `docker load` reads"),
     ("name", Fate::Lost, "a service is called by one name"),
@@ -23,14 +26,21 @@ const KEYS: [(&str, Fate, &str); 25] = [
     ("privileged", Fate::Lost, "a RUN has no more rights than docker gives by default"),
     ("provenance", Fate::Lost, "there are no attestations yet"),
     ("pull", Fate::Otherwise, "tags of bases are looked up in every build, unless brik.lock pins them"),
+    ("registry-certificate", Fate::Otherwise, REGISTRIES),
+    ("registry-mirror", Fate::Otherwise, REGISTRIES),
     ("sbom", Fate::Lost, "there are no attestations yet"),
     ("shm-size", Fate::Otherwise, "`brik build --shm-size` has it"),
+    ("skip-tls-verify", Fate::Otherwise, REGISTRIES),
+    ("skip-tls-verify-pull", Fate::Otherwise, REGISTRIES),
+    ("skip-tls-verify-registry", Fate::Otherwise, REGISTRIES),
+    ("tar-path", Fate::Otherwise, OUTPUT),
     ("add-hosts", Fate::Otherwise, "`brik build --add-host` has them"),
     ("ulimit", Fate::Lost, "a RUN is limited by `processes` and `memory` of [build]"),
     ("ulimits", Fate::Lost, "a RUN is limited by `processes` and `memory` of [build]"),
 ];
 
 const CACHE: &str = "brik shares its own cache at <image>-cache, or where `cache` of a service says";
+const REGISTRIES: &str = "[registries] of brik.toml has `insecure`, `ca` and `mirror` of a registry";
 const OUTPUT: &str = "`brik build --push` pushes, `--output` writes files";
 
 /// Says of those keys that have no counterpart what is in place of them; of keys that nobody knows where `strict`.

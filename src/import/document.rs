@@ -19,6 +19,12 @@ impl Draft {
         for (key, list) in [("members", &self.members), ("tags", &self.tags), ("platforms", &self.platforms)] {
             out += &entry(key, list.iter().map(|text| string(text)).collect());
         }
+        if !self.groups.is_empty() {
+            out += "\n[groups]\n";
+        }
+        for (name, services) in &self.groups {
+            out += &entry(&bare(name), services.iter().map(|service| string(service)).collect());
+        }
         self.services.iter().for_each(|service| out += &table(service));
         let mut lost = self.left.iter().filter(|left| left.fate == Fate::Lost).peekable();
         if lost.peek().is_some() {

@@ -29,6 +29,8 @@ pub struct Found {
     /// As brik.toml writes them, but that `service:` names what the file calls so.
     pub contexts: BTreeMap<String, String>,
     pub cache: Option<Cache>,
+    /// The groups that it is in, also through others.
+    pub groups: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +117,7 @@ pub(super) enum PathProblem {
 /// context, and below `from` as well where `either`.
 pub(super) fn paths(root: &Path, from: &str, context: &str, dockerfile: &str, either: bool) -> Result<(String, String), PathProblem> {
     if context.contains("://") || context.starts_with("git@") {
-        return Err(PathProblem::Remote(context.to_owned()));
+        return Err(PathProblem::Remote(without_credentials(context)));
     }
     let outside = |path: &str| PathProblem::Outside(path.to_owned());
     if context.starts_with('/') {
@@ -134,6 +136,13 @@ pub(super) fn paths(root: &Path, from: &str, context: &str, dockerfile: &str, ei
             Some(path) => Ok((context, path)),
             None => Err(PathProblem::NoDockerfile(inside.or(beside).unwrap_or_default())),
         },
+    }
+}
+
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default()),
+        None => url.to_owned(),
     }
 }
 

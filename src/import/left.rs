@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::{Location, Source};
+
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
@@ -21,6 +23,16 @@ pub struct Left {
     pub of: Vec<String>,
     pub why: String,
     pub fate: Fate,
+    /// The bytes that are to blame, where the file is not understood.
+    pub at: Option<Location>,
+}
+
+/// Why a file is not understood as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub why: String,
+    /// The byte where it ends to be understood.
+    pub at: Option<usize>,
 }
 
 /// What a reader leaves of its file.
@@ -48,6 +60,21 @@ impl fmt::Display for Left {
     }
 }
 
+impl From<String> for Broken {
+    fn from(why: String) -> Self {
+        Self { why, at: None }
+    }
+}
+
+impl Broken {
+    /// `line` and `column` count from 1, as parsers tell them.
+    pub fn at(why: String, text: &str, line: usize, column: usize) -> Self {
+        let start = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
+        let within = text[start..].char_indices().nth(column.saturating_sub(1)).map_or(text.len() - start, |(at, _)| at);
+        Self { why, at: Some(start + within) }
+    }
+}
+
 impl Leftovers {
     pub fn of(file: &str) -> Self {
         Self { file: file.to_owned(), all: Vec::new() }
@@ -58,6 +85,16 @@ impl Leftovers {
         self.push(what.into(), None, fate, why.into());
     }
 
+    /// The file itself, of which `text` is what it holds.
+    pub fn broken(&mut self, text: &str, broken: Broken) {
+        self.push(String::new(), None, Fate::Lost, broken.why);
+        let at = broken.at.map(|at| text.floor_char_boundary(at));
+        let length = |at: usize| text[at..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
+        if let Some(last) = self.all.last_mut() {
+            last.at = at.map(|at| Source::new(self.file.as_str(), text).at(at..at + length(at)));
+        }
+    }
+
     /// Something of one service; said once where several have it.
     pub fn of_service(&mut self, what: impl Into<String>, service: &str, fate: Fate, why: impl Into<String>) {
         self.push(what.into(), Some(service), fate, why.into());
@@ -66,8 +103,16 @@ impl Leftovers {
     fn push(&mut self, what: String, of: Option<&str>, fate: Fate, why: String) {
         match self.all.iter_mut().find(|left| left.what == what && left.why == why) {
             Some(same) => same.of.extend(of.map(str::to_owned).filter(|name| !same.of.contains(name))),
-            None => self.all.push(Left { file: self.file.clone(), what, of: of.map(str::to_owned).into_iter().collect(), why, fate }),
+            None => {
+                let of = of.map(str::to_owned).into_iter().collect();
+                self.all.push(Left { file: self.file.clone(), what, of, why, fate, at: None });
+            }
         }
+    }
+
+    /// How many things there are so far.
+    pub fn count(&self) -> usize {
+        self.all.len()
     }
 
     pub fn into_vec(self) -> Vec<Left> {

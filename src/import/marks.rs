@@ -13,6 +13,11 @@ pub(super) fn names(text: &str) -> Vec<String> {
     text.split(OPEN).skip(1).filter_map(|part| part.split_once(CLOSE)).map(|(name, _)| name.to_owned()).collect()
 }
 
+/// How many bytes the mark takes that a text begins with.
+pub(super) fn length(text: &str) -> Option<usize> {
+    text.starts_with(OPEN).then(|| text.find(CLOSE).map(|at| at + CLOSE.len_utf8()))?
+}
+
 /// What stands behind the last `:` of an image's name that marks may stand in.
 pub(super) fn names_in_tag(text: &str) -> Vec<String> {
     let tag = text.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/'));

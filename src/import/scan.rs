@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::aside::{aside, names};
 use super::found::{Found, base_name, parent};
 use super::left::{Fate, Left, Leftovers};
 use crate::dockerfile::{Dockerfile, InstructionKind, parse};
@@ -19,9 +20,6 @@ const LARGEST: u64 = 1 << 20;
 /// Directories of other people's files, and of what tools have made.
 const FOREIGN: [&str; 6] = ["node_modules", "vendor", "third_party", "target", "dist", "venv"];
 
-/// Directories whose Dockerfiles are there to be looked at or to be tested with.
-const ASIDE: [&str; 8] = ["doc", "docs", "example", "examples", "fixtures", "test", "testdata", "tests"];
-
 /// Dockerfiles as images to build, sorted by path, and those that are none.
 pub(super) fn dockerfiles(root: &Path, name_of_root: &str) -> (Vec<Found>, Vec<Left>) {
     let mut scan = Scan { root, directories: 0, files: Vec::new(), left: Vec::new() };
@@ -32,11 +30,12 @@ pub(super) fn dockerfiles(root: &Path, name_of_root: &str) -> (Vec<Found>, Vec<L
     let mut files = std::mem::take(&mut scan.files);
     files.sort();
     let plain: Vec<String> = files.iter().filter(|path| variant(base_name(path)) == Some("")).map(|path| parent(path).to_owned()).collect();
+    let aside = aside(&files, |path| scan.parsed(path).map(|dockerfile| names(&dockerfile)).unwrap_or_default());
     let mut found = Vec::new();
     for path in &files {
         let (directory, variant) = (parent(path), variant(base_name(path)).unwrap_or_default());
-        if let Some(aside) = directory.split('/').find(|part| ASIDE.contains(part)) {
-            scan.leave(path, Fate::Otherwise, format!("below {aside}/"));
+        if let Some(name) = aside.get(path) {
+            scan.leave(path, Fate::Otherwise, format!("below {name}/"));
         } else if !variant.is_empty() && plain.iter().any(|other| other == directory) {
             scan.leave(
                 path,
@@ -101,18 +100,20 @@ impl Scan<'_> {
 
     /// The Dockerfile's own directory, or the top where only that has what it copies.
     fn context_of(&self, path: &str) -> Result<String, String> {
+        let sources = sources(&self.parsed(path)?);
+        let has_all = |directory: &str| sources.iter().all(|source| self.root.join(directory).join(source).symlink_metadata().is_ok());
+        let own = parent(path);
+        Ok(if !has_all(own) && has_all(".") { ".".to_owned() } else { own.to_owned() })
+    }
+
+    fn parsed(&self, path: &str) -> Result<Dockerfile, String> {
         let file = self.root.join(path);
         let size = fs::metadata(&file).map_err(|error| error.to_string())?.len();
         if size > LARGEST {
             return Err(format!("it is larger than {LARGEST} bytes"));
         }
         let text = fs::read(&file).map_err(|error| error.to_string())?;
-        let dockerfile = parse(&text)
-            .map_err(|errors| format!("it is no Dockerfile: {}", errors.first().map_or_else(String::new, ToString::to_string)))?;
-        let sources = sources(&dockerfile);
-        let has_all = |directory: &str| sources.iter().all(|source| self.root.join(directory).join(source).symlink_metadata().is_ok());
-        let own = parent(path);
-        Ok(if !has_all(own) && has_all(".") { ".".to_owned() } else { own.to_owned() })
+        parse(&text).map_err(|errors| format!("it is no Dockerfile: {}", errors.first().map_or_else(String::new, ToString::to_string)))
     }
 }
 

@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::found::{Found, normal};
 use super::left::{Fate, Left};
 use super::remote::Remote;
-use super::{bake, compose, scan, workflow};
+use super::{bake, compose, gitlab, scan, workflow};
 
 /// What is to be imported.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct Request<'a> {
 pub enum SourceError {
     #[error("{0} is not a file below this directory")]
     NoFile(String),
-    #[error("{0} is neither a bake file, a compose file nor a GitHub workflow")]
+    #[error("{0} is neither a bake file, a compose file, a GitHub workflow nor .gitlab-ci.yml")]
     Unknown(String),
 }
 
@@ -42,6 +42,7 @@ const OVERLAYS: [&str; 6] = [
     "docker-compose.override.yaml",
 ];
 const WORKFLOWS: &str = ".github/workflows";
+const GITLAB: &str = ".gitlab-ci.yml";
 
 /// Bytes of a file; the readers take less.
 const LARGEST: u64 = 2 << 20;
@@ -62,8 +63,9 @@ pub fn import(request: &Request) -> Result<Draft, SourceError> {
             Err(problem) => (Vec::new(), vec![whole(&file, Fate::Lost, problem)]),
         };
         if !images.is_empty() || !rest.is_empty() {
-            read.push(file);
+            read.push(file.clone());
         }
+        left.extend((!only.is_empty() && images.is_empty() && rest.is_empty()).then(|| silent(&file)));
         found.extend(images);
         left.extend(rest);
     }
@@ -78,7 +80,7 @@ pub fn import(request: &Request) -> Result<Draft, SourceError> {
 }
 
 fn whole(file: &str, fate: Fate, why: String) -> Left {
-    Left { file: file.to_owned(), what: String::new(), of: Vec::new(), why, fate }
+    Left { file: file.to_owned(), what: String::new(), of: Vec::new(), why, fate, at: None }
 }
 
 /// The files that there are, of all kinds.
@@ -96,6 +98,7 @@ fn known(root: &Path) -> Vec<String> {
         .collect();
     workflows.sort();
     files.extend(workflows);
+    files.extend(there(&[GITLAB]));
     files
 }
 
@@ -111,12 +114,42 @@ fn is_yaml(name: &str) -> bool {
     name.ends_with(".yml") || name.ends_with(".yaml")
 }
 
-fn of_file(root: &Path, file: &str, text: &str, remote: Option<&Remote>) -> (Vec<Found>, Vec<Left>) {
-    match (is_yaml(file), file.contains(".github/")) {
-        (true, true) => workflow::read(root, file, text, remote),
-        (true, false) => compose::read(root, file, text),
-        (false, _) => bake::read(root, file, text),
+/// The tools whose files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bake,
+    Compose,
+    Workflow,
+    Gitlab,
+}
+
+fn kind(file: &str) -> Kind {
+    match is_yaml(file) {
+        true if file.contains(".github/") => Kind::Workflow,
+        true if file.ends_with("gitlab-ci.yml") || file.ends_with("gitlab-ci.yaml") => Kind::Gitlab,
+        true => Kind::Compose,
+        false => Kind::Bake,
     }
+}
+
+fn of_file(root: &Path, file: &str, text: &str, remote: Option<&Remote>) -> (Vec<Found>, Vec<Left>) {
+    match kind(file) {
+        Kind::Bake => bake::read(root, file, text),
+        Kind::Compose => compose::read(root, file, text),
+        Kind::Workflow => workflow::read(root, file, text, remote),
+        Kind::Gitlab => gitlab::read(root, file, text, remote),
+    }
+}
+
+/// What is to be said of a file that was asked for and says nothing.
+fn silent(file: &str) -> Left {
+    let why = match kind(file) {
+        Kind::Bake => "it has no target",
+        Kind::Compose => "it has no service; of other files in YAML, GitHub workflows and .gitlab-ci.yml are read",
+        Kind::Workflow => "only calls of Kaniko and of docker/build-push-action are read of it, and it has none",
+        Kind::Gitlab => "only calls of Kaniko are read of it, and it has none",
+    };
+    whole(file, Fate::Lost, why.to_owned())
 }
 
 /// # Errors
@@ -161,7 +194,10 @@ mod tests {
     const COMPOSE: &str =
         "x: &x {args: [A=1, B]}\nservices:\n  a:\n    image: \"x.io/a:${T:-v1}\"\n    build: {<<: *x, context: ., ssh: [default]}\n";
     const WORKFLOW: &str = "on: {workflow_call: {inputs: {x: {default: 1}}}}\njobs:\n  a:\n    strategy: {matrix: {s: [a, b], include: [{s: c}]}}\n    \
-                            steps:\n    - uses: x/kaniko@v1\n      with:\n        image: x.io/${{ matrix.s }}\n        tags: v1,${{ inputs.x }}\n";
+                            steps:\n    - uses: x/kaniko@v1\n      with:\n        image: x.io/${{ matrix.s }}\n        tags: v1,${{ inputs.x }}\n    \
+                            - run: echo '$(' && /kaniko/executor -d x.io/\"${A:-é}\"\n";
+    const JOBS: &str = "variables: {A: $B, B: \"x${A}\"}\na: {extends: .b, script: [[cd `é`, '/kaniko/executor \\']]}\n\
+                        c: {image: {name: kaniko/executor}, extends: [a], script: '/kaniko/executor -d \"x.io/$A:$(date \"+%s\")\" -v=1'}\n";
 
     /// Beginnings, ends, and texts without one character.
     fn parts(text: &str) -> impl Iterator<Item = String> {
@@ -173,7 +209,8 @@ mod tests {
     fn no_part_of_a_file_makes_a_reader_panic() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("Dockerfile"), "FROM scratch\n").unwrap();
-        for (file, text) in [("docker-bake.hcl", BAKE), ("compose.yaml", COMPOSE), (".github/workflows/x.yml", WORKFLOW)] {
+        let files = [("docker-bake.hcl", BAKE), ("compose.yaml", COMPOSE), (".github/workflows/x.yml", WORKFLOW), (GITLAB, JOBS)];
+        for (file, text) in files {
             assert!(!of_file(root.path(), file, text, None).0.is_empty(), "{file} is understood as a whole");
             for part in parts(text) {
                 let (found, left) = of_file(root.path(), file, &part, None);

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
+use super::left::Broken;
+
 /// Far beyond any compose file or workflow.
 const LARGEST: usize = 1 << 20;
 
@@ -14,9 +16,9 @@ const DEEPEST: usize = 64;
 
 /// # Errors
 /// A sentence where the text is no YAML, or more than is read.
-pub(super) fn parse(text: &str) -> Result<Value, String> {
+pub(super) fn parse(text: &str) -> Result<Value, Broken> {
     if text.len() > LARGEST {
-        return Err(format!("it is larger than {LARGEST} bytes"));
+        return Err(format!("it is larger than {LARGEST} bytes").into());
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: DEEPEST, max_documents: 1 },
@@ -25,8 +27,13 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
         strict_booleans: true,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let error = error.to_string();
-        format!("it is no YAML: {}", error.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing is there").trim())
+        let said = error.to_string();
+        let why = format!("it is no YAML: {}", said.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing is there").trim());
+        let place = error.location().and_then(|place| Some((place.line().try_into().ok()?, place.column().try_into().ok()?)));
+        match place {
+            Some((line, column)) if line > 0 => Broken::at(why, text, line, column),
+            _ => why.into(),
+        }
     })
 }
 

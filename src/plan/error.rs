@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::dockerfile::WordError;
+use crate::oci::Platform;
 
 /// A fault and the bytes of the Dockerfile that it is about.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum ErrorKind {
     Platform(#[from] crate::oci::PlatformError),
     #[error("{name}: {reason}")]
     Base { name: String, reason: String },
+    /// `built`: the platforms that the service has.
+    #[error("{name}: service {service} is not built for {}", listed(.missing))]
+    NotBuilt { name: String, service: String, missing: Vec<Platform>, built: Vec<Platform> },
     #[error("{name}: {reason}")]
     Download { name: String, reason: String },
     #[error("{0}")]
@@ -70,6 +74,11 @@ impl Error {
         match &*self.kind {
             ErrorKind::UnknownTarget { stages, .. } if !stages.is_empty() => Some(format!("the stages are: {}", stages.join(", "))),
             ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
+            // One that has none could not be planned itself.
+            ErrorKind::NotBuilt { service, missing, built, .. } if !built.is_empty() => {
+                let all: Vec<String> = built.iter().chain(missing).map(|platform| format!("\"{platform}\"")).collect();
+                Some(format!("write platforms = [{}] in [services.{service}]", all.join(", ")))
+            }
             ErrorKind::NamedOwner { .. } => Some("name the owner by numbers, as in 1000:1000".to_owned()),
             ErrorKind::Mount(error) => error.help(),
             ErrorKind::Port(_) => Some("write a port, as in 8080 or 53/udp, or a range, as in 8000-8010".to_owned()),
@@ -88,6 +97,10 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn listed(platforms: &[Platform]) -> String {
+    platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a path of a context was written as a URL: `/file:/etc` or `/ext::sh`.

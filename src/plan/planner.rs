@@ -288,17 +288,14 @@ impl<'a> Planner<'a> {
     }
 
     fn service(&self, service: &str, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
-        let state = self.finished.get(&(service.to_owned(), platform.clone()));
-        let reason = || format!("service {service} is not built for {platform}; add the platform to it");
-        let image = |state: &StageState| {
-            let mut image = StageState::on(state.root, state.image.clone(), state.platform.clone());
-            image.volatile.clone_from(&state.volatile);
-            image
+        let Some(state) = self.finished.get(&(service.to_owned(), platform.clone())) else {
+            let built = self.finished.keys().filter(|(other, _)| other == service).map(|(_, platform)| platform.clone()).collect();
+            let (name, service) = (name.to_owned(), service.to_owned());
+            return Err(ErrorKind::NotBuilt { name, service, missing: vec![platform.clone()], built });
         };
-        state
-            .map(image)
-            .map(|state| Outside::State(Box::new(state)))
-            .ok_or_else(|| ErrorKind::Base { name: name.to_owned(), reason: reason() })
+        let mut image = StageState::on(state.root, state.image.clone(), state.platform.clone());
+        image.volatile.clone_from(&state.volatile);
+        Ok(Outside::State(Box::new(image)))
     }
 
     fn image(&mut self, reference: &Reference, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {

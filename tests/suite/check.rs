@@ -236,6 +236,39 @@ fn a_cycle_is_told_as_a_path_of_names() {
 }
 
 #[test]
+fn a_service_that_is_not_built_for_the_platform_is_found_as_the_build_would_find_it() {
+    let toml = "registry = \"r.example.com/org\"\nmembers = [\"services/*\"]\ntags = [\"v1\"]\n\
+                [services.api]\nplatforms = [\"linux/amd64\"]\n[services.web]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n";
+    let project = monorepo().file("brik.toml", toml);
+    insta::assert_snapshot!(told(&project, 3), @r#"
+    brik::plan::invalid
+
+      × api: service api is not built for linux/arm64
+       ╭─[services/web/Dockerfile:1:6]
+     1 │ FROM api
+       ·      ───
+     2 │ ENV A=1
+       ╰────
+      help: write platforms = ["linux/amd64", "linux/arm64"] in [services.api]
+    "#);
+    project.brik(["build", "web"]).exits(1).says(&["service api is not built for linux/arm64", "in [services.api]"]);
+    for (dockerfile, expected) in [
+        ("FROM scratch\nCOPY --from=api /src /src\n", 3),
+        ("FROM scratch AS unused\nCOPY --from=api /src /src\nFROM scratch\n", 0),
+        ("FROM scratch\nRUN --mount=from=api,target=/api true\n", 3),
+        ("FROM --platform=linux/amd64 api AS make\nFROM scratch\nCOPY --from=make /src /src\n", 0),
+        ("FROM --platform=linux/amd64 api AS make\nCOPY --from=api /src /src\n", 3),
+        ("FROM r.example.com/org/api:v1\n", 3),
+        ("FROM r.example.com/org/api:v2\n", 0),
+    ] {
+        project.write("services/web/Dockerfile", dockerfile);
+        assert_eq!(project.brik(["check"]).run().code, Some(expected), "{dockerfile}");
+    }
+    project.write("services/web/Dockerfile", "FROM api AS a\nFROM api\nCOPY --from=a /src /src2\n");
+    assert_eq!(json(&project, 3)["findings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn an_unknown_instruction_is_pointed_at() {
     let project = monorepo().file("services/api/Dockerfile", "FROM scratch\nCPOY a /a\n");
     insta::assert_snapshot!(told(&project, 3), @r#"

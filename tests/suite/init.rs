@@ -82,6 +82,124 @@ fn a_call_of_the_kaniko_workflow_becomes_a_service() {
 }
 
 #[test]
+fn kaniko_in_scripts_of_github_and_gitlab_becomes_services() {
+    let workflow = r#"
+on: push
+env: {REGISTRY: ghcr.io/acme}
+jobs:
+  web:
+    steps:
+      - uses: actions/checkout@v4
+      - run: |
+          echo "{}" > /kaniko/.docker/config.json
+          /kaniko/executor --context="$GITHUB_WORKSPACE/services/web" \
+            --dockerfile=services/web/Dockerfile --build-arg MODE=fast \
+            --destination=$REGISTRY/web2:v1 --destination=$REGISTRY/web2:${{ github.ref_name }}
+  api:
+    steps:
+      - uses: docker://gcr.io/kaniko-project/executor:v1.23.0
+        with:
+          args: --context=dir:///github/workspace/services/api --destination=ghcr.io/acme/api:v1 --insecure
+  tool:
+    steps:
+      - run: docker run -v "$PWD":/workspace gcr.io/kaniko-project/executor --context=dir:///workspace/tool --destination=ghcr.io/acme/tool:v1
+  odd:
+    container: gcr.io/kaniko-project/executor:debug
+    steps:
+      - run: ./build.sh
+"#;
+    let gitlab = r#"
+cron:
+  image: {name: "gcr.io/kaniko-project/executor:debug", entrypoint: [""]}
+  script:
+    - /kaniko/executor --context "${CI_PROJECT_DIR}/cron" --destination "ghcr.io/acme/cron:v1"
+"#;
+    let project = services().file("tool/Dockerfile", "FROM scratch\n").file("cron/Dockerfile", "FROM scratch\n");
+    let project = project.file(".github/workflows/ci.yml", workflow).file(".gitlab-ci.yml", gitlab);
+    insta::assert_snapshot!(written(&on_github(project)), @r#"
+    service  context       from
+    api      services/api  .github/workflows/ci.yml
+    cron     cron          .gitlab-ci.yml
+    tool     tool          .github/workflows/ci.yml
+    web2     services/web  .github/workflows/ci.yml
+    registry ghcr.io/acme, as its images are named
+    left:
+      .github/workflows/ci.yml: a tag (web): it depends on github.ref_name; brik has templates and metadata-action's `type=` lines for `tags`
+      .github/workflows/ci.yml: insecure (api): [registries] of brik.toml has `insecure`, `ca` and `mirror` of a registry
+      .github/workflows/ci.yml: job "odd": it calls Kaniko in a way that is not understood
+    wrote brik.toml (12 lines); next: brik check
+    ---
+    registry = "ghcr.io/acme"
+    members = ["cron", "tool", "services/api"]
+    tags = ["v1"]
+
+    [services.web2]
+    context = "services/web"
+    args = { MODE = "fast" }
+
+    # Not taken over:
+    # - .github/workflows/ci.yml: a tag (web): it depends on github.ref_name; brik has templates and
+    #   metadata-action's `type=` lines for `tags`
+    # - .github/workflows/ci.yml: job "odd": it calls Kaniko in a way that is not understood
+    "#);
+}
+
+#[test]
+fn a_service_called_docs_is_one_and_the_directory_of_documents_is_none() {
+    let project = services().file("services/docs/Dockerfile", "FROM scratch\n").file("docs/examples/Dockerfile", "FROM scratch\n");
+    let project = project.file("services/web/Dockerfile", "FROM scratch\nCOPY --from=docs / /docs\n");
+    insta::assert_snapshot!(written(&on_github(project)), @r#"
+    service  context        from
+    api      services/api   services/api/Dockerfile
+    docs     services/docs  services/docs/Dockerfile
+    web      services/web   services/web/Dockerfile
+    registry ghcr.io/acme, after the git remote
+    left:
+      docs/examples/Dockerfile: below docs/
+    wrote brik.toml (2 lines); next: brik check
+    ---
+    registry = "ghcr.io/acme"
+    members = ["services/*"]
+    "#);
+}
+
+#[test]
+fn a_file_that_is_none_of_its_kind_is_shown_where_it_is_wrong() {
+    let bake = "target \"api\" {\n  context = \"services/api\"\n  tags = [\"a\" \"b\"]\n}\n";
+    let run = services().file("docker-bake.hcl", bake).brik(["init", "--dry-run"]).succeeds();
+    insta::assert_snapshot!(run.stderr.split("service ").next().unwrap(), @r#"
+    brik::init::syntax
+
+      ⚠ docker-bake.hcl: it is no HCL: line 3, column 15: expected `]`
+       ╭─[docker-bake.hcl:3:15]
+     2 │   context = "services/api"
+     3 │   tags = ["a" "b"]
+       ·               ─
+     4 │ }
+       ╰────
+    "#);
+    run.says(&["api      services/api  services/api/Dockerfile"]);
+    assert!(run.stdout.contains("# - docker-bake.hcl: it is no HCL: line 3, column 15: "), "{}", run.stdout);
+    let run = services().file("docker-bake.json", "{\n  \"target\": [}\n").brik(["init", "--dry-run"]).succeeds();
+    run.says(&["docker-bake.json: it is no JSON", "docker-bake.json:2:14"]);
+}
+
+#[test]
+fn a_file_that_was_asked_for_and_says_nothing_is_told() {
+    let project = services().file(".gitlab-ci.yml", "build: {script: [docker build .]}\n").file("other.yml", "steps: []\n");
+    let project = project.file(".github/workflows/x.yml", "on: push\njobs: {}\n");
+    for (file, reason) in [
+        (".gitlab-ci.yml", "only calls of Kaniko are read of it, and it has none"),
+        ("other.yml", "it has no service; of other files in YAML, GitHub workflows and .gitlab-ci.yml are read"),
+        (".github/workflows/x.yml", "only calls of Kaniko and of docker/build-push-action are read of it, and it has none"),
+    ] {
+        let run = project.brik(["init", "--dry-run", "--from", file]).exits(2);
+        run.says(&[&format!("{file}: {reason}"), &format!("nothing in {file} says how to build an image"), "without --from"]);
+        assert!(!run.has_said("write a Dockerfile first"), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn what_cannot_be_taken_over_is_told_and_stands_in_the_file() {
     let bake = r#"
 variable "TAG" { default = "dev" }

@@ -6,6 +6,8 @@ use hcl::expr::{ObjectKey, TemplateExpr};
 use hcl::{Body, Expression, Structure};
 use serde_json::Value;
 
+use crate::import::left::Broken;
+
 /// The attributes of a block by name.
 pub(super) type Attributes = BTreeMap<String, Expression>;
 
@@ -24,18 +26,22 @@ const LARGEST: usize = 1 << 20;
 impl Definition {
     /// # Errors
     /// A sentence where the text is none of its kind.
-    pub fn parse(file: &str, text: &str) -> Result<Self, String> {
+    pub fn parse(file: &str, text: &str) -> Result<Self, Broken> {
         if text.len() > LARGEST {
-            return Err(format!("it is larger than {LARGEST} bytes"));
+            return Err(format!("it is larger than {LARGEST} bytes").into());
         }
         match file.ends_with(".json") {
             true => {
-                let value: Value = serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
-                Self::of_json(&value)
+                let value: Value = serde_json::from_str(text)
+                    .map_err(|error| Broken::at(format!("it is no JSON: {error}"), text, error.line(), error.column()))?;
+                Ok(Self::of_json(&value)?)
             }
             // The parser bounds how deep expressions and blocks may stand in each other.
             false => {
-                let body = hcl::parse(text).map_err(|error| format!("it is no HCL: {}", said(&error)))?;
+                let body = hcl::parse(text).map_err(|error| {
+                    let at = if let hcl::Error::Parse(error) = &error { Some(error.location().offset()) } else { None };
+                    Broken { why: format!("it is no HCL: {}", said(&error)), at }
+                })?;
                 Ok(Self::of_hcl(body))
             }
         }
@@ -121,10 +127,14 @@ fn expression(value: &Value) -> Expression {
     }
 }
 
-/// What the library says, in a line: where an error of the parser stands. Its own words draw that line, and are a panic where it is long.
+/// What the library says, in a line: where an error of the parser stands and what was expected there. Its own words draw that line, and
+/// are a panic where it is long.
 pub(super) fn said(error: &hcl::Error) -> String {
     match error {
-        hcl::Error::Parse(error) => format!("HCL parse error in line {}, column {}", error.location().line(), error.location().column()),
+        hcl::Error::Parse(error) => {
+            let place = error.location();
+            format!("line {}, column {}: {}", place.line(), place.column(), error.message().trim().replace('\n', "; "))
+        }
         other => other.to_string().lines().next().unwrap_or_default().to_owned(),
     }
 }
@@ -138,19 +148,20 @@ mod tests {
     fn what_stands_deep_in_each_other_is_refused() {
         for open in ["(", "[", "{ a = ", "!", "a ? b : ", "-", "1 + ", "\"${", "f(", "a[", "[for x in y: "] {
             let text = format!("target \"a\" {{\n  x = {}1\n}}\n", open.repeat(50_000));
-            assert!(Definition::parse("docker-bake.hcl", &text).unwrap_err().contains("no HCL"), "{open}");
+            assert!(Definition::parse("docker-bake.hcl", &text).unwrap_err().why.contains("no HCL"), "{open}");
         }
         assert!(Definition::parse("docker-bake.hcl", &"a {\n".repeat(50_000)).is_err());
-        assert!(Definition::parse("docker-bake.json", &"[".repeat(100_000)).unwrap_err().contains("JSON"));
+        assert!(Definition::parse("docker-bake.json", &"[".repeat(100_000)).unwrap_err().why.contains("JSON"));
     }
 
     #[test]
     fn an_error_far_to_the_right_is_told_with_its_place() {
         let text = format!("a = 1\n{}]", " ".repeat(70_000));
         let error = Definition::parse("docker-bake.hcl", &text).unwrap_err();
-        assert_eq!(error, "it is no HCL: HCL parse error in line 2, column 70001");
+        assert!(error.why.starts_with("it is no HCL: line 2, column 70001: "), "{error:?}");
+        assert_eq!(error.at, Some(70_006));
         let template = expression(&Value::String(format!("{}${{]}}", " ".repeat(70_000))));
-        assert!(evaluate(&template, &hcl::eval::Context::new()).unwrap_err().contains("HCL parse error in line 1, column 7"));
+        assert!(evaluate(&template, &hcl::eval::Context::new()).unwrap_err().contains("line 1, column 7"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `docker-bake.hcl` and `docker-bake.json` -> what their targets build.
 //!
 //! - `definition`: either notation as blocks of expressions; `evaluate`: expressions with the defaults of variables
-//! - `inherit`: a target with all that it inherits; `select`: which targets are images
+//! - `inherit`: a target with all that it inherits; `select`: which targets are images, and their groups
 //! - `target`: one target as a [`Found`]
 
 mod bounded;
@@ -24,7 +24,7 @@ pub(super) fn read(root: &Path, file: &str, text: &str) -> (Vec<Found>, Vec<Left
     let definition = match Definition::parse(file, text) {
         Ok(definition) => definition,
         Err(problem) => {
-            left.of_file("", Fate::Lost, problem);
+            left.broken(text, problem);
             return (Vec::new(), left.into_vec());
         }
     };
@@ -32,11 +32,14 @@ pub(super) fn read(root: &Path, file: &str, text: &str) -> (Vec<Found>, Vec<Left
         left.of_file(format!("function {function:?}"), Fate::Lost, "brik.toml has values, not functions");
     }
     let variables = Variables::new(&definition, &mut left);
-    let mut found = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     for name in select::images(&definition, &mut left) {
         let attributes = inherit::attributes(&definition, &name);
         found.extend(target::found(root, file, &name, &attributes, &variables, &mut left));
     }
+    let images: Vec<&str> = found.iter().map(|image| image.name.as_str()).collect();
+    let mut groups = select::groups(&definition, &images, &mut left);
+    found.iter_mut().for_each(|image| image.groups = groups.remove(&image.name).unwrap_or_default());
     variables.tell(&mut left);
     (found, left.into_vec())
 }

@@ -1,6 +1,6 @@
 //! Which targets of a file are images to build.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hcl::Expression;
 
@@ -33,10 +33,27 @@ pub(super) fn images(definition: &Definition, left: &mut Leftovers) -> Vec<Strin
             left.of_file(what, Fate::Lost, "it has no tags and is not in the group \"default\"");
         }
     }
-    for group in definition.groups.keys().filter(|name| *name != "default") {
-        left.of_file(format!("group {group:?}"), Fate::Otherwise, "name its services: brik build SERVICE…");
-    }
     images
+}
+
+/// The groups that each of `images` is in, also through other groups.
+pub(super) fn groups(definition: &Definition, images: &[&str], left: &mut Leftovers) -> BTreeMap<String, Vec<String>> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (group, attributes) in &definition.groups {
+        let what = || format!("group {group:?}");
+        let is_written =
+            |targets: &Expression| matches!(targets, Expression::Array(items) if items.iter().all(|item| literal(item).is_some()));
+        if attributes.get("targets").is_some_and(|targets| !is_written(targets)) {
+            left.of_file(what(), Fate::Lost, "not all of its targets are written out");
+        }
+        let (services, others): (Vec<String>, Vec<String>) =
+            members(definition, group).into_iter().partition(|target| images.contains(&target.as_str()));
+        if !others.is_empty() {
+            left.of_file(what(), Fate::Lost, format!("no services: {}", others.join(", ")));
+        }
+        services.into_iter().for_each(|target| groups.entry(target).or_default().push(group.clone()));
+    }
+    groups
 }
 
 /// The targets of a group, and of the groups in it.
@@ -47,7 +64,12 @@ fn members(definition: &Definition, group: &str) -> BTreeSet<String> {
             continue;
         }
         match definition.groups.get(&name) {
-            Some(group) => pending.extend(literals(group, "targets")),
+            // A group that names itself means the target of this name.
+            Some(group) => {
+                let (own, others): (Vec<String>, Vec<String>) = literals(group, "targets").into_iter().partition(|target| *target == name);
+                targets.extend(own);
+                pending.extend(others);
+            }
             None => drop(targets.insert(name)),
         }
     }

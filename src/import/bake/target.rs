@@ -60,6 +60,7 @@ pub(super) fn found(
         ssh: reader.entries("ssh", |text| Some(agent(text)), agent_table),
         contexts: reader.contexts(),
         cache: None,
+        groups: Vec::new(),
     })
 }
 

@@ -81,7 +81,6 @@ fn targets_of_hcl_are_images_and_what_has_no_counterpart_is_told() {
     docker-bake.hcl: function "upper": brik.toml has values, not functions
     docker-bake.hcl: target "lint": it has no tags and is not in the group "default"
     docker-bake.hcl: target "many": it has a matrix: write a service for each of its values
-    docker-bake.hcl: group "all-web": name its services: brik build SERVICE…
     docker-bake.hcl: cache-to (api): brik shares its own cache at <image>-cache, or where `cache` of a service says
     docker-bake.hcl: tags (api): made of the variable TAG: brik has its own tags, `--tags "$TAG"` gives others
     docker-bake.hcl: target "gone": the context gone is not there
@@ -89,6 +88,47 @@ fn targets_of_hcl_are_images_and_what_has_no_counterpart_is_told() {
     docker-bake.hcl: tags (shout): it has no value without bake: undefined function `upper`
     docker-bake.hcl: variable "REGISTRY": its default "ghcr.io/acme" was taken; `--build-arg`, `--tags` and `--set` give others
     "#);
+}
+
+#[test]
+fn groups_are_those_of_brik_toml_but_for_one_that_is_all() {
+    let groups = r#"
+        group "backend" { targets = ["api", "worker", "lint"] }
+        group "release" { targets = ["backend", "web"] }
+        group "web" { targets = ["web"] }
+        group "odd" { targets = concat(["web"], ["api"]) }
+        group "Some Names" { targets = ["api"] }
+        target "lint" { dockerfile-inline = "FROM scratch" }
+        target "api" { tags = ["ghcr.io/acme/api:v1"] }
+        target "worker" { tags = ["ghcr.io/acme/worker:v1"] }
+        target "web" { tags = ["ghcr.io/acme/web:v1"] }"#;
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    let drafted = |default: &str| {
+        let (found, left) = read(root.path(), "docker-bake.hcl", &format!("{groups}\ngroup \"default\" {{ targets = {default} }}\n"));
+        let draft = Draft::new(root.path(), Vec::new(), found, left, None);
+        (draft.groups.clone(), draft)
+    };
+    let (all, draft) = drafted("[\"release\"]");
+    insta::assert_snapshot!(draft.document().split("\n[services").next().unwrap(), @r#"
+    registry = "ghcr.io/acme"
+    tags = ["v1"]
+
+    [groups]
+    backend = ["api", "worker"]
+    release = ["api", "web", "worker"]
+    some-names = ["api"]
+    "#);
+    let left: Vec<String> = draft.left.iter().filter(|left| left.what.starts_with("group")).map(Left::to_string).collect();
+    insta::assert_snapshot!(left.join("\n"), @r#"
+    docker-bake.hcl: group "backend": no services: lint
+    docker-bake.hcl: group "default": no services: lint
+    docker-bake.hcl: group "odd": not all of its targets are written out
+    docker-bake.hcl: group "release": no services: lint
+    docker-bake.hcl: group "web": a service is called so; a group needs a name of its own
+    "#);
+    let (some, _) = drafted("[\"backend\"]");
+    assert_eq!((all.contains_key("default"), &some["default"]), (false, &vec!["api".to_owned(), "worker".to_owned()]));
 }
 
 #[test]

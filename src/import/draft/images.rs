@@ -25,6 +25,7 @@ pub(super) fn each_its_own(merged: &mut [Merged], names: &[String], registry: Op
             of: vec![name.clone()],
             why: format!("another service has {wanted}, and a service is one image"),
             fate: Fate::Lost,
+            at: None,
         });
         let numbered = (2..).map(|number| format!("{name}-{number}"));
         let free = [name.clone()].into_iter().chain(numbered).find(|name| taken.insert(of_name(name)));

@@ -33,6 +33,7 @@ fn add(known: &mut Merged, image: Found, left: &mut Vec<Left>) {
             of: vec![known.image.name.clone()],
             why: format!("{} says otherwise and was taken", known.files[0]),
             fate: Fate::Lost,
+            at: None,
         });
     };
     if known.image.context != image.context {
@@ -61,6 +62,11 @@ fn add(known: &mut Merged, image: Found, left: &mut Vec<Left>) {
     for (mine, theirs) in [(&mut own.args, image.args), (&mut own.labels, image.labels), (&mut own.contexts, image.contexts)] {
         for (name, value) in theirs {
             mine.entry(name).or_insert(value);
+        }
+    }
+    for group in image.groups {
+        if !own.groups.contains(&group) {
+            own.groups.push(group);
         }
     }
     for secret in image.secrets {

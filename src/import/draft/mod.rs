@@ -1,14 +1,15 @@
 //! All that was found, as one brik.toml.
 //!
 //! - `merge`: what several files say of one image; `registry`: the prefix of images; `images`: none is that of two services
-//! - `service`: one image as a service: what differs from the defaults, and is right
+//! - `groups`: names for several services; `service`: one image as a service: what differs from the defaults, and is right
 
+mod groups;
 mod images;
 mod merge;
 mod registry;
 mod service;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::found::{Found, base_name, parent};
@@ -31,6 +32,8 @@ pub struct Draft {
     pub platforms: Vec<String>,
     /// By name, those included that `members` finds.
     pub services: Vec<Service>,
+    /// Services by the name that several of them have.
+    pub groups: BTreeMap<String, Vec<String>>,
     pub left: Vec<Left>,
 }
 
@@ -44,12 +47,13 @@ impl Draft {
         images::each_its_own(&mut merged, &names, prefix, &mut left);
         let named = service::Named { root, registry: prefix, merged: &merged, names: &names };
         let mut services: Vec<Service> = (0..merged.len()).map(|index| named.service(index, &mut left)).collect();
+        let groups = groups::of(&merged, &names, &mut left);
         let directories: BTreeSet<String> =
             services.iter().filter(|service| service.is_member).map(|service| service.directory.clone()).collect();
         let tags = common(&mut services, |service| &mut service.tags);
         let platforms = common(&mut services, |service| &mut service.platforms);
         services.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { read, registry, members: members::patterns(root, &directories), tags, platforms, services, left }
+        Self { read, registry, members: members::patterns(root, &directories), tags, platforms, services, groups, left }
     }
 }
 

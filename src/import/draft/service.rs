@@ -188,6 +188,7 @@ impl Check<'_> {
             of: vec![self.service.to_owned()],
             why,
             fate: Fate::Lost,
+            at: None,
         });
     }
 

@@ -20,15 +20,28 @@ pub(super) struct Scope<'a> {
 /// `env` may name other `env`, so deep and no deeper.
 const DEEPEST: usize = 4;
 
+/// Bytes; what is longer stays as it is.
+const LONGEST: usize = 1 << 20;
+
 impl Scope<'_> {
     pub fn expand(&self, text: &str) -> String {
         self.expand_within(text, DEEPEST)
     }
 
+    /// What a shell's variable is worth: one of `env`, or what GitHub sets. `None` where only GitHub knows.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let own = || self.value(&format!("env.{name}"), DEEPEST);
+        match name.strip_prefix("GITHUB_") {
+            Some(known) => own().or_else(|| self.value(&format!("github.{}", known.to_ascii_lowercase()), DEEPEST)),
+            None if name == "PWD" => Some(".".to_owned()),
+            None => own(),
+        }
+    }
+
     fn expand_within(&self, text: &str, deepest: usize) -> String {
         let mut out = String::new();
         let mut rest = text;
-        while let Some((before, after)) = rest.split_once("${{") {
+        while let Some((before, after)) = rest.split_once("${{").filter(|_| out.len() < LONGEST) {
             let Some((inside, after)) = after.split_once("}}") else { break };
             out.push_str(before);
             out.push_str(&self.value(inside.trim(), deepest).unwrap_or_else(|| mark(inside.trim())));

@@ -122,6 +122,37 @@ jobs:
 }
 
 #[test]
+fn scripts_begin_in_their_directory_and_are_followed_nowhere_else() {
+    let text = "
+defaults: {run: {working-directory: services}}
+jobs:
+  a:
+    steps:
+      - run: /kaniko/executor -c web -f web/Dockerfile -d ghcr.io/acme/web:v1
+      - run: /kaniko/executor -c api -d ghcr.io/acme/api:${{ github.sha }}
+      - {working-directory: ., run: '/kaniko/executor -c services/api -d ghcr.io/acme/api:v1'}
+  b: {steps: [{run: 'cd x && /kaniko/executor -c .'}]}
+  c: {steps: [{run: 'TAG=v1; /kaniko/executor -c services/web -d ghcr.io/acme/other:$TAG', working-directory: '.'}]}
+  d: {steps: [{run: './build --image gcr.io/kaniko-project/executor'}]}
+";
+    let (found, left) = told(text, &["services/api/Dockerfile", "services/web/Dockerfile"]);
+    let line = |image: &Found| format!("{} {} {} {:?}", image.name, image.context, image.dockerfile, image.tags);
+    assert_eq!(
+        found.iter().map(line).collect::<Vec<_>>(),
+        [
+            r#"web services/web services/web/Dockerfile ["v1"]"#,
+            r#"api services/api services/api/Dockerfile ["{sha_long}", "v1"]"#,
+            "other services/web services/web/Dockerfile []"
+        ]
+    );
+    insta::assert_snapshot!(left.join("\n"), @r#"
+    ci.yml: job "b": where it is built depends on cd x
+    ci.yml: a tag (c): it depends on TAG; brik has templates and metadata-action's `type=` lines for `tags`
+    ci.yml: job "d": it calls Kaniko in a way that is not understood
+    "#);
+}
+
+#[test]
 fn what_only_github_knows_is_left_with_its_reason() {
     let job = |with: &str| format!("jobs: {{a: {{uses: x/kaniko.yml@v1, with: {with}}}}}");
     for (with, images, reason) in [

@@ -1,12 +1,11 @@
-//! The inputs of a call under one name each: actions and reusable workflows call the same things differently.
+//! The inputs of a call under one name each: actions, reusable workflows and Kaniko's flags call the same things differently.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::expression::Scope;
-use crate::import::marks::mark;
-use crate::import::values::text;
+use super::marks::mark;
+use super::values::text;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Input {
@@ -15,6 +14,8 @@ pub(super) enum Input {
     Cache,
     CacheRepository,
     Context,
+    /// Images with their tags.
+    Destinations,
     Dockerfile,
     Image,
     Labels,
@@ -36,20 +37,40 @@ pub(super) struct Inputs {
     pub unknown: Vec<String>,
 }
 
+/// What GitHub and GitLab call the commit.
+const COMMIT: [&str; 3] = ["github.sha", "GITHUB_SHA", "CI_COMMIT_SHA"];
+
 impl Inputs {
-    pub fn read(with: &Map<String, Value>, scope: &Scope) -> Self {
+    /// Of a table of inputs, whose expressions `expand` knows.
+    pub fn read(with: &Map<String, Value>, expand: impl Fn(&str) -> String) -> Self {
         let mut inputs = Self::default();
         for (name, value) in with {
-            let Some(value) = text(value).map(|text| scope.expand(&text)).filter(|text| !text.trim().is_empty()) else { continue };
-            match Input::named(name) {
-                Some(Input::Aside) => {}
-                // What names the commit is brik's template.
-                Some(Input::Tags) => drop(inputs.texts.insert(Input::Tags, value.replace(&mark("github.sha"), "{sha_long}"))),
-                Some(input) => drop(inputs.texts.insert(input, value)),
-                None => inputs.unknown.push(name.clone()),
+            if let Some(value) = text(value) {
+                inputs.add(name, &expand(&value));
             }
         }
         inputs
+    }
+
+    /// One more line where it is a list; else what is given last counts.
+    pub fn add(&mut self, name: &str, value: &str) {
+        let input = match Input::named(name) {
+            _ if value.trim().is_empty() => return,
+            Some(Input::Aside) => return,
+            Some(input) => input,
+            None => return self.unknown.push(name.to_owned()),
+        };
+        // What names the commit is brik's template.
+        let value = match input {
+            Input::Tags | Input::Destinations => {
+                COMMIT.iter().fold(value.to_owned(), |value, name| value.replace(&mark(name), "{sha_long}"))
+            }
+            _ => value.to_owned(),
+        };
+        match self.texts.get_mut(&input).filter(|_| input.is_list()) {
+            Some(lines) => *lines = format!("{lines}\n{value}"),
+            None => drop(self.texts.insert(input, value)),
+        }
     }
 
     pub fn get(&self, input: Input) -> Option<&str> {
@@ -63,6 +84,10 @@ impl Inputs {
 }
 
 impl Input {
+    fn is_list(self) -> bool {
+        matches!(self, Self::BuildArgs | Self::BuildContexts | Self::Destinations | Self::Labels | Self::Secrets | Self::Tags)
+    }
+
     fn named(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().replace('-', "_").as_str() {
             "build_args" | "build_arg" => Self::BuildArgs,
@@ -78,7 +103,8 @@ impl Input {
             "secret_files" => Self::SecretFiles,
             "secrets" | "secret_envs" => Self::Secrets,
             "ssh" => Self::Ssh,
-            "tag" | "tags" | "destination" | "destinations" => Self::Tags,
+            "destination" | "destinations" => Self::Destinations,
+            "tag" | "tags" => Self::Tags,
             "target" => Self::Target,
             "push" | "username" | "password" | "registry_username" | "registry_password" | "github_token" | "executor" | "builder" => {
                 Self::Aside

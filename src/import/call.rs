@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::{Map, Value};
-
-use super::expression::Scope;
+use super::counterpart;
+use super::found::{Cache, Found, ImageName, Secret, SecretSource, agent, image_name, paths};
 use super::inputs::{Input, Inputs};
+use super::left::{Fate, Leftovers};
+use super::marks::unknown;
 use crate::config::TagEntry;
-use crate::import::counterpart;
-use crate::import::found::{Cache, Found, ImageName, Secret, SecretSource, agent, image_name, paths};
-use crate::import::left::{Fate, Leftovers};
-use crate::import::marks::unknown;
-use crate::import::values::text;
 
 pub(super) struct Call<'a> {
     pub root: &'a Path,
     pub file: &'a str,
     pub job: &'a str,
-    pub steps: &'a [Value],
-    pub scope: Scope<'a>,
+    /// The directory that it is called in.
+    pub directory: &'a str,
+    /// What an expression for tags stands for, where docker/metadata-action makes them.
+    pub metadata: &'a dyn Fn(&str) -> Option<Metadata>,
+}
+
+/// What docker/metadata-action is given; brik.toml takes its lines as they are.
+pub(super) struct Metadata {
+    pub images: String,
+    pub tags: String,
+    pub has_flavor: bool,
 }
 
 /// The image of a call as far as it is known.
@@ -31,20 +36,17 @@ struct Names {
 
 impl Call<'_> {
     /// `None` where it cannot be one of brik.toml's, which is told.
-    pub fn found(&self, left: &mut Leftovers) -> Option<Found> {
-        let none = Map::new();
-        let with = self.scope.step.get("with").and_then(Value::as_object).unwrap_or(&none);
-        let inputs = Inputs::read(with, &self.scope);
+    pub fn found(&self, inputs: &Inputs, left: &mut Leftovers) -> Option<Found> {
         let (context, dockerfile) =
-            self.place(&inputs).map_err(|problem| left.of_file(format!("job {:?}", self.job), Fate::Lost, problem)).ok()?;
-        let names = self.names(&inputs, left);
+            self.place(inputs).map_err(|problem| left.of_file(format!("job {:?}", self.job), Fate::Lost, problem)).ok()?;
+        let names = self.names(inputs, left);
         let name = match &names.image {
             Some(ImageName::Bare(name)) => name.clone(),
             Some(ImageName::Full(reference)) => reference.repository.rsplit('/').next().unwrap_or_default().to_owned(),
             None => self.job.to_owned(),
         };
         counterpart::tell(inputs.unknown.iter().map(String::as_str), &name, true, left);
-        let mut reader = Entries { inputs: &inputs, service: &name, left };
+        let mut reader = Entries { inputs, service: &name, left };
         Some(Found {
             file: self.file.to_owned(),
             context,
@@ -61,10 +63,11 @@ impl Call<'_> {
                 .map(|p| p.trim().to_owned())
                 .filter(|p| unknown(p).is_none())
                 .collect(),
-            secrets: secrets(&inputs),
+            secrets: secrets(inputs),
             ssh: inputs.lines(Input::Ssh).filter(|line| unknown(line).is_none()).map(agent).collect(),
             contexts: reader.pairs(Input::BuildContexts, "build context"),
             cache: reader.cache(),
+            groups: Vec::new(),
             name,
         })
     }
@@ -75,10 +78,11 @@ impl Call<'_> {
         let context = context.strip_prefix("{{defaultContext}}").map_or(context, |below| below.trim_start_matches(':'));
         let context = if context.is_empty() { "." } else { context };
         let dockerfile = inputs.get(Input::Dockerfile).unwrap_or("Dockerfile");
-        if let Some(expression) = unknown(context).or_else(|| unknown(dockerfile)) {
+        if let Some(expression) = unknown(context).or_else(|| unknown(dockerfile)).or_else(|| unknown(self.directory)) {
             return Err(format!("where it is built depends on {expression}"));
         }
-        paths(self.root, ".", context, dockerfile, inputs.get(Input::Dockerfile).is_some()).map_err(|problem| problem.to_string())
+        paths(self.root, self.directory, context, dockerfile, inputs.get(Input::Dockerfile).is_some())
+            .map_err(|problem| problem.to_string())
     }
 
     fn names(&self, inputs: &Inputs, left: &mut Leftovers) -> Names {
@@ -89,10 +93,11 @@ impl Call<'_> {
             let image = registry.map_or_else(|| image.to_owned(), |registry| format!("{}/{image}", registry.trim_end_matches('/')));
             names.add(self.job, &image, left);
         }
-        for tag in entries(inputs.get(Input::Tags).unwrap_or_default()) {
-            if let Some(step) = unknown(tag).as_deref().and_then(metadata_step) {
-                self.add_metadata(step, &mut names, left);
-            } else if tag.contains('/') && !tag.starts_with("type=") {
+        let of = |input| entries(inputs.get(input).unwrap_or_default()).map(move |entry| (entry, input == Input::Destinations));
+        for (tag, is_image) in of(Input::Destinations).chain(of(Input::Tags)) {
+            if let Some(metadata) = unknown(tag).and_then(|expression| (self.metadata)(&expression)) {
+                self.add_metadata(&metadata, &mut names, left);
+            } else if is_image || tag.contains('/') && !tag.starts_with("type=") {
                 names.add(self.job, tag, left);
             } else {
                 names.add_tag(self.job, tag, left);
@@ -101,25 +106,29 @@ impl Call<'_> {
         names
     }
 
-    /// The images and tags of docker/metadata-action; brik.toml takes its lines as they are.
-    fn add_metadata(&self, step: &str, names: &mut Names, left: &mut Leftovers) {
-        let with = self.steps.iter().find(|other| other.get("id").and_then(Value::as_str) == Some(step)).and_then(|step| step.get("with"));
-        let input =
-            |name: &str| with.and_then(|with| with.get(name)).and_then(text).map(|text| self.scope.expand(&text)).unwrap_or_default();
-        let images = input("images");
-        if let Some(image) = images.split([',', '\n']).map(|line| line.trim().trim_start_matches("name=")).find(|line| !line.is_empty()) {
+    fn add_metadata(&self, metadata: &Metadata, names: &mut Names, left: &mut Leftovers) {
+        let mut images = metadata.images.split([',', '\n']).map(|line| line.trim().trim_start_matches("name="));
+        if let Some(image) = images.find(|line| !line.is_empty()) {
             names.add(self.job, image, left);
         }
-        let tags = Some(input("tags")).filter(|tags| !tags.trim().is_empty()).unwrap_or_else(|| METADATA_DEFAULTS.to_owned());
-        entries(&tags).for_each(|tag| names.add_tag(self.job, tag, left));
-        if !input("flavor").trim().is_empty() {
+        entries(&metadata.tags).for_each(|tag| names.add_tag(self.job, tag, left));
+        if metadata.has_flavor {
             left.of_service("flavor", self.job, Fate::Otherwise, "`brik build --flavor` has it");
         }
     }
 }
 
-/// What docker/metadata-action makes of a call without `tags`.
-const METADATA_DEFAULTS: &str = "type=schedule\ntype=ref,event=branch\ntype=ref,event=tag\ntype=ref,event=pr";
+/// Adds an image; one that differs from another in its tags alone is that one, with more tags.
+pub(super) fn add(image: Found, found: &mut Vec<Found>) {
+    let same = |other: &&mut Found| {
+        let named = image.image.is_some() || image.name == other.name;
+        named && **other == Found { name: other.name.clone(), tags: other.tags.clone(), ..image.clone() }
+    };
+    match found.iter_mut().find(same) {
+        Some(known) => known.tags.extend(image.tags.into_iter().filter(|tag| !known.tags.contains(tag)).collect::<Vec<_>>()),
+        None => found.push(image),
+    }
+}
 
 /// Tags between commas or on lines; a line of metadata-action has commas of its own.
 fn entries(text: &str) -> impl Iterator<Item = &str> {
@@ -127,11 +136,6 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
         .flat_map(|line| if line.trim_start().starts_with("type=") { vec![line] } else { line.split(',').collect() })
         .map(str::trim)
         .filter(|tag| !tag.is_empty())
-}
-
-/// `steps.ID.outputs.tags`.
-fn metadata_step(expression: &str) -> Option<&str> {
-    expression.strip_prefix("steps.")?.strip_suffix(".outputs.tags")
 }
 
 impl Names {
@@ -198,14 +202,11 @@ impl Entries<'_> {
             return Some(Cache::Off);
         }
         let text = self.inputs.get(Input::CacheRepository)?;
-        match text.parse() {
+        match text.parse::<crate::oci::Reference>() {
             Ok(repository) => Some(Cache::Repository(repository)),
-            Err(_) if unknown(text).is_some() => {
-                self.left.of_service("cache", self.service, Fate::Lost, "its repository depends on what only GitHub knows");
-                None
-            }
             Err(error) => {
-                self.left.of_service("cache", self.service, Fate::Lost, error.to_string());
+                let why = unknown(text).map_or_else(|| error.to_string(), |expression| format!("its repository depends on {expression}"));
+                self.left.of_service("cache", self.service, Fate::Lost, why);
                 None
             }
         }
