@@ -172,7 +172,10 @@ impl Layers<'_> {
         }
         let from_store = || self.unpack_stored(layer, &id, None);
         if self.origins.places(&layer.descriptor.digest).is_empty() {
-            return from_store();
+            return from_store().map_err(|error| match error {
+                Error::Store(store::Error::Missing { .. }) => self.lost(&layer.descriptor, error),
+                error => error,
+            });
         }
         let arriving = || self.pull_and(&layer.descriptor, &|blob| self.unpack(blob, layer, &id, None));
         let unpacked = match arriving()? {

@@ -189,7 +189,7 @@ impl Printer {
         flags.extend(run.devices.iter().map(|device| format!("--device={}", device.text)));
         let command = command_line(&run.command);
         // A word whose quoting is broken takes the next ones in, with the bodies that they announce. If it is a flag, that is mended here.
-        if command.contains("<<") && flags.iter().any(|flag| quoted(flag) != *flag) {
+        if command.matches("<<").count() > run.heredocs.len() && flags.iter().any(|flag| quoted(flag) != *flag) {
             return None;
         }
         self.line("RUN", &flags, &command);
