@@ -53,7 +53,7 @@ pub struct ImageArgs {
     /// Size of /dev/shm during RUN, as in 128m
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<String>,
-    /// What a RUN reaches that does not say it itself, instead of `network` in [build]
+    /// What a RUN reaches that does not say it itself, instead of `build.network` of brik.toml
     #[arg(long, value_name = "NETWORK", value_parser = network())]
     pub network: Option<Network>,
 }
