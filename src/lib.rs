@@ -99,6 +99,7 @@
 //! | a CI service | `report/forge.rs` |
 //! | a page of `brik help` | `cli/help/topics/<name>.txt`, and a row in `cli/help/topics.rs` |
 //! | a file of another tool for `brik init` | `import/<tool>.rs`, and its name in `import/sources.rs` |
+//! | what a RUN reaches | `build/sandbox/network.rs`, and `network` of `config/types.rs` |
 //! | a limit of a RUN | `build/sandbox/limits.rs`; `build/sandbox/cgroup.rs` where only a control group can |
 //! | something that must last on disk, or go | `store/disk.rs`; what a crash may leave of it: `store/tests/crashes.rs` |
 //! | a fault of a registry | `tests/suite/support/proxy/fault.rs`, a row in `tests/suite/faults/kind.rs` |
