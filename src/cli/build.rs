@@ -150,7 +150,11 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         }
     };
     hold_to(request.config.build.isolation, rung)?;
-    let given = Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, redactor)?;
+    let given = match Given::read(workspace.services.iter().map(|loaded| loaded.service), &request.env, redactor) {
+        // Nobody asks for them.
+        Err(_) if lookup.run.is_empty() => Given::default(),
+        given => given?,
+    };
     learn(redactor, client)?;
     store.reclaim();
     let reasons = Reasons::find(planned, &lookup, store, shared, redactor);

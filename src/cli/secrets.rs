@@ -43,7 +43,7 @@ impl Given {
         let mut given = Self::default();
         for service in services {
             for secret in &service.secrets {
-                let value = value_of(secret, env).map_err(Failure::usage)?;
+                let value = value_of(secret, env).map_err(|error| Failure::usage(format!("service {}: {error}", service.name)))?;
                 if let (None, SecretSource::Variable(name)) = (&value, &secret.source) {
                     given.missing.insert((service.name.clone(), secret.id.clone()), name.clone());
                 }

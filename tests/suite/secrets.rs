@@ -237,3 +237,14 @@ fn a_secret_that_is_listed_and_not_there_is_told_with_its_variable() {
     failed.says(&["it mounts secret \"other\", not given in this build: the variable OTHER, which it is taken from, is not set"]);
     failed.says(&["and secret \"unheard\", not given in this build: pass --secret id=unheard,src=FILE or list it in `secrets`"]);
 }
+
+#[test]
+fn a_secrets_file_that_is_not_there_matters_where_something_runs() {
+    let toml = "members = [\"app\"]\ntags = [\"v1\"]\n[services.app]\nsecrets = [{ id = \"netrc\", file = \"netrc\" }]\n";
+    let dockerfile = "FROM {busybox}\nRUN --mount=type=secret,id=netrc test -s /run/secrets/netrc\n";
+    let project = Project::monorepo(toml).file("app/Dockerfile", dockerfile).file("netrc", "machine x\n");
+    let first = project.brik(["build"]).succeeds();
+    fs::remove_file(project.path("netrc")).unwrap();
+    assert_eq!(project.brik(["build"]).succeeds().digests(), first.digests());
+    project.brik(["build", "--no-cache"]).exits(2).says(&["service app: secret \"netrc\": cannot read", "netrc"]);
+}
