@@ -42,7 +42,10 @@ pub fn is_root() -> bool {
 /// stdout of a command that has to succeed.
 #[track_caller]
 pub fn output(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().expect("an installed program starts");
+    let mut command = Command::new(program);
+    // Without it, skopeo looks for credentials in /run/containers, which belongs to root where root has used a tool of that family.
+    command.args(args).env("XDG_RUNTIME_DIR", std::env::temp_dir()).stdin(Stdio::null());
+    let output = command.output().expect("an installed program starts");
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
