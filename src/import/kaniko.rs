@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn a_container_sees_the_repository_where_it_is_mounted() {
-        for mount in ["-v $(pwd):/work:ro", "--volume=\"$PWD\":/work/", "--mount type=bind,src=$PWD,dst=/work"] {
-            let script = format!("docker run --rm {mount} gcr.io/kaniko-project/executor:v1 --context dir:///work/a --dockerfile=/work/D");
+        for mount in ["-v $(pwd):/repo:ro", "--volume=\"$PWD\":/repo/", "--mount type=bind,src=$PWD,dst=/repo"] {
+            let script = format!("docker run --rm {mount} gcr.io/kaniko-project/executor:v1 --context dir:///repo/a --dockerfile=/repo/D");
             assert_eq!(told(&script), [r#". {Context: "./a", Dockerfile: "./D"} []"#], "{mount}");
         }
         assert_eq!(told("docker run -v $PWD:/workspace gcr.io/kaniko-project/executor --no-push"), [r#". {Context: "."} []"#]);
