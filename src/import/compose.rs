@@ -19,13 +19,7 @@ const READ: [&str; 10] =
 /// What the services of a file build, and what was left.
 pub(super) fn read(root: &Path, file: &str, source: &str) -> (Vec<Found>, Vec<Left>) {
     let mut left = Leftovers::of(file);
-    let document = match yaml::parse(source) {
-        Ok(document) => document,
-        Err(problem) => {
-            left.broken(source, problem);
-            return (Vec::new(), left.into_vec());
-        }
-    };
+    let Some(document) = left.sound(source, yaml::parse(source)) else { return (Vec::new(), left.into_vec()) };
     if document.get("include").is_some() {
         left.of_file("include", Fate::Lost, "other files are read where brik.toml stands beside them");
     }

@@ -31,13 +31,7 @@ pub(super) fn read(root: &Path, file: &str, source: &str, remote: Option<&Remote
     if !source.to_ascii_lowercase().contains("kaniko") {
         return (Vec::new(), left.into_vec());
     }
-    let document = match yaml::parse(source) {
-        Ok(document) => document,
-        Err(problem) => {
-            left.broken(source, problem);
-            return (Vec::new(), left.into_vec());
-        }
-    };
+    let Some(document) = left.sound(source, yaml::parse(source)) else { return (Vec::new(), left.into_vec()) };
     let none = Map::new();
     let entries = document.as_object().unwrap_or(&none);
     let names: Vec<&String> = entries.keys().filter(|name| !name.starts_with('.') && !GLOBAL.contains(&name.as_str())).collect();

@@ -85,8 +85,12 @@ impl Leftovers {
         self.push(what.into(), None, fate, why.into());
     }
 
-    /// The file itself, of which `text` is what it holds.
-    pub fn broken(&mut self, text: &str, broken: Broken) {
+    /// What the file says, of which `text` is what it holds. One that says nothing is told.
+    pub fn sound<T>(&mut self, text: &str, parsed: Result<T, Broken>) -> Option<T> {
+        parsed.map_err(|broken| self.broken(text, broken)).ok()
+    }
+
+    fn broken(&mut self, text: &str, broken: Broken) {
         self.push(String::new(), None, Fate::Lost, broken.why);
         let at = broken.at.map(|at| text.floor_char_boundary(at));
         let length = |at: usize| text[at..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);

@@ -21,13 +21,7 @@ use evaluate::Variables;
 /// What is built by the targets of a file whose name ends in `.hcl` or `.json`, and what was left.
 pub(super) fn read(root: &Path, file: &str, text: &str) -> (Vec<Found>, Vec<Left>) {
     let mut left = Leftovers::of(file);
-    let definition = match Definition::parse(file, text) {
-        Ok(definition) => definition,
-        Err(problem) => {
-            left.broken(text, problem);
-            return (Vec::new(), left.into_vec());
-        }
-    };
+    let Some(definition) = left.sound(text, Definition::parse(file, text)) else { return (Vec::new(), left.into_vec()) };
     for function in &definition.functions {
         left.of_file(format!("function {function:?}"), Fate::Lost, "brik.toml has values, not functions");
     }

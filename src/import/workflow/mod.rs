@@ -30,13 +30,7 @@ pub(super) fn read(root: &Path, file: &str, source: &str, remote: Option<&Remote
     if !source.to_ascii_lowercase().contains("kaniko") && !source.contains(BUILD_PUSH) {
         return (Vec::new(), left.into_vec());
     }
-    let document = match yaml::parse(source) {
-        Ok(document) => document,
-        Err(problem) => {
-            left.broken(source, problem);
-            return (Vec::new(), left.into_vec());
-        }
-    };
+    let Some(document) = left.sound(source, yaml::parse(source)) else { return (Vec::new(), left.into_vec()) };
     let none = Map::new();
     let jobs = document.get("jobs").and_then(Value::as_object).unwrap_or(&none);
     let mut found: Vec<Found> = Vec::new();
