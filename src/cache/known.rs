@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
-use crate::oci::Digest;
+use crate::oci::{Digest, Reference};
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Known {
@@ -23,6 +23,8 @@ pub struct Known {
     closed: Mutex<BTreeSet<String>>,
     /// Blobs that could not be had, or are not what they should be.
     lost: Mutex<BTreeSet<Digest>>,
+    /// Entries that are none, by their tags.
+    unreadable: Mutex<BTreeSet<String>>,
     /// What there is to tell, by what it is about: each once.
     told: Mutex<BTreeMap<String, Told>>,
 }
@@ -46,6 +48,14 @@ impl Known {
 
     pub(super) fn is_lost(&self, blob: &Digest) -> bool {
         lock(&self.lost).contains(blob)
+    }
+
+    pub(super) fn note_unreadable(&self, entry: &Reference) {
+        lock(&self.unreadable).insert(entry.to_string());
+    }
+
+    pub(super) fn is_unreadable(&self, entry: &Reference) -> bool {
+        lock(&self.unreadable).contains(&entry.to_string())
     }
 
     pub(super) fn close(&self, repository: &str) {

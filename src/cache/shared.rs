@@ -85,16 +85,17 @@ impl<'a> Shared<'a> {
         Ok(found.and_then(|(_, manifest)| artifact::read(&manifest, repository)))
     }
 
+    /// Whether a repository has an entry that is of use, as far as this run knows: one that is not is replaced.
     pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has(repository, &tag(STEP, &key.0))
+        Ok(!self.is_spoilt(&self.known.steps, &key.0) && self.has(repository, &tag(STEP, &key.0))?)
     }
 
     pub fn has_image(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has(repository, &tag(IMAGE, &key.0))
+        Ok(!self.is_spoilt(&self.known.images, &key.0) && self.has(repository, &tag(IMAGE, &key.0))?)
     }
 
     pub fn has_toc(&self, repository: &Reference, layer: &DiffId) -> Result<bool, Error> {
-        self.has(repository, &tag(TOC, &layer.0))
+        Ok(!self.is_spoilt(&self.known.tocs, &layer.0) && self.has(repository, &tag(TOC, &layer.0))?)
     }
 
     /// What the image of a service that was given last was made of.
@@ -174,8 +175,16 @@ impl<'a> Shared<'a> {
             lock(answers).insert(*key, entry.clone());
             entry
         })?;
-        let usable = entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest));
-        usable.then_some(entry)
+        self.is_whole(&entry).then_some(entry)
+    }
+
+    fn is_whole(&self, entry: &impl Entry) -> bool {
+        entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest))
+    }
+
+    /// Whether the entry that was found under a key is of no use.
+    fn is_spoilt<E: Entry>(&self, answers: &Answers<E>, key: &Digest) -> bool {
+        matches!(lock(answers).get(key), Some(Some(entry)) if !self.is_whole(entry))
     }
 
     /// What the first of the repositories of `services` has that has any. The first is asked alone, as it mostly has what any has.
@@ -210,6 +219,7 @@ impl<'a> Shared<'a> {
                 let entry = artifact::read(&manifest, &reference);
                 if entry.is_none() {
                     self.known.warn(&place.name(), format!("cache entry {reference} cannot be read, it counts as absent"));
+                    self.known.note_unreadable(&reference);
                 }
                 entry
             }
@@ -247,6 +257,9 @@ impl<'a> Shared<'a> {
 
     fn has(&self, repository: &Reference, tag: &str) -> Result<bool, Error> {
         let (reference, name) = (repository.with_tag(tag), repository.name());
+        if self.known.is_unreadable(&reference) {
+            return Ok(false);
+        }
         let asked = self.client.head_before_push(&reference);
         // Who may not write may still read: that is found out as a reader.
         if matches!(asked, Err(Error::Unauthorized { .. } | Error::Denied { .. }))

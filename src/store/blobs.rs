@@ -5,10 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use rustix::fs::OFlags;
-
 use super::writeback::{Blob, DURABLE, UNSYNCED};
-use super::{Error, Store, at, note_use};
+use super::{Error, NO_WAIT, Store, at, note_use};
 use crate::oci::{Digest, Hasher};
 
 /// Takes the bytes of a blob and names it when they are complete. Dropped without [`commit`](Self::commit) it leaves nothing.
@@ -90,7 +88,7 @@ impl Store {
     pub fn open_blob(&self, digest: &Digest) -> Result<File, Error> {
         let path = self.blob_path(digest);
         // What else may be in its place is not waited for.
-        File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&path).map_err(|e| match e.kind() {
+        File::options().read(true).custom_flags(NO_WAIT).open(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::Missing { digest: *digest },
             _ => at("open", &path)(e),
         })

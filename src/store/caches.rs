@@ -10,7 +10,7 @@ use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
 use rustix::io::Errno;
 
 use super::disk::Disk;
-use super::{Error, IdMapping, Store, at};
+use super::{Error, IdMapping, Store, at, records};
 use crate::oci::Digest;
 
 /// Beside a root into which caches are moved: where no RUN can make anything that is kept apart by more than its root.
@@ -40,7 +40,7 @@ impl Store {
 
     /// What was noted with [`Store::note_cache`] of the directory behind a cache mount.
     pub fn cache_note(&self, ids: IdMapping, id: &Digest) -> Option<Vec<u8>> {
-        fs::read(self.cache_note_path(ids, id)).ok()
+        records::read_file(&self.cache_note_path(ids, id)).ok()
     }
 
     /// Keeps a small document with a cache. Not synced: after a crash it may be empty.

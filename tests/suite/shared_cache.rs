@@ -218,6 +218,13 @@ fn a_cache_that_has_lost_or_damaged_what_it_promises_costs_time_and_is_told() {
         let clean = Monorepo { registry: Registry::start(), project: monorepo.project };
         let whole = clean.runner("clean").args(["--no-remote-cache"]).succeeds();
         assert_eq!(digests(&run), digests(&whole), "{what}");
+        // What a registry says that it has, it does not take again.
+        if what == "gone" {
+            let healed = Monorepo { registry: monorepo.registry, project: clean.project };
+            healed.project.write("services/b/src/two", "changed again\n");
+            let run = healed.runner("healed").succeeds();
+            assert!(warnings(&run).is_empty() && !run.steps_run().iter().any(|step| step.contains("packages")), "{}", run.stderr);
+        }
     }
 }
 
@@ -308,6 +315,8 @@ fn an_entry_that_stands_under_another_key_counts_as_absent() {
     let run = monorepo.runner("second").succeeds();
     assert_eq!(digests(&run), digests(&whole));
     assert!(warnings(&run).iter().any(|text| text.contains("cannot be read")), "{}", run.stderr);
+    let healed = monorepo.runner("third").succeeds();
+    assert_eq!((healed.steps_run(), warnings(&healed)), (Vec::new(), Vec::new()), "what cannot be read is replaced: {}", healed.stderr);
 }
 
 #[test]
