@@ -155,8 +155,9 @@ impl<'a> Engine<'a> {
         let result = self.run_unless_recorded(id, step, started);
         let outcome = match &result {
             Ok(outcome) => *outcome,
-            // What is lost is looked up again, and then this Step runs.
-            Err(Error::Cancelled | Error::Lost { .. }) => Outcome::Cancelled,
+            Err(Error::Cancelled) => Outcome::Cancelled,
+            // What is gone is looked up again, and then this Step runs.
+            Err(error) if error.gone().is_some() => Outcome::Cancelled,
             Err(_) => Outcome::Failed,
         };
         self.reporter().emit(Event::StepFinished { id: id as u64, outcome, seconds: started.elapsed().as_secs_f64() });

@@ -78,6 +78,14 @@ impl Error {
         }
     }
 
+    /// The blob that is not what a cache repository or the store promised, if that is all there is: what needs it can be made again.
+    pub fn gone(&self) -> Option<&Digest> {
+        match self {
+            Self::Lost { blob: digest, .. } | Self::Store(store::Error::Damaged { digest, .. }) => Some(digest),
+            _ => None,
+        }
+    }
+
     /// What to do about it, where that can be said.
     pub fn help(&self) -> Option<String> {
         match self {

@@ -46,7 +46,7 @@ impl Known {
         lock(&self.lost).insert(blob);
     }
 
-    pub(super) fn is_lost(&self, blob: &Digest) -> bool {
+    pub fn is_lost(&self, blob: &Digest) -> bool {
         lock(&self.lost).contains(blob)
     }
 

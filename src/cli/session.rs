@@ -236,17 +236,18 @@ impl Session<'_> {
             .map_err(|finding| Failure::findings(Code::Failed, &[finding], Some(self.redactor)))
     }
 
-    /// A cache that does not hold what it promised is no failure.
+    /// A cache or a store that does not hold what it promised is no failure, once for a blob.
     fn stop(&self, failures: &[build::Failure]) -> Stop {
-        let mut lost = failures.iter().filter_map(|failure| match &*failure.error {
-            build::Error::Lost { blob, reason } => Some((blob, reason)),
-            _ => None,
-        });
-        let Some((blob, reason)) = lost.next() else { return Stop::Failed(self.failure(failures)) };
         let known = self.shared.known;
-        known.warn(&blob.to_string(), format!("{blob} of the cache cannot be had, what needs it is built again: {reason}"));
-        known.lose(*blob);
-        lost.for_each(|(blob, _)| known.lose(*blob));
+        let gone = failures.iter().filter_map(|failure| Some((failure.error.gone()?, &failure.error)));
+        let gone: Vec<_> = gone.filter(|(blob, _)| !known.is_lost(blob)).collect();
+        let Some((blob, error)) = gone.first() else { return Stop::Failed(self.failure(failures)) };
+        let what = match &***error {
+            build::Error::Lost { reason, .. } => format!("{blob} of the cache cannot be had, what needs it is built again: {reason}"),
+            _ => format!("{blob} of the store was damaged and is removed, what needs it is built again"),
+        };
+        known.warn(&blob.to_string(), what);
+        gone.iter().for_each(|(blob, _)| known.lose(**blob));
         Stop::Lost
     }
 
