@@ -24,6 +24,10 @@ const LEVEL: i32 = 1;
 /// No image comes near: whoever exceeds this is to be had without a table of contents, or not at all.
 const LIMITS: Limits = Limits { members: 500_000, bytes: 1 << 30, ratio: 10_000, ratio_after: 256 << 20, names: 256 << 20 };
 
+/// Bytes of the paths of all directories above all members, each looked up with those above it. An image of half a million files has a
+/// tenth of it.
+const MOST_LOOKED_UP: u64 = 4 << 30;
+
 /// Files whose content is kept, and how much of it: a longer one makes a table of contents that is refused.
 const KEPT: [&[u8]; 2] = [b"etc/passwd", b"etc/group"];
 const KEPT_MAX: u64 = 1 << 20;
@@ -104,6 +108,7 @@ impl Toc {
     pub fn read(blob: impl Read + Send) -> Result<Self, Error> {
         decode(blob, LIMITS, |decoded| {
             let (mut tar, mut entries, mut names) = (TarReader::new(decoded), Vec::new(), 0);
+            let mut looked_up = 0;
             let mut directories: HashSet<Vec<u8>> = HashSet::new();
             while let Some(member) = tar.next()? {
                 if entries.len() as u64 == LIMITS.members {
@@ -113,6 +118,10 @@ impl Toc {
                 let xattrs: usize = member.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
                 names += (2 * member.name.len() + member.link.len() + xattrs) as u64;
                 LIMITS.check_names(names)?;
+                looked_up += prefixes(&path).map(|prefix| prefix.len() as u64).sum::<u64>();
+                if looked_up > MOST_LOOKED_UP {
+                    return Err(Error::Malformed { member: lossy(&member.name), reason: "a table of contents does not go that deep" });
+                }
                 let most = if KEPT.contains(&path.as_slice()) { KEPT_MAX } else { 0 };
                 if member.kind == MemberKind::Hardlink || member.size > most {
                     return Err(Error::Malformed { member: lossy(&member.name), reason: "a table of contents does not have that" });

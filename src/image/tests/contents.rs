@@ -173,6 +173,15 @@ fn what_is_no_table_of_contents_is_refused() {
     let long = vec![b'x'; (1 << 20) + 1];
     assert!(Toc::read(&tar_of(&[(FILE, "etc/passwd", "", &long)])[..]).is_err());
     assert!(Toc::read(&tar_of(&[(FILE, "./etc/group", "", &long[1..])])[..]).is_ok());
+    let deep = |members: usize| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut file = tar::Header::new_gnu();
+        file.set_size(0);
+        (0..members).for_each(|n| tar.append_data(&mut file, format!("{}{n}", "d/".repeat(2000)), &b""[..]).unwrap());
+        tar.into_inner().unwrap()
+    };
+    assert!(Toc::read(&deep(1100)[..]).err().unwrap().to_string().contains("does not go that deep"));
+    assert!(Toc::read(&deep(100)[..]).is_ok());
     let climbing = tar_of(&[(FILE, "../f", "", b"")]);
     assert!(matches!(Toc::read(&climbing[..]), Err(Error::Escapes { .. })));
 }
