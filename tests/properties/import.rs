@@ -9,11 +9,12 @@ use brik::source::Disk;
 use super::scratch::Scratch;
 
 /// What may be in a repository.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "docker-bake.hcl",
     "docker-bake.json",
     "compose.yaml",
     ".github/workflows/images.yml",
+    ".gitlab-ci.yml",
     "services/api/Dockerfile",
     "services/web/worker.Dockerfile",
     "Dockerfile",
