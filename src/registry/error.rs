@@ -238,6 +238,15 @@ impl Error {
         }
     }
 
+    /// Where nothing, or next to nothing, came.
+    pub(super) fn silent_at(&self) -> Option<&At> {
+        match self {
+            Self::Silent { at, .. } | Self::Stalled { at, .. } => Some(at),
+            Self::Source { error, .. } => error.silent_at(),
+            _ => None,
+        }
+    }
+
     /// Whether it is the registry that does not answer, rather than what it answers.
     pub fn is_gone(&self) -> bool {
         match self {

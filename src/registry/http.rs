@@ -118,7 +118,7 @@ impl Http {
     pub(super) async fn pause(&self, failed: u32, tries: u32, failure: Failure) -> Result<(), Failure> {
         let wait = self.policy.delay(failed, &failure).filter(|_| failed < tries);
         let Some(wait) = wait else { return Err(failure) };
-        self.long_waits.note(wait, &failure);
+        self.long_waits.note(wait, self.policy.silence, &failure);
         tokio::time::sleep(wait).await;
         self.counters.retry();
         Ok(())

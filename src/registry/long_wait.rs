@@ -1,4 +1,4 @@
-//! Waits that a registry imposes, told while they last: silence for a minute looks like a hang.
+//! Waits that a registry imposes, by asking for time or by saying nothing, told while they last: silence for a minute looks like a hang.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,17 +13,26 @@ const LONG: Duration = Duration::from_secs(3);
 
 /// The first long wait at a registry. Those that follow, and those of other threads, are not told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LongWait {
-    pub registry: String,
-    pub wait: Duration,
-    pub status: u16,
-    pub reply: Reply,
+pub enum LongWait {
+    Limited {
+        registry: String,
+        wait: Duration,
+        status: u16,
+        reply: Reply,
+    },
+    /// `error`: what ended in silence, and is asked once more.
+    Silent { error: String },
 }
 
 impl fmt::Display for LongWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { registry, wait, status, reply } = self;
-        write!(f, "{registry} limits requests (status {status}: {reply}): brik waits as long as it asks, {:.0} s now", wait.as_secs_f64())
+        match self {
+            Self::Limited { registry, wait, status, reply } => {
+                let seconds = wait.as_secs_f64();
+                write!(f, "{registry} limits requests (status {status}: {reply}): brik waits as long as it asks, {seconds:.0} s now")
+            }
+            Self::Silent { error } => write!(f, "{error}: brik asks again"),
+        }
     }
 }
 
@@ -42,16 +51,24 @@ struct State {
 }
 
 impl LongWaits {
-    /// A wait that begins, because of `failure`.
-    pub(super) fn note(&self, wait: Duration, failure: &Failure) {
-        let Failure::Refused(refusal) = failure else { return };
+    /// A wait that begins, because of `failure`, or that `silence` was.
+    pub(super) fn note(&self, wait: Duration, silence: Duration, failure: &Failure) {
+        let (registry, long_wait) = match failure {
+            Failure::Refused(refusal) if wait >= LONG => {
+                let (registry, status, reply) = (refusal.at.registry.clone(), refusal.status.as_u16(), refusal.reply.clone());
+                (registry.clone(), LongWait::Limited { registry, wait, status, reply })
+            }
+            Failure::Broken(error) if silence >= LONG => match error.silent_at() {
+                Some(at) => (at.registry.clone(), LongWait::Silent { error: error.to_string() }),
+                None => return,
+            },
+            _ => return,
+        };
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if wait < LONG || !state.noted.insert(refusal.at.registry.clone()) {
-            return;
+        if state.noted.insert(registry) {
+            state.untold.push(long_wait);
+            tell(state);
         }
-        let (status, reply) = (refusal.status.as_u16(), refusal.reply.clone());
-        state.untold.push(LongWait { registry: refusal.at.registry.clone(), wait, status, reply });
-        tell(state);
     }
 
     pub(super) fn listen(&self, listener: Listener) {

@@ -81,12 +81,7 @@ fn is_transient(error: &Error) -> bool {
 }
 
 fn is_silence(failure: &Failure) -> bool {
-    let is_silent = |error: &Error| matches!(error, Error::Silent { .. } | Error::Stalled { .. });
-    match failure {
-        Failure::Broken(Error::Source { error, .. }) => is_silent(error),
-        Failure::Broken(error) => is_silent(error),
-        Failure::Refused(_) => false,
-    }
+    matches!(failure, Failure::Broken(error) if error.silent_at().is_some())
 }
 
 fn is_passing(refusal: &Refusal) -> bool {

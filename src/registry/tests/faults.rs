@@ -274,6 +274,15 @@ fn silence_and_heads_that_drip_are_borne_three_times() {
 }
 
 #[test]
+fn a_registry_that_says_nothing_for_long_is_told_when_it_is_asked_again() {
+    let server = Server::start(|n, _| if n == 0 { found().delay(Duration::from_secs(6)) } else { found() });
+    let client = client().with_retries(RetryPolicy { silence: Duration::from_secs(3), ..options().retries });
+    assert!(client.get_manifest(&reference(&server.host, "a:1")).unwrap().is_some());
+    let told: Vec<String> = client.take_long_waits().iter().map(ToString::to_string).collect();
+    assert!(matches!(&told[..], [one] if one.ends_with("no byte moved for 3 s: brik asks again") && one.contains(&server.host)), "{told:?}");
+}
+
+#[test]
 fn a_refusal_or_a_token_that_drips_holds_nobody_up() {
     let drip = |answer: Answer| answer.drip(Duration::from_millis(20));
     let server = Server::start(move |_, request| match (request.target.starts_with("/token"), request.header("authorization")) {
