@@ -16,7 +16,7 @@ use super::sandbox::{CancelFlag, Rung};
 use super::skeleton::states_read;
 use super::trails::put_files;
 use super::workspace::{Source, Workspaces, stacked};
-use crate::cache::{Shared, StepRecord, recorded};
+use crate::cache::{Belief, Claims, Shared, StepRecord, recorded};
 use crate::image::{BorrowedFiles, without_hidden};
 use crate::oci::{Layer, Platform};
 use crate::plan::{CacheKey, Op, Plan, Root, Step, StepId};
@@ -43,8 +43,9 @@ pub struct Engine<'a> {
     pub plan: &'a Plan,
     pub layers: Layers<'a>,
     pub supplies: &'a Supplies,
+    shared: Option<&'a Shared<'a>>,
     /// Cache repositories that may know what this plan's Steps lead to.
-    pub(super) shared: Option<&'a Shared<'a>>,
+    pub(super) asked: Option<&'a Shared<'a>>,
     /// Where cache mounts persist, if they do.
     pub(super) mounts: Option<&'a Mounts<'a>>,
     /// Why Steps run, in a line.
@@ -73,7 +74,7 @@ impl<'a> Engine<'a> {
             let _ = results[step].set(Done { record: record.clone(), keys: vec![plan.steps[step].key] });
         }
         // Repositories that have never heard of these images need not be asked for each result of it.
-        let shared = options.shared.filter(|_| lookup.shared.any);
+        let asked = options.shared.filter(|_| lookup.shared.any);
         let needed = lookup.run.iter().flat_map(|&id| used_by(plan, &plan.steps[id])).collect();
         let read = states_read(plan, lookup);
         for root in &read {
@@ -90,7 +91,8 @@ impl<'a> Engine<'a> {
             plan,
             layers,
             supplies,
-            shared,
+            shared: options.shared,
+            asked,
             mounts: options.mounts,
             reasons: options.reasons,
             results,
@@ -167,7 +169,7 @@ impl<'a> Engine<'a> {
     fn run_unless_recorded(&self, id: StepId, step: &'a Step, started: Instant) -> Result<Outcome, Error> {
         let store = self.layers.store;
         let flight = store.single_flight(&step.key.0)?;
-        let known = recorded(store, &step.key, &|| self.single_uid()).filter(|_| !step.no_cache);
+        let known = recorded(store, &step.key, self.belief(step), &|| self.single_uid()).filter(|_| !step.no_cache);
         if let Some(record) = known {
             let _ = self.results[id].set(Done { record, keys: vec![step.key] });
             return Ok(Outcome::Cached);
@@ -175,14 +177,14 @@ impl<'a> Engine<'a> {
         let work = store.temp_dir()?;
         let second_key = self.content_key(step, &work)?;
         let found = second_key.filter(|_| !step.no_cache).and_then(|key| self.found(step, &key));
-        let (record, outcome) = match found {
+        let (of_content, outcome) = match found {
             Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
             None => {
                 // Nobody waits for the list of files alone.
-                let (layer, files) = thread::scope(|scope| {
+                let ((layer, claimed_by), files) = thread::scope(|scope| {
                     let files = (!step.selections().is_empty()).then(|| scope.spawn(|| put_files(self.plan, step, store)));
-                    let layer = self.execute(id, step, &work)?;
-                    Ok::<_, Error>((layer, files.and_then(|files| files.join().ok().flatten())))
+                    let made = self.execute(id, step, &work)?;
+                    Ok::<_, Error>((made, files.and_then(|files| files.join().ok().flatten())))
                 })?;
                 let record = StepRecord {
                     diff_id: layer.diff_id,
@@ -191,12 +193,17 @@ impl<'a> Engine<'a> {
                     files,
                     took: started.elapsed().as_millis() as u64,
                     single_uid: self.single_uid(),
+                    claimed_by,
                 };
                 (record, Outcome::Built)
             }
         };
+        let record = StepRecord { claimed_by: &of_content.claimed_by | &self.claims_below(step), ..of_content.clone() };
         let keys = self.lasting_keys(step, second_key, outcome);
-        keys.iter().try_for_each(|key| store.put_record_soon(RecordKind::Step, &key.0, &record))?;
+        for key in &keys {
+            let record = if second_key == Some(*key) { &of_content } else { &record };
+            store.put_record_soon(RecordKind::Step, &key.0, record)?;
+        }
         store.hold_until_durable(flight)?;
         let _ = self.results[id].set(Done { record, keys });
         Ok(outcome)
@@ -212,20 +219,33 @@ impl<'a> Engine<'a> {
         lasting.then_some(step.key).into_iter().chain(second_key).collect()
     }
 
+    fn belief<'s>(&'s self, step: &'s Step) -> Belief<'s> {
+        Belief { shared: self.shared, services: &step.services }
+    }
+
+    /// On whose word it rests that the states which a Step works on are what their definitions lead to.
+    fn claims_below(&self, step: &Step) -> Claims {
+        used_by(self.plan, step).filter_map(|id| self.results[id].get()).flat_map(|done| done.record.claimed_by.iter().cloned()).collect()
+    }
+
     /// What is known of a Step by the key of its content: here, or in cache repositories.
     fn found(&self, step: &Step, key: &CacheKey) -> Option<StepRecord> {
         let single_uid = || self.single_uid();
-        recorded(self.layers.store, key, &single_uid).or_else(|| {
-            let entry = self.shared?.step(key, &step.services)?;
+        recorded(self.layers.store, key, self.belief(step), &single_uid).or_else(|| {
+            let entry = self.asked?.step(key, &step.services)?;
             self.layers.origins.note_step(&step.key, &entry);
             Some(entry.record).filter(|record| !record.single_uid || single_uid())
         })
     }
 
-    fn execute(&self, id: StepId, step: &'a Step, work: &TempDir) -> Result<Layer, Error> {
-        let lowers = match step.independent {
-            true => Vec::new(),
-            false => self.skeleton(step, work).map_or_else(|| self.lowers(step.parent), Ok)?,
+    /// The layer that a Step makes of what it works on, and on whose word it rests how that looks.
+    fn execute(&self, id: StepId, step: &'a Step, work: &TempDir) -> Result<(Layer, Claims), Error> {
+        let (lowers, claims) = match step.independent {
+            true => (Vec::new(), Claims::new()),
+            false => match self.skeleton(step, work) {
+                Some(skeleton) => skeleton,
+                None => (self.lowers(step.parent)?, Claims::new()),
+            },
         };
         let mut workspace = self.workspaces.open(self.layers.rung, self.layers.store, lowers, work)?;
         let needed = self.needed.contains(&id);
@@ -243,7 +263,7 @@ impl<'a> Engine<'a> {
             let snapshot = self.layers.store.commit_snapshot(self.layers.ids(), &layer.diff_id.0, &change.upper)?;
             self.workspaces.keep(change, snapshot)?;
         }
-        Ok(layer)
+        Ok((layer, claims))
     }
 
     /// The snapshots of a state, top first, as overlayfs wants them.

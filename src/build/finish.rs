@@ -14,8 +14,8 @@ use crate::store::RecordKind;
 pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bool) -> Result<ImageRecord, Error> {
     let (base, steps) = engine.plan.chain(image.root);
     let mut layers = base.map_or_else(Vec::new, |base| base_layers(&engine.plan.bases[base]));
-    for step in steps {
-        layers.push(engine.shipped_layer(step)?);
+    for step in &steps {
+        layers.push(engine.shipped_layer(*step)?);
     }
     let single_uid = single_uid || engine.single_uid();
     let assembled = assemble(&image.labelled(), &layers, format)?;
@@ -28,6 +28,7 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
         config: assembled.config_descriptor,
         layers,
         single_uid,
+        claimed_by: steps.iter().filter_map(|step| engine.record(*step)).flat_map(|record| record.claimed_by).collect(),
         took: behind.iter().filter_map(|step| Some((engine.plan.steps[*step].key, engine.record(*step)?.took))).collect(),
     };
     if is_lasting(engine, image) {

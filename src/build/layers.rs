@@ -64,9 +64,9 @@ impl Layers<'_> {
             return Ok(None);
         }
         let mut failed = Error::from(store::Error::Missing { digest: blob.digest });
-        let is_cached = self.origins.is_cached(&blob.digest);
+        let remembered = self.origins.is_remembered_blob(blob);
         for place in self.origins.places(&blob.digest) {
-            if is_cached && self.origins.is_gone(&place.registry) {
+            if remembered && self.origins.is_gone(&place.registry) {
                 failed = not_again(&place, blob);
                 continue;
             }
@@ -75,7 +75,7 @@ impl Layers<'_> {
                 // Who cannot write here will not be able to write what comes from elsewhere.
                 Err(error @ (Error::Store(_) | Error::Registry(registry::Error::Write { .. }))) => return Err(error),
                 Err(error) => {
-                    if is_cached && matches!(&error, Error::Registry(error) if error.is_gone()) {
+                    if remembered && matches!(&error, Error::Registry(error) if error.is_gone()) {
                         self.origins.lose_host(&place.registry);
                     }
                     failed = error;
@@ -116,9 +116,16 @@ impl Layers<'_> {
 
     /// What is only remembered can be made again.
     pub(super) fn lost(&self, blob: &Descriptor, error: Error) -> Error {
-        match self.origins.is_cached(&blob.digest) {
-            true => Error::Lost { blob: blob.digest, reason: Box::new(error) },
-            false => error,
+        if self.origins.is_remembered_blob(blob) { Error::Lost { blob: blob.digest, reason: Box::new(error) } } else { error }
+    }
+
+    /// The same of a layer that is there, and not what it should be.
+    pub(super) fn untrue(&self, layer: &Layer, error: Error) -> Error {
+        match error {
+            Error::Image(image::Error::NeedsLowers { .. }) | Error::Store(_) | Error::Io { .. } => error,
+            error if error.is_no_space() || !self.origins.is_remembered(layer) => error,
+            error @ Error::Lost { .. } => error,
+            error => Error::Lost { blob: layer.descriptor.digest, reason: Box::new(error) },
         }
     }
 
@@ -153,7 +160,8 @@ impl Layers<'_> {
             Err(Error::Image(image::Error::NeedsLowers { .. })) => {
                 let over = chain_id(layer, below);
                 let _flight = self.store.single_flight(&flight_of(&over))?;
-                self.known(layer, below).map_or_else(|| self.unpack_stored(layer, &over, Some(below.iter().rev().cloned().collect())), Ok)
+                let unpacked = || self.unpack_stored(layer, &over, Some(below.iter().rev().cloned().collect()));
+                self.known(layer, below).map_or_else(unpacked, Ok).map_err(|error| self.untrue(layer, error))
             }
             done => done,
         }
@@ -174,7 +182,7 @@ impl Layers<'_> {
         if self.origins.places(&layer.descriptor.digest).is_empty() {
             return from_store().map_err(|error| match error {
                 Error::Store(store::Error::Missing { .. }) => self.lost(&layer.descriptor, error),
-                error => error,
+                error => self.untrue(layer, error),
             });
         }
         let arriving = || self.pull_and(&layer.descriptor, &|blob| self.unpack(blob, layer, &id, None));
@@ -185,11 +193,7 @@ impl Layers<'_> {
                 done => done,
             },
         };
-        unpacked.map_err(|error| match error {
-            Error::Image(image::Error::NeedsLowers { .. }) | Error::Store(_) | Error::Io { .. } => error,
-            // It is what it is called, and yet not what it should be.
-            error => self.lost(&layer.descriptor, error),
-        })
+        unpacked.map_err(|error| self.untrue(layer, error))
     }
 
     /// Without a damaged blob, which is removed, the next run pulls or makes the layer again.

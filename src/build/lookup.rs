@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use super::engine::base_layers;
 use super::fan_out::fan_out;
 use super::origins::Origins;
-use crate::cache::{ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, recorded};
-use crate::oci::Descriptor;
-use crate::plan::{Plan, Root, StepId};
+use crate::cache::{Belief, ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, recorded};
+use crate::image::{Format, assemble};
+use crate::oci::{Descriptor, ImageConfig, Layer, media_type};
+use crate::plan::{ImagePlan, Plan, Root, StepId};
 use crate::store::{RecordKind, Store};
 
 /// Requests to cache repositories at the same time.
@@ -102,7 +104,7 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
                 pending.extend(step.sources());
                 continue;
             }
-            match recorded(sources.store, &step.key, sources.single_uid) {
+            match recorded(sources.store, &step.key, sources.belief(&step.services), sources.single_uid) {
                 Some(record) => {
                     lookup.single_uid |= record.single_uid;
                     lookup.steps.insert(id, record);
@@ -129,14 +131,21 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
 }
 
 impl Sources<'_> {
+    fn belief<'s>(&'s self, services: &'s [String]) -> Belief<'s> {
+        Belief { shared: self.shared, services }
+    }
+
     /// A finished image of the store with all that it needs.
     fn image_here(&self, plan: &Plan, index: usize) -> Option<ImageRecord> {
         let image = &plan.images[index];
         let record: ImageRecord = self.store.record(RecordKind::Image, &image.key.0)?;
         // Layers of the base need not be here: they are in the base's repository.
-        let own = record.layers.iter().skip(base_layers(plan, image.root)).map(|layer| &layer.descriptor);
+        let own = || record.layers.iter().skip(base_of(plan, image.root).len()).map(|layer| &layer.descriptor);
+        if !self.belief(std::slice::from_ref(&image.service)).holds(&record.claimed_by, own()) {
+            return None;
+        }
         let here = |blob: &Descriptor| self.store.blob_size(&blob.digest) == Some(blob.size);
-        let complete = own.chain([&record.manifest, &record.config]).all(here);
+        let complete = own().chain([&record.manifest, &record.config]).all(here);
         (complete && (!record.single_uid || (self.single_uid)())).then_some(record)
     }
 
@@ -181,21 +190,39 @@ impl Sources<'_> {
 
     /// Makes use of an image that a cache repository knows, if it can be used here.
     fn take_image(&self, plan: &Plan, index: usize, entry: &ImageEntry) -> Option<ImageRecord> {
-        let record = &entry.record;
+        let (record, image) = (&entry.record, &plan.images[index]);
         if record.single_uid && !(self.single_uid)() {
             return None;
         }
-        // Whoever pushes or exports it reads the manifest from the store.
-        let (digest, _) = self.store.put_blob(entry.manifest.as_bytes()).ok()?;
-        let own = record.layers.iter().skip(base_layers(plan, plan.images[index].root)).map(|layer| &layer.descriptor);
-        own.chain([&record.config]).for_each(|blob| self.origins.note_cached(&blob.digest, &entry.places));
-        (digest == record.manifest.digest).then(|| record.clone())
+        let config = entry.carried.get(&record.config.digest).or_else(|| self.shared?.read_blob(&entry.places, &record.config))?;
+        if !is_of(plan, image, record, &config, entry.manifest.as_bytes()) {
+            self.shared.into_iter().for_each(|shared| shared.refuse_image(&image.key, entry));
+            return None;
+        }
+        // Whoever pushes or exports it reads them from the store.
+        self.store.put_blob(&config).ok()?;
+        self.store.put_blob(entry.manifest.as_bytes()).ok()?;
+        let own = record.layers.iter().skip(base_of(plan, image.root).len());
+        own.for_each(|layer| self.origins.note_cached(&layer.descriptor.digest, &entry.places));
+        Some(record.clone())
     }
 }
 
-/// How many layers of an image are its base's.
-fn base_layers(plan: &Plan, root: Root) -> usize {
-    plan.chain(root).0.map_or(0, |base| plan.bases[base].manifest.layers.len())
+/// Whether an image is what its Dockerfile makes of these layers, whoever made them.
+fn is_of(plan: &Plan, image: &ImagePlan, record: &ImageRecord, config: &[u8], manifest: &[u8]) -> bool {
+    let base = base_of(plan, image.root);
+    let layers = base.len() + plan.chain(image.root).1.len();
+    if record.layers.len() != layers || record.layers[..base.len()] != base {
+        return false;
+    }
+    let format = if record.manifest.media_type == media_type::DOCKER_MANIFEST { Format::Docker } else { Format::Oci };
+    let Ok(found) = serde_json::from_slice::<ImageConfig>(config) else { return false };
+    assemble(&image.labelled_as(&found), &record.layers, format).is_ok_and(|made| made.config == config && made.manifest == manifest)
+}
+
+/// The layers of an image that are its base's.
+fn base_of(plan: &Plan, root: Root) -> Vec<Layer> {
+    plan.chain(root).0.map_or_else(Vec::new, |base| base_layers(&plan.bases[base]))
 }
 
 /// Steps behind a finished image are used by it: pruned as old, they would all run again on its next small change.
@@ -214,6 +241,7 @@ fn note_use(plan: &Plan, store: &Store, root: Root, noted: &mut BTreeSet<StepId>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Claims;
     use crate::config::{ImageFormat, Network};
     use crate::oci::{DiffId, Digest, Layer, Platform, Reference};
     use crate::plan::{self, BaseImage, Checkout, Dockerfile, Download, Options, Remote, ServiceNames, Target};
@@ -331,6 +359,7 @@ mod tests {
                     files: None,
                     took: 1,
                     single_uid: self.single_uid,
+                    claimed_by: Claims::new(),
                 };
                 self.store.put_record(RecordKind::Step, &step.key.0, &record).unwrap();
             }
@@ -343,6 +372,7 @@ mod tests {
                 layers: vec![self.layer(2), self.layer(3)],
                 single_uid: self.single_uid,
                 took: BTreeMap::new(),
+                claimed_by: Claims::new(),
             };
             self.store.put_record(RecordKind::Image, &self.plan.images[0].key.0, &record).unwrap();
         }

@@ -1,10 +1,11 @@
 //! Where blobs can be had from that are not in the store, and what is known of layers without their blobs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cache::StepEntry;
-use crate::oci::{Descriptor, DiffId, Digest, Reference};
+use super::engine::base_layers;
+use crate::cache::{Claims, StepEntry};
+use crate::oci::{Descriptor, DiffId, Digest, Layer, Reference};
 use crate::plan::{CacheKey, Plan};
 
 /// Places of a blob that are worth a request each.
@@ -12,15 +13,18 @@ const MOST_PLACES: usize = 8;
 
 #[derive(Default)]
 pub struct Origins {
-    /// The registries that this run knows anyway: cache repositories send it to no others.
-    hosts: BTreeSet<String>,
+    /// The repositories that this run knows anyway, by name: cache repositories send it to no others, from which whoever runs it may read
+    /// what those who write there may not.
+    named: BTreeSet<String>,
+    /// Layers of bases, as these have them.
+    bases: HashSet<(DiffId, Digest, u64)>,
     blobs: Mutex<HashMap<Digest, Origin>>,
     /// Registries that did not answer when they were asked for what is only remembered.
     gone: Mutex<BTreeSet<String>>,
     /// Tables of contents that were made in this run, of which records appear later.
     tocs: Mutex<HashMap<DiffId, Descriptor>>,
     /// What cache repositories say of the layer that a Step makes. It is said of that Step alone: no digest holds it to the layer, which others may have, too.
-    claims: Mutex<HashMap<(CacheKey, DiffId), Descriptor>>,
+    claims: Mutex<HashMap<(CacheKey, DiffId), (Descriptor, Claims)>>,
     /// Blobs that came with entries of cache repositories.
     carried: Mutex<HashMap<Digest, Vec<u8>>>,
 }
@@ -28,10 +32,6 @@ pub struct Origins {
 #[derive(Default)]
 struct Origin {
     places: Vec<Reference>,
-    /// A base image has it.
-    of_base: bool,
-    /// Entries of cache repositories name it.
-    of_cache: bool,
     /// Some Step needs its files.
     wanted: bool,
 }
@@ -39,30 +39,25 @@ struct Origin {
 impl Origins {
     /// Layers of base images come from where these stand.
     pub fn of(plan: &Plan) -> Self {
-        let origins = Self::default().and_of(plan.bases.iter().filter_map(|base| base.reference.as_ref()));
+        let mut origins = Self::default().and_of(plan.bases.iter().filter_map(|base| base.reference.as_ref()));
         for base in &plan.bases {
+            origins.bases.extend(base_layers(base).iter().map(identity));
             for layer in base.reference.iter().flat_map(|_| &base.manifest.layers) {
-                let mut origins = origins.lock();
-                let origin = origins.entry(layer.digest).or_default();
-                origin.of_base = true;
-                add(origin, base.reference.iter());
+                add(origins.lock().entry(layer.digest).or_default(), base.reference.iter());
             }
         }
         origins
     }
 
-    /// The same, where blobs may come from the registries of these repositories, too.
+    /// The same, where blobs may come from these repositories, too.
     pub fn and_of<'r>(mut self, repositories: impl Iterator<Item = &'r Reference>) -> Self {
-        self.hosts.extend(repositories.map(|repository| repository.registry.clone()));
+        self.named.extend(repositories.map(Reference::name));
         self
     }
 
-    /// Notes that cache repositories have a blob. What an entry says of registries that this run knows nothing of does not count.
+    /// Notes that cache repositories have a blob. What an entry says of repositories that this run knows nothing of does not count.
     pub fn note_cached(&self, blob: &Digest, places: &[Reference]) {
-        let mut origins = self.lock();
-        let origin = origins.entry(*blob).or_default();
-        origin.of_cache = true;
-        add(origin, places.iter().filter(|place| self.hosts.contains(&place.registry)));
+        add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.named.contains(&place.name())));
     }
 
     /// Notes that a registry does not answer.
@@ -79,7 +74,8 @@ impl Origins {
         self.note_cached(&entry.record.layer.digest, &entry.places);
         if let Some(toc) = &entry.toc {
             self.note_cached(&toc.digest, &entry.places);
-            self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert((*step, entry.record.diff_id), toc.clone());
+            let claim = (toc.clone(), entry.record.claimed_by.clone());
+            self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert((*step, entry.record.diff_id), claim);
         }
         self.carried.lock().unwrap_or_else(PoisonError::into_inner).extend(entry.carried.blobs());
     }
@@ -103,9 +99,15 @@ impl Origins {
         self.lock().get(blob).map(|origin| origin.places.clone()).unwrap_or_default()
     }
 
-    /// Whether a blob that cannot be had is only something remembered, which can be made again.
-    pub fn is_cached(&self, blob: &Digest) -> bool {
-        self.lock().get(blob).is_some_and(|origin| !origin.of_base && origin.of_cache)
+    /// Whether a layer is only something remembered, which can be made again if it cannot be had, or is not what it should be: no base
+    /// has just this one.
+    pub fn is_remembered(&self, layer: &Layer) -> bool {
+        !self.bases.contains(&identity(layer))
+    }
+
+    /// The same of a blob.
+    pub fn is_remembered_blob(&self, blob: &Descriptor) -> bool {
+        !self.bases.iter().any(|(_, digest, size)| (*digest, *size) == (blob.digest, blob.size))
     }
 
     pub fn note_toc(&self, layer: DiffId, toc: Descriptor) {
@@ -117,13 +119,17 @@ impl Origins {
     }
 
     /// The table of contents of a layer as a cache repository knows it, which says that this Step makes it.
-    pub fn claimed_toc(&self, step: &CacheKey, layer: &DiffId) -> Option<Descriptor> {
+    pub fn claimed_toc(&self, step: &CacheKey, layer: &DiffId) -> Option<(Descriptor, Claims)> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner).get(&(*step, *layer)).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Origin>> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn identity(layer: &Layer) -> (DiffId, Digest, u64) {
+    (layer.diff_id, layer.descriptor.digest, layer.descriptor.size)
 }
 
 fn add<'r>(origin: &mut Origin, places: impl Iterator<Item = &'r Reference>) {
@@ -150,23 +156,24 @@ mod tests {
             files: None,
             took: 0,
             single_uid: false,
+            claimed_by: Claims::from(["r.example/app-cache".to_owned()]),
         };
+        let claims = record.claimed_by.clone();
         let entry = StepEntry { keys: Vec::new(), record, toc: Some(toc.clone()), carried: Carried::default(), places: Vec::new() };
         let [step, other] = [b"step", b"base"].map(|name| CacheKey(Digest::of(name)));
         let origins = Origins::default();
         origins.note_step(&step, &entry);
-        assert_eq!([origins.claimed_toc(&step, &layer), origins.claimed_toc(&other, &layer), origins.toc(&layer)], [Some(toc), None, None]);
+        assert_eq!([origins.claimed_toc(&step, &layer), origins.claimed_toc(&other, &layer)], [Some((toc, claims)), None]);
+        assert_eq!(origins.toc(&layer), None);
     }
 
     #[test]
-    fn cache_entries_lead_to_no_registry_that_the_run_does_not_know_and_to_few_repositories() {
-        let own: Reference = "r.example/app-cache".parse().unwrap();
-        let origins = Origins::default().and_of([&own].into_iter());
-        let blob = Digest::of(b"x");
-        origins.note_cached(&blob, &["169.254.169.254/latest".parse().unwrap()]);
-        // So it is made again.
-        assert!(origins.places(&blob).is_empty() && origins.is_cached(&blob));
+    fn cache_entries_lead_to_no_repository_that_the_run_does_not_know_and_to_few() {
         let many: Vec<Reference> = (0..100).map(|number| format!("r.example/app{number}").parse().unwrap()).collect();
+        let origins = Origins::default().and_of(many.iter());
+        let blob = Digest::of(b"x");
+        origins.note_cached(&blob, &["169.254.169.254/app1".parse().unwrap(), "r.example/private".parse().unwrap()]);
+        assert_eq!(origins.places(&blob), []);
         origins.note_cached(&blob, &many);
         assert_eq!(origins.places(&blob), many[..MOST_PLACES]);
     }

@@ -9,10 +9,10 @@ use super::finish::is_lasting;
 use super::lookup::Lookup;
 use super::push::{Pusher, Target};
 use super::trails::trail_entry;
-use crate::cache::{Carried, ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, TocEntry, empty_blob, recorded};
+use crate::cache::{Belief, Carried, Claims, ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, TocEntry, empty_blob, recorded};
 use crate::oci::{Descriptor, DiffId, Layer, Reference};
 use crate::plan::{CacheKey, ImagePlan, Plan, Root, StepId};
-use crate::store::RecordKind;
+use crate::store::{self, RecordKind};
 
 /// Who gives, and where to.
 pub struct Share<'a> {
@@ -68,7 +68,9 @@ impl<'a> Share<'a> {
         }
         let manifest = self.pusher.layers.store.read_blob(&record.manifest.digest).ok();
         let Some(manifest) = manifest.and_then(|bytes| String::from_utf8(bytes).ok()) else { return };
-        let own: Vec<&Descriptor> = own_layers(plan, image, record).map(|layer| &layer.descriptor).chain([&record.config]).collect();
+        let mut carried = Carried::default();
+        let long = (!carried.take_up(&record.config, || self.read(&record.config))).then_some(&record.config);
+        let own: Vec<&Descriptor> = own_layers(plan, image, record).map(|layer| &layer.descriptor).chain(long).collect();
         let images: Vec<&Reference> = self.pushed.then(|| self.pusher.repository(&image.service)).flatten().into_iter().collect();
         let anew = plan.chain(image.root).1.iter().any(|step| plan.steps[*step].no_cache);
         for repository in self.shared.written(std::slice::from_ref(&image.service)) {
@@ -81,7 +83,8 @@ impl<'a> Share<'a> {
                     self.give_steps_of(plan, image, record);
                 }
                 let (blobs, places) = self.blobs(target, &own, &images)?;
-                let entry = ImageEntry { key: image.key, record: record.clone(), manifest: manifest.clone(), places };
+                let record = ImageRecord { claimed_by: Claims::new(), ..record.clone() };
+                let entry = ImageEntry { key: image.key, record, manifest: manifest.clone(), carried: carried.clone(), places };
                 self.shared.put_image(&repository, &image.key, &entry, blobs)?;
                 let store = self.pusher.layers.store;
                 let known = |id: StepId| engine.record(id).or_else(|| store.record(RecordKind::Step, &plan.steps[id].key.0));
@@ -102,7 +105,8 @@ impl<'a> Share<'a> {
                 }
                 let step = &plan.steps[id];
                 pending.extend(step.sources());
-                if let Some(known) = recorded(self.pusher.layers.store, &step.key, &|| record.single_uid) {
+                let belief = Belief { shared: Some(self.shared), services: &step.services };
+                if let Some(known) = recorded(self.pusher.layers.store, &step.key, belief, &|| record.single_uid) {
                     let layer = layers.get(&id).map_or_else(|| known.layer.clone(), |layer| layer.descriptor.clone());
                     self.give_step(plan, id, StepRecord { layer, ..known }, layers.contains_key(&id), &[step.key]);
                 }
@@ -113,7 +117,7 @@ impl<'a> Share<'a> {
     fn give_step(&self, plan: &Plan, id: StepId, record: StepRecord, shipped: bool, keys: &[CacheKey]) {
         let Some(first) = keys.first().filter(|_| self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id)) else { return };
         let step = &plan.steps[id];
-        let record = StepRecord { inputs: record.inputs.abridged(), ..record };
+        let record = StepRecord { inputs: record.inputs.abridged(), claimed_by: Claims::new(), ..record };
         let images: Vec<&Reference> = match self.pushed && shipped {
             true => step.services.iter().filter_map(|service| self.pusher.repository(service)).collect(),
             false => Vec::new(),
@@ -126,7 +130,7 @@ impl<'a> Share<'a> {
                 if !step.no_cache && self.shared.has_step(&repository, first)? {
                     return Ok(());
                 }
-                let toc = self.pusher.layers.toc_of_step(&step.key, &record.diff_id);
+                let toc = self.pusher.layers.toc_of_step(&step.key, &record.diff_id).map(|(toc, _)| toc);
                 let mut carried = Carried::default();
                 let long = toc.iter().chain(&record.files).filter(|blob| !carried.take_up(blob, || self.read(blob)));
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(long).collect();
@@ -155,7 +159,7 @@ impl<'a> Share<'a> {
         for layer in missing {
             let Some(toc) = self.pusher.layers.toc(&layer) else { continue };
             let (blobs, places) = self.blobs(target, &[&toc], &[])?;
-            self.shared.put_toc(target.image, &TocEntry { layer, toc, places }, blobs)?;
+            self.shared.put_toc(target.image, &TocEntry { layer, toc, claimed_by: Claims::new(), places }, blobs)?;
         }
         Ok(())
     }
@@ -200,7 +204,8 @@ impl<'a> Share<'a> {
     /// Ends the writing to a repository where it failed, and says so.
     pub(super) fn settle(&self, repository: &Reference, given: Result<(), Error>) {
         match given {
-            Ok(()) | Err(Error::Cancelled) => {}
+            // What cannot be had is not given; the rest may be.
+            Ok(()) | Err(Error::Cancelled | Error::Store(store::Error::Missing { .. } | store::Error::Damaged { .. })) => {}
             Err(Error::Registry(error)) => self.shared.stop_writing(repository, &error),
             Err(error) => self.shared.give_up_writing(repository, &error.to_string()),
         }

@@ -10,6 +10,7 @@ use super::engine::{Engine, make_dir};
 use super::error::Error;
 use super::lookup::Lookup;
 use super::toc::StateLayer;
+use crate::cache::Claims;
 use crate::image::{unpack_tocs, without_hidden};
 use crate::plan::{Op, Plan, Root, Step};
 use crate::store::TempDir;
@@ -46,8 +47,9 @@ pub(super) fn states_read(plan: &Plan, lookup: &Lookup) -> BTreeSet<Root> {
 }
 
 impl Engine<'_> {
-    /// Directories that take the place of the parent's snapshots, uppermost first. `None` where the Step needs these, or nothing is saved.
-    pub(super) fn skeleton(&self, step: &Step, work: &TempDir) -> Option<Vec<PathBuf>> {
+    /// Directories that take the place of the parent's snapshots, uppermost first, and on whose word they look like these. `None` where the
+    /// Step needs these, or nothing is saved.
+    pub(super) fn skeleton(&self, step: &Step, work: &TempDir) -> Option<(Vec<PathBuf>, Claims)> {
         let look = looks_at(step).filter(|_| !self.single_uid() && !self.reads(step.parent))?;
         let made = self.make_skeleton(step, &look, work);
         made.unwrap_or_else(|error| {
@@ -57,7 +59,7 @@ impl Engine<'_> {
         })
     }
 
-    fn make_skeleton(&self, step: &Step, look: &Look, work: &TempDir) -> Result<Option<Vec<PathBuf>>, Error> {
+    fn make_skeleton(&self, step: &Step, look: &Look, work: &TempDir) -> Result<Option<(Vec<PathBuf>, Claims)>, Error> {
         let layers = self.state_layers(step.parent)?;
         if layers.iter().all(|layer| self.layers.has(layer)) {
             return Ok(None);
@@ -66,10 +68,11 @@ impl Engine<'_> {
         let of_base = layers.len() - made.len();
         let makers = std::iter::repeat_n(None, of_base).chain(made.iter().map(|id| Some(self.plan.steps[*id].key)));
         let layers: Vec<StateLayer> = layers.into_iter().zip(makers).map(|(layer, step)| StateLayer { layer, step }).collect();
-        let Some(tocs) = self.tocs(&layers, self.shared, &step.services)? else { return Ok(None) };
+        let Some((tocs, claims)) = self.tocs(&layers, &step.services)? else { return Ok(None) };
         let into = work.path().join("skeleton");
         make_dir(&into)?;
         let made = unpack_tocs(&tocs, look.path.as_bytes(), look.names, &into, self.single_uid())?;
-        made.map(without_hidden).transpose().map_err(|source| Error::Io { action: "read", path: into, source })
+        let made = made.map(without_hidden).transpose().map_err(|source| Error::Io { action: "read", path: into, source })?;
+        Ok(made.map(|made| (made, claims)))
     }
 }

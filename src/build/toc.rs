@@ -1,14 +1,16 @@
 //! Tables of contents of layers: kept where a layer is made or unpacked, had from cache repositories where it was not.
 
+use std::collections::BTreeMap;
 use std::io::BufReader;
+use std::sync::{Mutex, PoisonError};
 
 use super::engine::Engine;
 use super::error::Error;
 use super::fan_out::fan_out;
 use super::layers::Layers;
-use crate::cache::Shared;
+use crate::cache::Claims;
 use crate::image::{Toc, TocWriter};
-use crate::oci::{Descriptor, DiffId, Digest, Layer, media_type};
+use crate::oci::{Descriptor, DiffId, Layer, media_type};
 use crate::plan::CacheKey;
 use crate::store::{BlobWriter, RecordKind};
 
@@ -38,11 +40,9 @@ impl<'a> Layers<'a> {
         self.origins.toc(layer).filter(here).or_else(|| self.store.record(RecordKind::Toc, &layer.0).filter(here))
     }
 
-    /// The same of a layer that a Step has made somewhere: else as a cache repository said that it is. That is kept, and believed, of this
-    /// Step alone.
-    pub(super) fn toc_of_step(&self, step: &CacheKey, layer: &DiffId) -> Option<Descriptor> {
-        let claimed = || self.origins.claimed_toc(step, layer).or_else(|| self.store.record(RecordKind::Toc, &claim(step, layer)));
-        self.toc(layer).or_else(claimed)
+    /// The same of a layer that a Step has made somewhere: else as a cache repository said that it is, of this Step alone.
+    pub(super) fn toc_of_step(&self, step: &CacheKey, layer: &DiffId) -> Option<(Descriptor, Claims)> {
+        self.toc(layer).map(|toc| (toc, Claims::new())).or_else(|| self.origins.claimed_toc(step, layer))
     }
 
     fn write_failed(&self) -> impl Fn(std::io::Error) -> Error + use<> {
@@ -52,32 +52,44 @@ impl<'a> Layers<'a> {
 }
 
 impl Engine<'_> {
-    /// The tables of contents of a state's layers, in their order, if all of them can be had: `services` say in whose cache repositories.
-    pub(super) fn tocs(&self, layers: &[StateLayer], shared: Option<&Shared>, services: &[String]) -> Result<Option<Vec<Toc>>, Error> {
+    /// The tables of contents of a state's layers, in their order, if all of them can be had, and on whose word they are that: `services` say
+    /// in whose cache repositories.
+    pub(super) fn tocs(&self, layers: &[StateLayer], services: &[String]) -> Result<Option<(Vec<Toc>, Claims)>, Error> {
         let known = |of: &StateLayer| {
             let diff_id = &of.layer.diff_id;
-            let here = of.step.map_or_else(|| self.layers.toc(diff_id), |step| self.layers.toc_of_step(&step, diff_id));
+            let here = match of.step {
+                None => self.layers.toc(diff_id).map(|toc| (toc, Claims::new())),
+                Some(step) => self.layers.toc_of_step(&step, diff_id).or_else(|| {
+                    let entry = self.asked?.step(&step, services).filter(|entry| entry.record.diff_id == *diff_id)?;
+                    self.layers.origins.note_step(&step, &entry);
+                    self.layers.toc_of_step(&step, diff_id)
+                }),
+            };
             here.or_else(|| {
-                let entry = shared?.toc(diff_id, services)?;
+                let entry = self.asked?.toc(diff_id, services)?;
                 self.layers.origins.note_cached(&entry.toc.digest, &entry.places);
-                Some(entry.toc)
+                Some((entry.toc, entry.claimed_by))
             })
         };
-        fan_out(layers, AT_ONCE, |of| {
-            let Some(toc) = known(of).filter(|toc| !self.layers.is_here(toc)) else { return Ok(()) };
-            self.layers.pull(&toc)?;
-            let Some(step) = of.step.filter(|step| self.layers.origins.claimed_toc(step, &of.layer.diff_id).as_ref() == Some(&toc)) else {
-                return Ok(());
-            };
-            Ok::<(), Error>(self.layers.store.put_record_soon(RecordKind::Toc, &claim(&step, &of.layer.diff_id), &toc)?)
+        let tocs: Mutex<BTreeMap<usize, (Descriptor, Claims)>> = Mutex::default();
+        let numbered: Vec<(usize, &StateLayer)> = layers.iter().enumerate().collect();
+        fan_out(&numbered, AT_ONCE, |(at, of)| {
+            let Some(toc) = known(of) else { return Ok(()) };
+            self.layers.pull(&toc.0)?;
+            tocs.lock().unwrap_or_else(PoisonError::into_inner).insert(*at, toc);
+            Ok::<(), Error>(())
         })?;
-        let here: Option<Vec<Descriptor>> = layers.iter().map(|of| known(of).filter(|toc| self.layers.is_here(toc))).collect();
-        let read = |toc: Descriptor| {
+        let tocs = tocs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if tocs.len() < layers.len() {
+            return Ok(None);
+        }
+        let claims = tocs.values().flat_map(|(_, claims)| claims.iter().cloned()).collect();
+        let read = |(toc, _): (Descriptor, Claims)| {
             // One that was pulled is not synced: what a crash has left of it may make sense. A damaged one is removed.
             self.layers.store.verify_blob(&toc.digest)?;
-            Ok(Toc::read(BufReader::new(self.layers.store.open_blob(&toc.digest)?))?)
+            Ok::<_, Error>(Toc::read(BufReader::new(self.layers.store.open_blob(&toc.digest)?))?)
         };
-        here.map(|tocs| tocs.into_iter().map(read).collect()).transpose()
+        Ok(Some((tocs.into_values().map(read).collect::<Result<_, _>>()?, claims)))
     }
 }
 
@@ -85,9 +97,4 @@ impl Engine<'_> {
 pub(super) struct StateLayer {
     pub layer: Layer,
     pub step: Option<CacheKey>,
-}
-
-/// Under which the store remembers what was said of the layer of a Step.
-fn claim(step: &CacheKey, layer: &DiffId) -> Digest {
-    Digest::of(format!("{} {layer}", step.0).as_bytes())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::carried::Carried;
 use super::mount::MountEntry;
-use super::records::{ImageRecord, StepRecord};
+use super::records::{Claims, ImageRecord, StepRecord};
 use super::stored::Content;
 use crate::oci::{Descriptor, DiffId, Digest, Manifest, Reference, media_type};
 use crate::plan::{CacheKey, KeyInputs, Trail};
@@ -41,6 +41,9 @@ pub struct ImageEntry {
     pub record: ImageRecord,
     /// The manifest that the record names.
     pub manifest: String,
+    /// The configuration, unless it is long.
+    #[serde(default, skip_serializing_if = "Carried::is_empty")]
+    pub carried: Carried,
     /// Where its blobs can be had from besides the entry's own repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Reference>,
@@ -52,6 +55,8 @@ pub struct TocEntry {
     /// The layer whose table of contents it is.
     pub layer: DiffId,
     pub toc: Descriptor,
+    #[serde(default, skip_serializing_if = "Claims::is_empty")]
+    pub claimed_by: Claims,
     /// Where it can be had from besides the entry's own repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Reference>,
@@ -82,6 +87,11 @@ pub trait Entry: Serialize + DeserializeOwned + Send {
     /// The blobs that it is of use with.
     fn blobs(&self) -> Vec<&Descriptor>;
 
+    /// Who says what it says, where anything rests on that.
+    fn claimed_by(&mut self) -> Option<&mut Claims> {
+        None
+    }
+
     /// Whether its parts agree.
     fn is_sound(&self) -> bool {
         true
@@ -98,6 +108,10 @@ impl Entry for StepEntry {
 
     fn places(&mut self) -> &mut Vec<Reference> {
         &mut self.places
+    }
+
+    fn claimed_by(&mut self) -> Option<&mut Claims> {
+        Some(&mut self.record.claimed_by)
     }
 
     fn blobs(&self) -> Vec<&Descriptor> {
@@ -121,8 +135,12 @@ impl Entry for ImageEntry {
         &mut self.places
     }
 
+    fn claimed_by(&mut self) -> Option<&mut Claims> {
+        Some(&mut self.record.claimed_by)
+    }
+
     fn blobs(&self) -> Vec<&Descriptor> {
-        self.record.blobs().collect()
+        self.record.blobs().filter(|blob| self.carried.get(&blob.digest).is_none()).collect()
     }
 
     fn is_sound(&self) -> bool {
@@ -132,7 +150,8 @@ impl Entry for ImageEntry {
             && manifest.media_type == descriptor.media_type
             && self.manifest.len() as u64 == descriptor.size
             && manifest.config == *config
-            && manifest.layers.iter().eq(layers.iter().map(|layer| &layer.descriptor))
+            // An image may call the encoding of a layer by another name than its base.
+            && manifest.layers.iter().map(|layer| (layer.digest, layer.size)).eq(layers.iter().map(|l| (l.descriptor.digest, l.descriptor.size)))
     }
 
     fn is_under(&self, hex: &str) -> bool {
@@ -145,6 +164,10 @@ impl Entry for TocEntry {
 
     fn places(&mut self) -> &mut Vec<Reference> {
         &mut self.places
+    }
+
+    fn claimed_by(&mut self) -> Option<&mut Claims> {
+        Some(&mut self.claimed_by)
     }
 
     fn blobs(&self) -> Vec<&Descriptor> {
@@ -214,6 +237,9 @@ pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
     if !artifact.layers.is_empty() || entry.blobs().is_empty() {
         entry.places().insert(0, Reference { tag: None, digest: None, ..place.clone() });
     }
+    if let Some(claims) = entry.claimed_by() {
+        *claims = Claims::from([place.name()]);
+    }
     entry.is_sound().then_some(entry)
 }
 
@@ -252,6 +278,7 @@ mod tests {
             files: None,
             took: 7,
             single_uid: false,
+            claimed_by: Claims::new(),
         };
         StepEntry {
             keys: vec![key("1"), key("2")],
@@ -277,7 +304,7 @@ mod tests {
         let names = |entry: StepEntry| entry.places.iter().map(Reference::name).collect::<Vec<_>>();
         let complete = write(&step(), vec![step().record.layer]).unwrap();
         let read_back: StepEntry = read(&complete, &place).unwrap();
-        assert_eq!(read_back.record, step().record);
+        assert_eq!(read_back.record, StepRecord { claimed_by: Claims::from(["r.example/app-cache".to_owned()]), ..step().record });
         assert_eq!(names(read_back), ["r.example/app-cache", "r.example/app"]);
         let elsewhere = write(&step(), Vec::new()).unwrap();
         assert_eq!(names(read(&elsewhere, &place).unwrap()), ["r.example/app"]);
@@ -325,8 +352,8 @@ mod tests {
         let layer = Layer { diff_id: DiffId(Digest::of(b"tar")), descriptor: step().record.layer };
         let text = serde_json::to_string(&Manifest::oci(config.clone(), vec![layer.descriptor.clone()])).unwrap();
         let manifest = Descriptor::new(media_type::OCI_MANIFEST, Digest::of(text.as_bytes()), text.len() as u64);
-        let record = ImageRecord { manifest, config, layers: vec![layer], single_uid: false, took: BTreeMap::new() };
-        let whole = ImageEntry { key: key("1"), record, manifest: text, places: Vec::new() };
+        let record = ImageRecord { manifest, config, layers: vec![layer], single_uid: false, took: BTreeMap::new(), claimed_by: Claims::new() };
+        let whole = ImageEntry { key: key("1"), record, manifest: text, carried: Carried::default(), places: Vec::new() };
         let is_read = |entry: &ImageEntry, place: &Reference| read::<ImageEntry>(&write(entry, Vec::new()).unwrap(), place).is_some();
         assert!(is_read(&whole, &place) && !is_read(&whole, &under('i', "2")));
         assert!(!is_read(&ImageEntry { manifest: whole.manifest.replace("tar", "rat"), ..whole.clone() }, &place));

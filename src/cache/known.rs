@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
 use crate::oci::{Digest, Reference};
 
+/// Each costs another look at everything: who has promised more that cannot be had is not listened to any more.
+const MOST_LOST: usize = 8;
+
 #[derive(Default, Serialize, Deserialize)]
 pub struct Known {
-    /// By key.
     pub(super) steps: Answers<StepEntry>,
     pub(super) images: Answers<ImageEntry>,
-    /// By the DiffId of the layer.
-    #[serde(default)]
     pub(super) tocs: Answers<TocEntry>,
     /// By service and platform, with a space between them.
     #[serde(default)]
@@ -23,8 +23,8 @@ pub struct Known {
     closed: Mutex<BTreeSet<String>>,
     /// Blobs that could not be had, or are not what they should be.
     lost: Mutex<BTreeSet<Digest>>,
-    /// Entries that are none, by their tags.
-    unreadable: Mutex<BTreeSet<String>>,
+    /// Entries that cannot be what they should be, by their tags.
+    refused: Mutex<BTreeSet<String>>,
     /// What there is to tell, by what it is about: each once.
     told: Mutex<BTreeMap<String, Told>>,
 }
@@ -37,25 +37,36 @@ struct Told {
     others: Vec<String>,
 }
 
-/// `None`: there is no such entry.
-pub(super) type Answers<E> = Mutex<HashMap<Digest, Option<E>>>;
+/// By the tag that was asked for, with its repository. `None`: there is no such entry.
+pub(super) type Answers<E> = Mutex<HashMap<String, Option<E>>>;
 
 impl Known {
     /// Says that a blob is of no use: entries that need it count as absent from now on.
     pub fn lose(&self, blob: Digest) {
-        lock(&self.lost).insert(blob);
+        let lost = {
+            let mut lost = lock(&self.lost);
+            lost.insert(blob);
+            lost.len()
+        };
+        if lost == MOST_LOST {
+            self.warn("lost", "caches are not read any more in this run: they lack too much of what they promise".to_owned());
+        }
+    }
+
+    pub(super) fn has_lost_much(&self) -> bool {
+        lock(&self.lost).len() >= MOST_LOST
     }
 
     pub fn is_lost(&self, blob: &Digest) -> bool {
         lock(&self.lost).contains(blob)
     }
 
-    pub(super) fn note_unreadable(&self, entry: &Reference) {
-        lock(&self.unreadable).insert(entry.to_string());
+    pub(super) fn refuse(&self, entry: &Reference) {
+        lock(&self.refused).insert(entry.to_string());
     }
 
-    pub(super) fn is_unreadable(&self, entry: &Reference) -> bool {
-        lock(&self.unreadable).contains(&entry.to_string())
+    pub(super) fn is_refused(&self, entry: &Reference) -> bool {
+        lock(&self.refused).contains(&entry.to_string())
     }
 
     pub(super) fn close(&self, repository: &str) {

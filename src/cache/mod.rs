@@ -22,9 +22,11 @@
 //!
 //! Besides, there is `last-<platform>`, which moves: what the image was made of that was given last, for people who ask why a build runs.
 //!
-//! Whoever may write to a cache repository is trusted as whoever may push the images: a record names a result that nobody computes again, and
-//! a table of contents is believed in place of its layer. That a blob is the one that an entry names is verified; that the entry is true
-//! cannot be without making it again. `--no-remote-cache` believes nobody.
+//! Whoever may write to a cache repository is trusted as whoever may push the images of the services that read it: a record names a layer
+//! that nobody computes again, and a table of contents is believed in place of its layer. That a blob is the one that an entry names, and that
+//! an image is what its Dockerfile makes of the layers, is verified; that the entry is true cannot be without making it again. So whatever
+//! rests on an entry says so ([`Claims`]), also in the store, and counts only for services that read that repository. What is found by its
+//! content rests on what is said of that content, and not on how it came about. `--no-remote-cache` believes nobody.
 //!
 //! What moves too is the directory of a `RUN --mount=type=cache`, under `m-<id of the mount>` (where `[cache] mounts` asks for it): the last
 //! who writes it wins. That harms nobody, for what a cache mount holds is a hint. Its manifest lists chunks, which are named by what they
@@ -46,6 +48,6 @@ pub use carried::Carried;
 pub use known::{Known, Message};
 pub use mount::{Chunk, LARGEST_CHUNK, MOST_CHUNKS, MountEntry};
 pub use reach::Reach;
-pub use records::{ImageRecord, StepRecord, recorded};
-pub use shared::{Places, Shared, empty_blob};
+pub use records::{Claims, ImageRecord, StepRecord, recorded};
+pub use shared::{Belief, Places, Shared, empty_blob};
 pub use stored::{Content, Repository, Stored, may_be_entry};

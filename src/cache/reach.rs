@@ -83,7 +83,7 @@ fn key(tag: &str) -> Option<(char, CacheKey)> {
 mod tests {
     use super::super::Carried;
     use super::*;
-    use crate::cache::{StepEntry, StepRecord, TocEntry};
+    use crate::cache::{Claims, StepEntry, StepRecord, TocEntry};
     use crate::oci::{Descriptor, media_type};
     use crate::plan::KeyInputs;
 
@@ -97,7 +97,7 @@ mod tests {
     fn step(key: CacheKey, name: &str, layer: &str) -> Stored {
         let layer = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(layer.as_bytes()), 1);
         let diff_id = DiffId(layer.digest);
-        let record = StepRecord { diff_id, layer, inputs: inputs(name), files: None, took: 1, single_uid: false };
+        let record = StepRecord { diff_id, layer, inputs: inputs(name), files: None, took: 1, single_uid: false, claimed_by: Claims::new() };
         let digest = Some(Digest::of(format!("{record:?}").as_bytes()));
         let content = Content::Step(StepEntry { keys: Vec::new(), record, toc: None, carried: Carried::default(), places: Vec::new() });
         Stored { tag: format!("s-{}", key.0.hex()), digest, size: 1, content, blobs: Vec::new() }
@@ -107,7 +107,7 @@ mod tests {
         let layer = DiffId(Digest::of(layer.as_bytes()));
         let toc = Descriptor::new("x", Digest::of(format!("toc of {layer}").as_bytes()), 1);
         let digest = Some(Digest::of(format!("entry of {layer}").as_bytes()));
-        let content = Content::Toc(TocEntry { layer, toc, places: Vec::new() });
+        let content = Content::Toc(TocEntry { layer, toc, claimed_by: Claims::new(), places: Vec::new() });
         Stored { tag: format!("t-{}", layer.0.hex()), digest, size: 1, content, blobs: Vec::new() }
     }
 

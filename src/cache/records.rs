@@ -1,12 +1,16 @@
 //! What keys led to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::shared::Belief;
 use crate::oci::{Descriptor, DiffId, Layer};
 use crate::plan::{CacheKey, KeyInputs};
 use crate::store::{RecordKind, Store};
+
+/// The cache repositories, by their names, on whose word something rests: none where it was made here, of what was made here.
+pub type Claims = BTreeSet<String>;
 
 /// What a Step's key led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,9 @@ pub struct StepRecord {
     /// Made with a single id, which keeps no owners: good only where no more can be had.
     #[serde(default)]
     pub single_uid: bool,
+    /// That the key leads to this.
+    #[serde(default, skip_serializing_if = "Claims::is_empty")]
+    pub claimed_by: Claims,
 }
 
 /// What an image key led to. All blobs are named by the manifest.
@@ -36,6 +43,9 @@ pub struct ImageRecord {
     /// Milliseconds that the Steps behind it took when they ran, as far as that is known.
     #[serde(default)]
     pub took: BTreeMap<CacheKey, u64>,
+    /// That the key leads to this.
+    #[serde(default, skip_serializing_if = "Claims::is_empty")]
+    pub claimed_by: Claims,
 }
 
 impl StepRecord {
@@ -51,10 +61,11 @@ impl ImageRecord {
     }
 }
 
-/// What the store remembers of a Step, if its blob is here. What was made with a single id counts only if `single_uid` says that this run
-/// has no more.
-pub fn recorded(store: &Store, key: &CacheKey, single_uid: &dyn Fn() -> bool) -> Option<StepRecord> {
+/// What the store remembers of a Step, if its blob is here and `belief` holds what it rests on. What was made with a single id counts only
+/// if `single_uid` says that this run has no more.
+pub fn recorded(store: &Store, key: &CacheKey, belief: Belief, single_uid: &dyn Fn() -> bool) -> Option<StepRecord> {
     let record: StepRecord = store.record(RecordKind::Step, &key.0)?;
     let here = store.blob_size(&record.layer.digest) == Some(record.layer.size);
-    (here && (!record.single_uid || single_uid())).then_some(record)
+    let usable = here && belief.holds(&record.claimed_by, [&record.layer]);
+    (usable && (!record.single_uid || single_uid())).then_some(record)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::artifact::{self, Entry, ImageEntry, StepEntry, TocEntry, TrailEntry};
 use super::known::{Answers, Known, lock};
 use super::mount::MountEntry;
+use super::records::Claims;
 use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, media_type};
 use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
@@ -18,7 +19,25 @@ const ASKED_AT_ONCE: usize = 4;
 pub struct Places {
     /// Asked in this order.
     pub read: Vec<Reference>,
+    /// What was taken from them before is believed, whether they are asked now or not.
+    pub believed: Vec<Reference>,
     pub write: Option<Reference>,
+}
+
+/// What a run believes of what was remembered of something that some services need.
+#[derive(Clone, Copy)]
+pub struct Belief<'a> {
+    /// Nothing that a cache repository has said, if there are none.
+    pub shared: Option<&'a Shared<'a>>,
+    pub services: &'a [String],
+}
+
+impl Belief<'_> {
+    /// Whether all that `claims` names is believed, and none of the blobs turned out to be of no use.
+    pub fn holds<'d>(self, claims: &Claims, blobs: impl IntoIterator<Item = &'d Descriptor>) -> bool {
+        let Some(shared) = self.shared else { return claims.is_empty() };
+        shared.believes(claims, self.services) && !blobs.into_iter().any(|blob| shared.known.is_lost(&blob.digest))
+    }
 }
 
 pub struct Shared<'a> {
@@ -43,6 +62,12 @@ impl<'a> Shared<'a> {
         self.places.values().flat_map(|places| places.read.iter().chain(&places.write))
     }
 
+    /// Whether what rests on the word of these repositories counts for something that all of `services` need.
+    fn believes(&self, claims: &Claims, services: &[String]) -> bool {
+        let believed = services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.believed);
+        claims.iter().all(|claim| believed.clone().any(|place| place.name() == *claim))
+    }
+
     /// Whether anything is written at all.
     pub fn is_written(&self) -> bool {
         self.places.values().any(|places| places.write.is_some())
@@ -50,17 +75,24 @@ impl<'a> Shared<'a> {
 
     /// What the repositories of `services` know of a Step.
     pub fn step(&self, key: &CacheKey, services: &[String]) -> Option<StepEntry> {
-        self.find(&self.known.steps, (STEP, &key.0), services)
+        self.ask(&self.known.steps, &tag(STEP, &key.0), services)
     }
 
     /// What the repositories of a service know of an image.
     pub fn image(&self, key: &CacheKey, service: &str) -> Option<ImageEntry> {
-        self.find(&self.known.images, (IMAGE, &key.0), &[service.to_owned()])
+        self.ask(&self.known.images, &tag(IMAGE, &key.0), &[service.to_owned()])
+    }
+
+    /// An image's entry does not say what its Dockerfile does: it counts as absent.
+    pub fn refuse_image(&self, key: &CacheKey, entry: &ImageEntry) {
+        let tag = tag(IMAGE, &key.0);
+        let entries = entry.record.claimed_by.iter().filter_map(|name| Some(name.parse::<Reference>().ok()?.with_tag(&tag)));
+        entries.for_each(|entry| self.refuse(&entry, "is not what the Dockerfile makes of its layers"));
     }
 
     /// The table of contents of a layer, if the repositories of `services` have it.
     pub fn toc(&self, layer: &DiffId, services: &[String]) -> Option<TocEntry> {
-        self.find(&self.known.tocs, (TOC, &layer.0), services).filter(|entry| entry.layer == *layer)
+        self.ask(&self.known.tocs, &tag(TOC, &layer.0), services)
     }
 
     /// The repositories that take what was made for `services`, each once.
@@ -76,7 +108,7 @@ impl<'a> Shared<'a> {
 
     /// The directory of a cache mount as the first repository of `services` has it that has any.
     pub fn mount(&self, id: &Digest, services: &[String]) -> Option<MountEntry> {
-        self.ask(&mount(id), services)
+        self.ask(&Answers::default(), &mount(id), services)
     }
 
     /// The same as one repository has it.
@@ -87,15 +119,15 @@ impl<'a> Shared<'a> {
 
     /// Whether a repository has an entry that is of use, as far as this run knows: one that is not is replaced.
     pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        Ok(!self.is_spoilt(&self.known.steps, &key.0) && self.has(repository, &tag(STEP, &key.0))?)
+        self.has(&self.known.steps, repository, &tag(STEP, &key.0))
     }
 
     pub fn has_image(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        Ok(!self.is_spoilt(&self.known.images, &key.0) && self.has(repository, &tag(IMAGE, &key.0))?)
+        self.has(&self.known.images, repository, &tag(IMAGE, &key.0))
     }
 
     pub fn has_toc(&self, repository: &Reference, layer: &DiffId) -> Result<bool, Error> {
-        Ok(!self.is_spoilt(&self.known.tocs, &layer.0) && self.has(repository, &tag(TOC, &layer.0))?)
+        self.has(&self.known.tocs, repository, &tag(TOC, &layer.0))
     }
 
     /// What the image of a service that was given last was made of.
@@ -103,7 +135,7 @@ impl<'a> Shared<'a> {
         let asked = format!("{service} {platform}");
         let answered = lock(&self.known.trails).get(&asked).cloned();
         answered.unwrap_or_else(|| {
-            let trail = self.ask(&last(platform), &[service.to_owned()]);
+            let trail = self.ask(&Answers::default(), &last(platform), &[service.to_owned()]);
             lock(&self.known.trails).insert(asked, trail.clone());
             trail
         })
@@ -168,27 +200,12 @@ impl<'a> Shared<'a> {
         self.known.is_closed(name) || self.known.is_closed(&repository.registry)
     }
 
-    fn find<E: Entry + Clone>(&self, answers: &Answers<E>, (letter, key): (char, &Digest), services: &[String]) -> Option<E> {
-        let answered = lock(answers).get(key).cloned();
-        let entry = answered.unwrap_or_else(|| {
-            let entry = self.ask(&tag(letter, key), services);
-            lock(answers).insert(*key, entry.clone());
-            entry
-        })?;
-        self.is_whole(&entry).then_some(entry)
-    }
-
     fn is_whole(&self, entry: &impl Entry) -> bool {
         entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest))
     }
 
-    /// Whether the entry that was found under a key is of no use.
-    fn is_spoilt<E: Entry>(&self, answers: &Answers<E>, key: &Digest) -> bool {
-        matches!(lock(answers).get(key), Some(Some(entry)) if !self.is_whole(entry))
-    }
-
     /// What the first of the repositories of `services` has that has any. The first is asked alone, as it mostly has what any has.
-    fn ask<E: Entry>(&self, tag: &str, services: &[String]) -> Option<E> {
+    fn ask<E: Entry + Clone>(&self, answers: &Answers<E>, tag: &str, services: &[String]) -> Option<E> {
         let read = services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.read);
         let mut places: Vec<&Reference> = Vec::new();
         for place in read {
@@ -197,29 +214,43 @@ impl<'a> Shared<'a> {
             }
         }
         let (first, others) = places.split_first()?;
-        let found = self.ask_one(first, tag);
-        found.or_else(|| others.chunks(ASKED_AT_ONCE).find_map(|places| self.ask_at_once(places, tag)))
+        let found = self.ask_one(answers, first, tag);
+        found.or_else(|| others.chunks(ASKED_AT_ONCE).find_map(|places| self.ask_at_once(answers, places, tag)))
     }
 
-    fn ask_at_once<E: Entry>(&self, places: &[&Reference], tag: &str) -> Option<E> {
+    fn ask_at_once<E: Entry + Clone>(&self, answers: &Answers<E>, places: &[&Reference], tag: &str) -> Option<E> {
         std::thread::scope(|scope| {
-            let asked: Vec<_> = places.iter().map(|place| scope.spawn(|| self.ask_one(place, tag))).collect();
+            let asked: Vec<_> = places.iter().map(|place| scope.spawn(|| self.ask_one(answers, place, tag))).collect();
             asked.into_iter().find_map(|asked| asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })
     }
 
-    fn ask_one<E: Entry>(&self, place: &Reference, tag: &str) -> Option<E> {
-        if self.is_closed(place, &place.name()) {
+    /// What a repository has, if it is of use.
+    fn ask_one<E: Entry + Clone>(&self, answers: &Answers<E>, place: &Reference, tag: &str) -> Option<E> {
+        if self.known.has_lost_much() {
             return None;
         }
         let reference = place.with_tag(tag);
-        match self.client.get_manifest(&reference) {
+        let asked = reference.to_string();
+        let answered = lock(answers).get(&asked).cloned();
+        let entry = answered.unwrap_or_else(|| {
+            let entry = self.request(place, &reference);
+            lock(answers).insert(asked, entry.clone());
+            entry
+        });
+        entry.filter(|entry| self.is_whole(entry) && !self.known.is_refused(&reference))
+    }
+
+    fn request<E: Entry>(&self, place: &Reference, reference: &Reference) -> Option<E> {
+        if self.is_closed(place, &place.name()) {
+            return None;
+        }
+        match self.client.get_manifest(reference) {
             Ok(None) => None,
             Ok(Some((_, manifest))) => {
-                let entry = artifact::read(&manifest, &reference);
+                let entry = artifact::read(&manifest, reference);
                 if entry.is_none() {
-                    self.known.warn(&place.name(), format!("cache entry {reference} cannot be read, it counts as absent"));
-                    self.known.note_unreadable(&reference);
+                    self.refuse(reference, "cannot be read");
                 }
                 entry
             }
@@ -228,6 +259,12 @@ impl<'a> Shared<'a> {
                 None
             }
         }
+    }
+
+    /// Says why an entry counts as absent. The next that is given takes its place.
+    fn refuse(&self, entry: &Reference, why: &str) {
+        self.known.warn(&entry.name(), format!("cache entry {entry} {why}, it counts as absent"));
+        self.known.refuse(entry);
     }
 
     fn stop_reading(&self, place: &Reference, error: &Error) {
@@ -255,9 +292,10 @@ impl<'a> Shared<'a> {
         self.known.shared_notice(&reason, &name, format!("cache {name} is {fate}: {error}"));
     }
 
-    fn has(&self, repository: &Reference, tag: &str) -> Result<bool, Error> {
+    fn has<E: Entry>(&self, answers: &Answers<E>, repository: &Reference, tag: &str) -> Result<bool, Error> {
         let (reference, name) = (repository.with_tag(tag), repository.name());
-        if self.known.is_unreadable(&reference) {
+        let is_spoilt = matches!(lock(answers).get(&reference.to_string()), Some(Some(entry)) if !self.is_whole(entry));
+        if is_spoilt || self.known.is_refused(&reference) {
             return Ok(false);
         }
         let asked = self.client.head_before_push(&reference);

@@ -47,18 +47,20 @@ fn cache_places<'a>(
     let more = more.collect::<Result<Vec<_>, _>>()?;
     let other = args.cache_to.as_deref().filter(|text| !text.is_empty()).map(|text| repository("--cache-to", text)).transpose()?;
     let writes = push || args.cache_to.is_some();
-    if args.no_remote_cache || (!writes && args.cache_from.is_empty() && args.cache_repo.is_none()) {
+    if args.no_remote_cache {
         return Ok(BTreeMap::new());
     }
+    let reads = writes || !args.cache_from.is_empty() || args.cache_repo.is_some();
     let places = services.map(|service| {
-        let mut read: Vec<Reference> = Vec::new();
+        let mut believed: Vec<Reference> = Vec::new();
         for place in other.iter().chain(&service.cache).chain(&more) {
-            if !read.iter().any(|known| known.same_repository(place)) {
-                read.push(place.clone());
+            if !believed.iter().any(|known| known.same_repository(place)) {
+                believed.push(place.clone());
             }
         }
+        let read = if reads { believed.clone() } else { Vec::new() };
         let write = other.clone().or_else(|| service.cache.clone()).filter(|_| writes);
-        (service.name.clone(), Places { read, write })
+        (service.name.clone(), Places { read, believed, write })
     });
     Ok(places.collect())
 }

@@ -27,6 +27,8 @@ pub struct SourceFacts {
 }
 
 const PREFIX: &str = "org.opencontainers.image.";
+/// The labels of [`SourceFacts::volatile`].
+pub(super) const OF_A_COMMIT: [&str; 3] = ["org.opencontainers.image.version", "org.opencontainers.image.revision", CREATED];
 /// The label whose value an own SOURCE_DATE_EPOCH of the Dockerfile decides.
 const CREATED: &str = "org.opencontainers.image.created";
 

@@ -108,6 +108,16 @@ impl ImagePlan {
         config.config.labels.extend(self.volatile.clone());
         config
     }
+
+    /// The same with the labels that are no part of the key as another image of the key has them.
+    pub fn labelled_as(&self, other: &ImageConfig) -> ImageConfig {
+        let mut config = self.config.clone();
+        let is_own = |name: &String| self.config.config.labels.contains_key(name);
+        let is_volatile = |name: &String| self.volatile.contains_key(name) || !is_own(name) && labels::OF_A_COMMIT.contains(&name.as_str());
+        let volatile = other.config.labels.iter().filter(|(name, _)| is_volatile(name));
+        config.config.labels.extend(volatile.map(|(name, value)| (name.clone(), value.clone())));
+        config
+    }
 }
 
 impl Plan {

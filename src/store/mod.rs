@@ -114,6 +114,10 @@ pub enum Error {
          or choose another with --store"
     )]
     Strange { action: &'static str, path: PathBuf },
+    #[error("{path} is a link, and a store has none: what brik removes there would be elsewhere; remove it, or choose another store with --store")]
+    Link { path: PathBuf },
+    #[error("the store at {path} was made by another user, where anybody may make one; choose another with --store")]
+    Planted { path: PathBuf },
     #[error("cannot {action} {path}: {reason}; choose another place for the store with --store or $XDG_CACHE_HOME")]
     Place { action: &'static str, path: PathBuf, reason: String },
 }
@@ -125,6 +129,14 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Err
         io::ErrorKind::PermissionDenied if is_strange(path) => Error::Strange { action, path: path.to_owned() },
         _ => Error::Io { action, path: path.to_owned(), source },
     }
+}
+
+/// Whoever may make directories beside the store, as in /tmp, could have made it, with whatever in it.
+fn refuse_planted(root: &Path) -> Result<(), Error> {
+    let owner = |path: &Path| path.metadata().map(|metadata| (metadata.uid(), metadata.mode())).ok();
+    let is_open = root.parent().and_then(owner).is_some_and(|(_, mode)| mode & 0o002 != 0);
+    let is_another_s = owner(root).is_some_and(|(uid, _)| uid != geteuid().as_raw() && uid != 0);
+    if is_open && is_another_s { Err(Error::Planted { path: root.to_owned() }) } else { Ok(()) }
 }
 
 /// The same for what makes a directory a store: where there is none yet, or none can be written, it has to be elsewhere.
@@ -190,9 +202,13 @@ impl Store {
         // A directory that is there already may be meant for more than the store, and keeps its mode.
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(making("create the store at", root, root))?;
         let root = root.canonicalize().map_err(at("open the store at", root))?;
+        refuse_planted(&root)?;
         for dir in ["blobs", "blobs/sha256", "records", "snapshots", "mounts", "stat", "flight", "tmp"] {
             let path = root.join(dir);
             disk.create_dir_all(&path).map_err(making("create", &path, &root))?;
+            if path.is_symlink() {
+                return Err(Error::Link { path });
+            }
             close(&path, 0o700).map_err(at("restrict", &path))?;
         }
         let lock_path = root.join("lock");
@@ -303,6 +319,28 @@ mod unit {
         if geteuid().is_root() {
             fs::write(other.join("version"), VERSION).unwrap();
             assert!(told(&other.join("blobs"), &other, io::ErrorKind::PermissionDenied).contains("chown -R"));
+        }
+    }
+
+    #[test]
+    fn a_store_that_leads_elsewhere_or_that_anybody_may_have_made_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, other) = (dir.path().join("store"), dir.path().join("other"));
+        fs::create_dir_all(other.join("kept")).unwrap();
+        for name in ["mounts", "snapshots", "blobs", "flight"] {
+            fs::create_dir_all(&store).unwrap();
+            std::os::unix::fs::symlink(&other, store.join(name)).unwrap();
+            let said = Store::open(&store).err().unwrap().to_string();
+            assert!(said.contains(&format!("{name} is a link")), "{said}");
+            fs::remove_dir_all(&store).unwrap();
+        }
+        assert!(other.join("kept").is_dir());
+        if geteuid().is_root() {
+            fs::create_dir(&store).unwrap();
+            std::os::unix::fs::chown(&store, Some(1), None).unwrap();
+            drop(Store::open(&store).unwrap());
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+            assert!(matches!(Store::open(&store), Err(Error::Planted { .. })));
         }
     }
 
