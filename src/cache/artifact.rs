@@ -352,7 +352,8 @@ mod tests {
         let layer = Layer { diff_id: DiffId(Digest::of(b"tar")), descriptor: step().record.layer };
         let text = serde_json::to_string(&Manifest::oci(config.clone(), vec![layer.descriptor.clone()])).unwrap();
         let manifest = Descriptor::new(media_type::OCI_MANIFEST, Digest::of(text.as_bytes()), text.len() as u64);
-        let record = ImageRecord { manifest, config, layers: vec![layer], single_uid: false, took: BTreeMap::new(), claimed_by: Claims::new() };
+        let record =
+            ImageRecord { manifest, config, layers: vec![layer], single_uid: false, took: BTreeMap::new(), claimed_by: Claims::new() };
         let whole = ImageEntry { key: key("1"), record, manifest: text, carried: Carried::default(), places: Vec::new() };
         let is_read = |entry: &ImageEntry, place: &Reference| read::<ImageEntry>(&write(entry, Vec::new()).unwrap(), place).is_some();
         assert!(is_read(&whole, &place) && !is_read(&whole, &under('i', "2")));

@@ -97,7 +97,8 @@ mod tests {
     fn step(key: CacheKey, name: &str, layer: &str) -> Stored {
         let layer = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::of(layer.as_bytes()), 1);
         let diff_id = DiffId(layer.digest);
-        let record = StepRecord { diff_id, layer, inputs: inputs(name), files: None, took: 1, single_uid: false, claimed_by: Claims::new() };
+        let record =
+            StepRecord { diff_id, layer, inputs: inputs(name), files: None, took: 1, single_uid: false, claimed_by: Claims::new() };
         let digest = Some(Digest::of(format!("{record:?}").as_bytes()));
         let content = Content::Step(StepEntry { keys: Vec::new(), record, toc: None, carried: Carried::default(), places: Vec::new() });
         Stored { tag: format!("s-{}", key.0.hex()), digest, size: 1, content, blobs: Vec::new() }

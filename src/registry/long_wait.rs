@@ -21,7 +21,9 @@ pub enum LongWait {
         reply: Reply,
     },
     /// `error`: what ended in silence, and is asked once more.
-    Silent { error: String },
+    Silent {
+        error: String,
+    },
 }
 
 impl fmt::Display for LongWait {

@@ -114,7 +114,9 @@ pub enum Error {
          or choose another with --store"
     )]
     Strange { action: &'static str, path: PathBuf },
-    #[error("{path} is a link, and a store has none: what brik removes there would be elsewhere; remove it, or choose another store with --store")]
+    #[error(
+        "{path} is a link, and a store has none: what brik removes there would be elsewhere; remove it, or choose another store with --store"
+    )]
     Link { path: PathBuf },
     #[error("the store at {path} was made by another user, where anybody may make one; choose another with --store")]
     Planted { path: PathBuf },

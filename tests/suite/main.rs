@@ -57,6 +57,7 @@ mod network;
 mod options;
 mod output;
 mod pipeline;
+mod poisoned_cache;
 mod policy;
 mod progress;
 #[path = "../properties/mod.rs"]

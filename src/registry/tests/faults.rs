@@ -279,7 +279,10 @@ fn a_registry_that_says_nothing_for_long_is_told_when_it_is_asked_again() {
     let client = client().with_retries(RetryPolicy { silence: Duration::from_secs(3), ..options().retries });
     assert!(client.get_manifest(&reference(&server.host, "a:1")).unwrap().is_some());
     let told: Vec<String> = client.take_long_waits().iter().map(ToString::to_string).collect();
-    assert!(matches!(&told[..], [one] if one.ends_with("no byte moved for 3 s: brik asks again") && one.contains(&server.host)), "{told:?}");
+    assert!(
+        matches!(&told[..], [one] if one.ends_with("no byte moved for 3 s: brik asks again") && one.contains(&server.host)),
+        "{told:?}"
+    );
 }
 
 #[test]

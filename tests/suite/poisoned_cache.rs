@@ -1,0 +1,273 @@
+//! Whoever may write to the cache repository of a service can change the images of that service, by layers. Of nothing else: not those of
+//! others, nor what is built without that repository, whatever the store has taken from it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::{Brik, Project, Registry, Run, busybox};
+
+/// What they have in common is made in two ways, so that only its content is the same.
+const DOCKERFILE: &str =
+    "FROM {busybox}\nRUN : NAME; echo one > /one\nCOPY f.txt /srv/in/\nWORKDIR /app\nRUN cat /srv/in/f.txt > /two\nUSER guest\n";
+
+struct Monorepo {
+    registry: Registry,
+    project: Project,
+}
+
+impl Monorepo {
+    /// Services a and b, pushed by somebody, so that there are caches; then a's cache has been in other hands.
+    fn new(forge: impl Fn(&mut Value, &Value), of: &str) -> Self {
+        let registry = Registry::start();
+        let host = registry.host();
+        let evil = Self::services(host, "evil", &["a"]).file("a/f.txt", "EVIL\n");
+        if of == "echo one" {
+            evil.write("a/Dockerfile", DOCKERFILE.replace("echo one > /one", "echo one > /one; ln -s /etc /srv"));
+        }
+        let project = Self::services(host, "team", &["a", "b"]);
+        let monorepo = Self { registry, project };
+        let _ = monorepo.push("first", &["a", "b"]).succeeds();
+        let _ = evil.brik(["build", "--push"]).succeeds();
+        let wanted = |entry: &Value| entry["record"]["inputs"].to_string().contains(of);
+        let theirs = monorepo.entries("evil/a-cache", 's').into_iter().map(|(_, _, entry)| entry).find(wanted).expect("an evil entry");
+        for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's').into_iter().filter(|(_, _, entry)| wanted(entry)) {
+            forge(&mut entry, &theirs);
+            let layer = entry["record"]["layer"].clone();
+            monorepo.give(&layer);
+            manifest["layers"] = json!([layer]);
+            monorepo.put(&tag, manifest, &entry);
+        }
+        // Without its image, a is made of its Steps.
+        for (tag, ..) in monorepo.entries("team/a-cache", 'i') {
+            fs::remove_dir_all(monorepo.tags("team/a-cache").join(tag)).unwrap();
+        }
+        monorepo
+    }
+
+    fn services(host: &str, namespace: &str, names: &[&str]) -> Project {
+        let toml = format!("registry = \"{host}/{namespace}\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n");
+        let project = Project::empty().file("brik.toml", toml);
+        for name in names {
+            project.write(&format!("{name}/Dockerfile"), DOCKERFILE.replace("NAME", name));
+            project.write(&format!("{name}/f.txt"), "good\n");
+        }
+        project
+    }
+
+    fn brik(&self, store: &str, args: &[&str]) -> Brik {
+        self.project.brik(["build", "--progress", "json", "--format", "json"]).args(args).store(&self.project.beside(store))
+    }
+
+    fn push(&self, store: &str, services: &[&str]) -> Brik {
+        self.brik(store, &["--push"]).args(services)
+    }
+
+    fn without_caches(&self, store: &str, service: &str) -> Brik {
+        self.brik(store, &["--no-remote-cache", service])
+    }
+
+    fn repository(&self, name: &str) -> PathBuf {
+        self.registry.data().join("docker/registry/v2/repositories").join(name)
+    }
+
+    fn tags(&self, repository: &str) -> PathBuf {
+        self.repository(repository).join("_manifests/tags")
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        self.registry.data().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// Tags of a kind, with their manifests and the records in these.
+    fn entries(&self, repository: &str, kind: char) -> Vec<(String, Value, Value)> {
+        let tags = self.registry.tags(repository).into_iter().filter(|tag| tag.starts_with(&format!("{kind}-")));
+        let read = |tag: String| {
+            let digest = fs::read_to_string(self.tags(repository).join(&tag).join("current/link")).unwrap();
+            let manifest: Value = serde_json::from_slice(&fs::read(self.blob(&digest)).unwrap()).unwrap();
+            let record = serde_json::from_str(manifest["annotations"]["dev.brik.record"].as_str().unwrap()).unwrap();
+            (tag, manifest, record)
+        };
+        tags.map(read).collect()
+    }
+
+    /// Puts an entry into a's cache.
+    fn put(&self, tag: &str, mut manifest: Value, entry: &Value) {
+        manifest["annotations"]["dev.brik.record"] = entry.to_string().into();
+        let bytes = manifest.to_string();
+        let digest = sha256(bytes.as_bytes());
+        write(&self.blob(&digest), &bytes);
+        let hex = digest.trim_start_matches("sha256:");
+        write(&self.repository("team/a-cache").join(format!("_manifests/revisions/sha256/{hex}/link")), &digest);
+        write(&self.tags("team/a-cache").join(tag).join("current/link"), &digest);
+    }
+
+    /// Lets a's cache have a blob that the registry has.
+    fn give(&self, blob: &Value) {
+        let digest = blob["digest"].as_str().unwrap();
+        let hex = digest.trim_start_matches("sha256:");
+        write(&self.repository("team/a-cache").join(format!("_layers/sha256/{hex}/link")), digest);
+    }
+
+    /// The digest of a service's image, made of what it says and of nothing else.
+    fn honest(&self, service: &str) -> String {
+        digest(&self.without_caches("honest", service).succeeds(), service)
+    }
+}
+
+fn write(path: &std::path::Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    brik::oci::Digest::of(bytes).to_string()
+}
+
+fn digest(run: &Run, service: &str) -> String {
+    let rows = serde_json::from_str::<Value>(&run.stdout).unwrap()["rows"].as_array().unwrap().clone();
+    rows.iter().find(|row| row["service"] == service).unwrap()["digest"].as_str().unwrap().to_owned()
+}
+
+/// A COPY that brings something else.
+fn other_layer(entry: &mut Value, theirs: &Value) {
+    for part in ["diff_id", "layer"] {
+        entry["record"][part] = theirs["record"][part].clone();
+    }
+    entry["toc"] = theirs["toc"].clone();
+    entry["carried"] = theirs["carried"].clone();
+}
+
+/// A RUN whose layer is said to hold a link.
+fn other_contents(entry: &mut Value, theirs: &Value) {
+    entry["toc"] = theirs["toc"].clone();
+    entry["carried"] = theirs["carried"].clone();
+}
+
+#[test]
+fn what_a_cache_says_of_content_counts_only_for_services_that_read_it() {
+    let monorepo = Monorepo::new(other_layer, "f.txt");
+    let (a, b) = (monorepo.honest("a"), monorepo.honest("b"));
+    assert_ne!(digest(&monorepo.push("shared", &["a"]).succeeds(), "a"), a, "a believes its own cache");
+    assert_eq!(digest(&monorepo.without_caches("shared", "b").succeeds(), "b"), b, "on the same store");
+    assert_eq!(digest(&monorepo.without_caches("shared", "a").succeeds(), "a"), a, "nobody is believed");
+    assert_eq!(digest(&monorepo.push("both", &["a", "b"]).succeeds(), "b"), b, "in the same run");
+    assert_eq!(digest(&monorepo.push("fresh", &["b"]).succeeds(), "b"), b, "from b's cache, which that run has written");
+}
+
+#[test]
+fn what_was_made_of_a_false_table_of_contents_counts_only_for_services_that_read_it() {
+    let monorepo = Monorepo::new(other_contents, "echo one");
+    // The COPY has to be made, and looks at the directories of the RUN that is there.
+    for name in ["a", "b"] {
+        monorepo.project.write(&format!("{name}/f.txt"), "new\n");
+        monorepo
+            .project
+            .write(&format!("{name}/Dockerfile"), DOCKERFILE.replace("NAME", name).replace("RUN cat /srv/in/f.txt > /two\n", ""));
+    }
+    let (a, b) = (monorepo.honest("a"), monorepo.honest("b"));
+    assert_ne!(digest(&monorepo.push("shared", &["a"]).succeeds(), "a"), a, "a believes its own cache");
+    assert_eq!(digest(&monorepo.without_caches("shared", "b").succeeds(), "b"), b, "on the same store");
+    assert_eq!(digest(&monorepo.push("both", &["a", "b"]).succeeds(), "b"), b, "in the same run");
+}
+
+#[test]
+fn what_was_made_on_a_false_layer_counts_only_for_services_that_read_that_cache() {
+    let monorepo = Monorepo::new(other_layer, "f.txt");
+    let other = Monorepo::services(monorepo.registry.host(), "other", &["c"]);
+    other.write("c/Dockerfile", DOCKERFILE.replace("NAME", "a"));
+    let build = |store: &str| {
+        let run = other.brik(["build", "--no-remote-cache", "--format", "json"]).store(&monorepo.project.beside(store));
+        digest(&run.succeeds(), "c")
+    };
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    other.write("c/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    let _ = monorepo.push("shared", &["a"]).succeeds();
+    assert_eq!(build("shared"), build("clean"));
+}
+
+#[test]
+fn a_layer_that_is_not_what_its_entry_says_is_made_again() {
+    let false_diff_id = |entry: &mut Value, _: &Value| entry["record"]["diff_id"] = format!("sha256:{}", "1".repeat(64)).into();
+    let monorepo = Monorepo::new(false_diff_id, "f.txt");
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    let a = monorepo.honest("a");
+    let run = monorepo.push("shared", &["a"]).succeeds();
+    assert_eq!(digest(&run, "a"), a, "{}", run.stderr);
+    assert_eq!(digest(&monorepo.without_caches("shared", "a").succeeds(), "a"), a);
+}
+
+#[test]
+fn an_entry_that_names_the_layer_of_a_base_falsely_costs_no_build() {
+    for more in [1, 0] {
+        let monorepo = Monorepo::new(|_, _| {}, "f.txt");
+        let (_, _, image) = monorepo.entries("team/b-cache", 'i').remove(0);
+        let mut layer = image["record"]["layers"][0]["descriptor"].clone();
+        layer["size"] = (layer["size"].as_u64().unwrap() + more).into();
+        for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+            if entry["record"]["inputs"].to_string().contains("echo one") {
+                let (digest, size, media_type) = (&layer["digest"], &layer["size"], &layer["mediaType"]);
+                entry["record"]["layer"] = json!({ "digest": digest, "size": size, "mediaType": media_type });
+                entry.as_object_mut().unwrap().remove("toc");
+                entry["places"] = json!([busybox()]);
+                manifest["layers"] = json!([]);
+                monorepo.put(&tag, manifest, &entry);
+            }
+        }
+        // The RUN at the end works on all layers.
+        monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+        let a = monorepo.honest("a");
+        let run = monorepo.push("shared", &["a"]).succeeds();
+        assert_eq!(digest(&run, "a"), a, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_image_is_what_its_dockerfile_says_whatever_a_cache_says() {
+    let monorepo = Monorepo::new(|_, _| {}, "f.txt");
+    let a = digest(&monorepo.push("again", &["a"]).succeeds(), "a");
+    let (tag, manifest, mut entry) = monorepo.entries("team/a-cache", 'i').remove(0);
+    let text = |entry: &Value, digest: &str| STANDARD.decode(entry["carried"][digest].as_str().unwrap()).unwrap();
+    let config = entry["record"]["config"]["digest"].as_str().unwrap().to_owned();
+    let mut forged: Value = serde_json::from_slice(&text(&entry, &config)).unwrap();
+    forged["config"]["User"] = "root".into();
+    let forged = forged.to_string();
+    let descriptor =
+        |text: &str, like: &Value| json!({ "mediaType": like["mediaType"], "digest": sha256(text.as_bytes()), "size": text.len() });
+    entry["carried"][sha256(forged.as_bytes())] = STANDARD.encode(&forged).into();
+    entry["record"]["config"] = descriptor(&forged, &entry["record"]["config"]);
+    let mut own: Value = serde_json::from_str(entry["manifest"].as_str().unwrap()).unwrap();
+    own["config"] = entry["record"]["config"].clone();
+    let own = own.to_string();
+    let platform = entry["record"]["manifest"]["platform"].clone();
+    entry["record"]["manifest"] = descriptor(&own, &entry["record"]["manifest"]);
+    entry["record"]["manifest"]["platform"] = platform;
+    entry["manifest"] = own.into();
+    monorepo.put(&tag, manifest, &entry);
+    let run = monorepo.push("fresh", &["a"]).succeeds();
+    assert_eq!(digest(&run, "a"), a);
+    run.says(&["is not what the Dockerfile makes of its layers, it counts as absent"]);
+    assert!(!monorepo.push("fresher", &["a"]).succeeds().has_said("counts as absent"), "it was replaced");
+}
+
+#[test]
+fn an_entry_leads_to_no_repository_that_nobody_named() {
+    let private = |entry: &mut Value, theirs: &Value| {
+        other_layer(entry, theirs);
+        entry["record"]["layer"]["digest"] = format!("sha256:{}", "2".repeat(64)).into();
+    };
+    let monorepo = Monorepo::new(private, "f.txt");
+    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        manifest["layers"] = json!([]);
+        entry["places"] = json!([format!("{}/private/repository", monorepo.registry.host())]);
+        monorepo.put(&tag, manifest, &entry);
+    }
+    let run = monorepo.push("fresh", &["a"]).succeeds();
+    assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
+    let asked: Vec<String> = monorepo.registry.requests().into_iter().filter(|request| request.contains("private")).collect();
+    assert_eq!(asked, [""; 0]);
+}
