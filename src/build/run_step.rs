@@ -227,11 +227,8 @@ impl Engine<'_> {
     fn prepare_cache(&self, id: &Digest, seed: Option<&MountSource>, mut access: Access, work: &TempDir, n: usize) -> Result<(), Error> {
         let dir = self.layers.store.cache_mount(self.layers.ids(), id);
         let io = |source| Error::Io { action: "create", path: dir.clone(), source };
-        match fs::symlink_metadata(&dir) {
-            Ok(metadata) if metadata.is_dir() => return Ok(()),
-            // Not by brik: a link would lead out of the store.
-            Ok(_) => fs::remove_file(&dir).map_err(io)?,
-            Err(_) => {}
+        if self.layers.store.has_cache(self.layers.ids(), id) {
+            return Ok(());
         }
         let fresh = work.path().join(format!("cache-{n}"));
         make_dir(&fresh)?;
