@@ -9,7 +9,7 @@
 //! Both run between fork and exec of a multi-threaded program: system calls on prepared data, no allocation (see [`sys::fork`]).
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode};
@@ -23,6 +23,7 @@ use super::command::Command;
 use super::confine::{self, MASKED_DIRECTORIES, MASKED_FILES, READ_ONLY};
 use super::core_dump::forbid_core_dumps;
 use super::limits::Limits;
+use super::placed_secret::PlacedSecret;
 use super::report::{Record, Step};
 use super::{descendants, sys};
 
@@ -55,9 +56,8 @@ pub(super) struct Plan<'a> {
 pub(super) enum Isolation<'a> {
     /// `null`: the null device of brik's own /dev.
     Namespaces { null: BorrowedFd<'a> },
-    /// Nothing but its root directory. `secrets` are removed by the guard, and emptied wherever the command has moved or linked them:
-    /// brik may be gone.
-    Chroot { cancel: BorrowedFd<'a>, secrets: Vec<(CString, OwnedFd)> },
+    /// Nothing but its root directory. `secrets` are removed by the guard: brik may be gone.
+    Chroot { cancel: BorrowedFd<'a>, secrets: Vec<PlacedSecret> },
 }
 
 type Failure = (Step, Errno);
@@ -73,13 +73,10 @@ pub(super) fn guard(plan: &Plan<'_>) -> i32 {
                 }
                 Isolation::Chroot { cancel, secrets } => {
                     let own = [plan.report.as_raw_fd(), cancel.as_raw_fd(), child.pidfd.as_raw_fd()];
-                    close_all_but(own.into_iter().chain(secrets.iter().map(|(_, file)| file.as_raw_fd())));
+                    close_all_but(own.into_iter().chain(secrets.iter().flat_map(PlacedSecret::descriptors)));
                     let code = descendants::wait(&child.pidfd, *cancel, plan.report).then(|| wait(child.pid));
                     descendants::end_all();
-                    for (path, file) in secrets {
-                        empty(file);
-                        let _ = rustix::fs::unlink(path);
-                    }
+                    secrets.iter().for_each(PlacedSecret::remove);
                     if let Some(code) = code {
                         Record::Ended(code).write(plan.report);
                     }
@@ -103,18 +100,6 @@ fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) {
         next = fd + 1;
     }
     let _ = sys::close_range(next, u32::MAX);
-}
-
-/// Overwrites a file, and makes it as long as nothing.
-fn empty(file: &OwnedFd) {
-    let zeros = [0; 4096];
-    let length = rustix::fs::fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs());
-    for position in (0..length).step_by(zeros.len()) {
-        let rest = usize::try_from(length - position).unwrap_or(zeros.len()).min(zeros.len());
-        let _ = rustix::io::pwrite(file, &zeros[..rest], position);
-    }
-    let _ = rustix::fs::fdatasync(file);
-    let _ = rustix::fs::ftruncate(file, 0);
 }
 
 fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {

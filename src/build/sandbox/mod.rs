@@ -7,7 +7,7 @@
 //! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
 //!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `network` (`routes`) is the one that it has of its own, `output` and
 //!   `agent` serve it, and `last_words` are what it ends with.
-//! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
+//! - Without namespaces (rung 3): `covers` (`proc`, `dev`, `placed_secret`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
 //! - `sys`: every `unsafe` and raw system call of the project.
 
@@ -32,6 +32,7 @@ mod mounts;
 mod network;
 mod output;
 mod overlay;
+mod placed_secret;
 mod proc;
 mod program;
 mod refusal;

@@ -27,6 +27,7 @@ use super::limits::{self, Limits};
 use super::mounts::{self, Agent, Mounted};
 use super::network::OwnNetwork;
 use super::output::{self, Pipes};
+use super::placed_secret::PlacedSecret;
 use super::report::{Record, Step};
 use super::rung::Rung;
 use super::spec::{Network, Outcome, RunSpec, Stream};
@@ -110,7 +111,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
 /// What was placed in a root without mounts, as far as the launcher needs it.
 struct Covered<'a> {
     agents: Vec<Agent>,
-    secrets: Vec<(CString, OwnedFd)>,
+    secrets: Vec<PlacedSecret>,
     null: OwnedFd,
     cancel: &'a CancelFlag,
 }
