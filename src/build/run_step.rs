@@ -91,6 +91,11 @@ impl Engine<'_> {
                 "RUNs see the processes of this container in /proc: a part of it is covered here, and the kernel then lets nobody mount another",
             );
         }
+        if outcome.alone {
+            self.reporter().warning_once(
+                "RUNs run one at a time: they would see one another's processes in /proc, and only Linux 6.12 keeps these apart (Landlock)",
+            );
+        }
         if outcome.memory_unlimited {
             self.reporter().warning_once("[build] memory has no effect: brik has no right to make a control group here");
         }

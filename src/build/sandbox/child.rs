@@ -39,6 +39,8 @@ pub(super) struct Plan<'a> {
     /// Only one id is mapped: the identity stays root's.
     pub single_uid: bool,
     pub isolation: Isolation<'a>,
+    /// No other RUN of this brik runs meanwhile.
+    pub alone: bool,
     pub filters: Vec<&'static [sock_filter]>,
     pub capabilities: CapabilitySet,
     pub limits: Limits,
@@ -160,10 +162,13 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     plan.limits.offer_to_the_oom_killer();
     connect(plan).map_err(at(Step::Stdio))?;
     rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
+    let mut seen = false;
     match &plan.isolation {
         Isolation::Namespaces { null } => {
             if mount_proc(plan)? {
                 plan.limits.limit_process_ids().map_err(at(Step::Limits))?;
+            } else {
+                seen = !plan.alone;
             }
             confine_proc(*null).map_err(at(Step::ConfineProc))?;
             let null = null.as_raw_fd().unsigned_abs();
@@ -183,7 +188,7 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     forbid_core_dumps().map_err(at(Step::Limits))?;
 
     let entered = rustix::process::chdir(&plan.cwd);
-    confine_privileges(plan)?;
+    confine_privileges(plan, seen)?;
     // A directory that only the user may enter, or that only root may.
     if entered.is_err() {
         rustix::process::chdir(&plan.cwd).map_err(at(Step::WorkingDirectory))?;
@@ -238,7 +243,8 @@ fn confine_proc(null: BorrowedFd<'_>) -> rustix::io::Result<()> {
 
 /// The capabilities, the filters, the user, in the order that needs no `no_new_privs` (set-uid programs work in a RUN, as under
 /// BuildKit): a filter is installed while CAP_SYS_ADMIN is there, and a user that is not root loses the rest by execve(2).
-fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
+/// `seen`: other RUNs see its processes.
+fn confine_privileges(plan: &Plan<'_>, seen: bool) -> Result<(), Failure> {
     let mut kept = plan.capabilities;
     let chroot = matches!(plan.isolation, Isolation::Chroot { .. });
     if chroot {
@@ -262,7 +268,11 @@ fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
     rustix::thread::clear_ambient_capability_set().map_err(at(Step::Capabilities))?;
     plan.limits.limit_processes().map_err(at(Step::Limits))?;
     // Where the kernel does not know that, or a container refuses it, they are what they are under `docker build --network=host`.
-    let _ = sys::scope_abstract_sockets();
+    if let Err(errno) = sys::scope_abstract_sockets()
+        && seen
+    {
+        return Err((Step::KeepApart, errno));
+    }
     for filter in &plan.filters {
         sys::install_seccomp_filter(filter).map_err(at(Step::Filter))?;
     }
