@@ -91,6 +91,11 @@ impl Engine<'_> {
                 "RUNs see the processes of this container in /proc: a part of it is covered here, and the kernel then lets nobody mount another",
             );
         }
+        if outcome.alone {
+            self.reporter().warning_once(
+                "RUNs run one at a time: they would see one another's processes in /proc, and only Linux 6.12 keeps these apart (Landlock)",
+            );
+        }
         if outcome.memory_unlimited {
             self.reporter().warning_once("[build] memory has no effect: brik has no right to make a control group here");
         }
@@ -227,11 +232,8 @@ impl Engine<'_> {
     fn prepare_cache(&self, id: &Digest, seed: Option<&MountSource>, mut access: Access, work: &TempDir, n: usize) -> Result<(), Error> {
         let dir = self.layers.store.cache_mount(self.layers.ids(), id);
         let io = |source| Error::Io { action: "create", path: dir.clone(), source };
-        match fs::symlink_metadata(&dir) {
-            Ok(metadata) if metadata.is_dir() => return Ok(()),
-            // Not by brik: a link would lead out of the store.
-            Ok(_) => fs::remove_file(&dir).map_err(io)?,
-            Err(_) => {}
+        if self.layers.store.has_cache(self.layers.ids(), id) {
+            return Ok(());
         }
         let fresh = work.path().join(format!("cache-{n}"));
         make_dir(&fresh)?;

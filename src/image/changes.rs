@@ -87,7 +87,7 @@ impl Level {
     }
 }
 
-/// Calls `visit` for `root` and for everything below it. Symbolic links are never followed below `root`. Holds a descriptor for every
+/// Calls `visit` for `root` and for everything below it. Symbolic links are never followed, not even as `root` itself. Holds a descriptor for every
 /// level that it is deep.
 pub fn walk<E: From<Error>>(root: &Path, mut visit: impl FnMut(&Found<'_>) -> Result<(), E>) -> Result<(), E> {
     walk_with(root, &BorrowedFiles::default(), |visited| match visited {
@@ -102,7 +102,7 @@ pub(super) fn walk_with<'b, E: From<Error>>(
     borrowed: &BorrowedFiles<'b>,
     mut visit: impl FnMut(Visited<'_, 'b>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let at_root = |source: rustix::io::Errno| Error::Read { path: root.to_string_lossy().into_owned(), source: source.into() };
     let fd = openat(CWD, root, directory, Mode::empty()).map_err(at_root)?;
     let dot = CString::from(c".");
@@ -131,9 +131,7 @@ pub(super) fn walk_with<'b, E: From<Error>>(
         let failed = |source: io::Error| Error::Read { path: lossy(&path), source };
         let stat = statat(&level.fd, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(e.into()))?;
         let opened = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => {
-                Some(openat(&level.fd, &name, directory | OFlags::NOFOLLOW, Mode::empty()).map_err(|e| failed(e.into()))?)
-            }
+            FileType::Directory => Some(openat(&level.fd, &name, directory, Mode::empty()).map_err(|e| failed(e.into()))?),
             _ => None,
         };
         visit(Visited::Found(&Found { path: &path, stat, parent: level.fd.as_fd(), name: &name, directory: opened.as_ref() }))?;

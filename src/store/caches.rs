@@ -4,9 +4,10 @@
 //! found wherever a process that was killed has left it.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
+use rustix::fs::{XattrFlags, lgetxattr, lsetxattr, removexattr};
 use rustix::io::Errno;
 
 use super::disk::Disk;
@@ -25,14 +26,23 @@ impl Store {
         self.root.join("mounts").join(ids.dir()).join(id.hex())
     }
 
+    /// Whether that directory is there. What else has its place is none: a link would lead out of the store.
+    pub fn has_cache(&self, ids: IdMapping, id: &Digest) -> bool {
+        is_cache(&self.cache_mount(ids, id))
+    }
+
     /// Makes `fresh` the directory behind a cache mount, unless it has one by now: that may be mounted already, and is never replaced.
+    /// What has its place and is no directory goes.
     pub fn commit_cache(&self, ids: IdMapping, id: &Digest, fresh: &Path) -> Result<(), Error> {
         let home = self.cache_mount(ids, id);
         home.parent().map_or(Ok(()), |parent| self.disk().create_dir_all(parent)).map_err(at("create", &home))?;
+        if fs::symlink_metadata(&home).is_ok_and(|there| !there.is_dir()) {
+            let _ = self.disk().remove_file(&home);
+        }
         match self.disk().rename_new(fresh, &home).map_err(|error| (Errno::from_io_error(&error), error)) {
-            Ok(()) | Err((Some(Errno::EXIST), _)) => Ok(()),
+            Ok(()) => Ok(()),
+            Err((Some(Errno::EXIST | Errno::INVAL), _)) if is_cache(&home) => Ok(()),
             // A file system that does not know the flag.
-            Err((Some(Errno::INVAL), _)) if home.is_dir() => Ok(()),
             Err((Some(Errno::INVAL), _)) => self.disk().rename(fresh, &home).map_err(at("create", &home)),
             Err((_, error)) => Err(at("create", &home)(error)),
         }
@@ -58,6 +68,18 @@ impl Store {
         let mark = format!("{}/{}", ids.dir(), id.hex());
         let _ = lsetxattr(self.cache_mount(ids, id), MARK, mark.as_bytes(), XattrFlags::empty());
     }
+}
+
+/// Takes the mark off the directory of a cache, so that it is lost with the process that moves it: for what must not stay is placed in it.
+pub fn unmark_cache(directory: &Path) -> io::Result<()> {
+    match removexattr(directory, MARK) {
+        Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn is_cache(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_dir())
 }
 
 /// Moves every marked directory below `dead` to its place below `mounts`, unless there is another by now. Where a RUN was kept apart by
@@ -109,6 +131,40 @@ mod tests {
             inodes.push(fs::metadata(store.cache_mount(IdMapping::Root, &id)).unwrap().ino());
         }
         assert_eq!(inodes[0], inodes[1]);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_cache_is_none_and_makes_room_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (id, outside) = (Digest::of(b"cache"), dir.path().join("outside"));
+        fs::create_dir(&outside).unwrap();
+        let home = store.cache_mount(IdMapping::Root, &id);
+        fs::create_dir_all(home.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&outside, &home).unwrap();
+        assert!(!store.has_cache(IdMapping::Root, &id));
+        let work = store.temp_dir().unwrap();
+        let fresh = work.path().join("fresh");
+        fs::create_dir(&fresh).unwrap();
+        store.commit_cache(IdMapping::Root, &id, &fresh).unwrap();
+        assert!(store.has_cache(IdMapping::Root, &id) && outside.is_dir());
+    }
+
+    #[test]
+    fn a_cache_without_its_mark_does_not_come_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (id, dead) = (Digest::of(b"cache"), dir.path().join("tmp/1-0.7"));
+        let home = store.cache_mount(IdMapping::Root, &id);
+        fs::create_dir_all(&home).unwrap();
+        fs::create_dir_all(dead.join("root")).unwrap();
+        fs::create_dir_all(dead.join(COVERED)).unwrap();
+        store.mark_cache(IdMapping::Root, &id);
+        unmark_cache(&home).unwrap();
+        unmark_cache(&home).unwrap();
+        fs::rename(&home, dead.join("root/c")).unwrap();
+        store.reclaim();
+        assert!(!home.exists() && !dead.exists());
     }
 
     #[test]

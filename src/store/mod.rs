@@ -72,7 +72,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, OFlags, Timespec, Timestamps, UTI
 use rustix::process::geteuid;
 
 pub use blobs::BlobWriter;
-pub use caches::COVERED;
+pub use caches::{COVERED, unmark_cache};
 pub use entries::Entry;
 pub use flight::FlightGuard;
 pub use incoming::{IncomingBlob, IncomingReader};

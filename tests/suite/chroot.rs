@@ -3,6 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::aftermath::process_tree;
 use crate::support::{Project, tools};
 
 const BUILD: [&str; 5] = ["build", "--image", "localhost/app", "--progress", "json"];
@@ -181,7 +184,7 @@ fn an_interrupted_brik_ends_what_runs() {
     let project = Project::dockerfile("FROM {busybox}\nRUN setsid sleep 312702 & sleep 312702\n");
     let mut brik = project.brik(BUILD).in_container().start();
     wait_until("the RUN starts", || running("312702") > 0);
-    rustix::process::kill_process(rustix::process::Pid::from_child(&brik), rustix::process::Signal::INT).unwrap();
+    kill_process(Pid::from_child(&brik), Signal::INT).unwrap();
     assert_eq!(brik.wait().unwrap().code(), Some(130));
     assert_eq!(running("312702"), 0);
 }
@@ -238,6 +241,87 @@ fn a_cache_that_a_run_replaces_or_moves_stays_a_directory_of_the_store() {
         let _ = run(&format!("{then} && touch /c/ours")).succeeds();
     }
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was written outside of the store");
+}
+
+/// A directory of the host, and a Dockerfile's beginning in which a user owns one of the image.
+fn guest(project: &Project) -> (std::path::PathBuf, String) {
+    let outside = project.beside("outside");
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join("theirs"), "of the host").unwrap();
+    (outside, "FROM {busybox}\nRUN mkdir -p /home/app && chown 1000:1000 /home/app\nUSER guest\nWORKDIR /home/app\n".to_owned())
+}
+
+#[test]
+fn a_link_in_the_way_of_a_secret_removes_nothing_outside() {
+    if !root() {
+        return;
+    }
+    let project = Project::dockerfile("FROM scratch\n").file("../token", "0123456789");
+    let (outside, begin) = guest(&project);
+    let mount = "--mount=type=secret,id=token,target=/home/app/d/theirs,uid=1000";
+    project.write("Dockerfile", format!("{begin}RUN {mount} mv d e && ln -s {} d\n", outside.display()));
+    let _ = project.brik(BUILD).args(["--secret", "id=token,src=../token"]).in_container().succeeds();
+    assert_eq!(fs::read_to_string(outside.join("theirs")).unwrap(), "of the host");
+}
+
+#[test]
+fn what_is_called_like_a_cache_that_was_removed_is_none() {
+    if !root() {
+        return;
+    }
+    let project = Project::dockerfile("FROM scratch\n");
+    let (outside, begin) = guest(&project);
+    let run = |command: &str| {
+        project.write("Dockerfile", format!("{begin}RUN --mount=type=cache,id=c,target=/home/app/c,uid=1000 {command}\n"));
+        let _ = project.brik(BUILD).in_container().succeeds();
+    };
+    run(&format!("rmdir c && ln -s {} 'c (deleted)'", outside.display()));
+    let caches = fs::read_dir(project.store().join("mounts/root")).into_iter().flatten().flatten();
+    assert!(caches.map(|cache| cache.file_type().unwrap()).all(|kind| kind.is_dir()), "a link of a RUN is a cache");
+    run("test ! -e c/theirs && touch c/ours");
+    run("test -e c/ours");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was written outside of the store");
+}
+
+#[test]
+fn a_secret_in_a_cache_is_gone_though_everything_was_killed() {
+    if !root() {
+        return;
+    }
+    let mounts = "--mount=type=cache,id=c,target=/c --mount=type=secret,id=token,target=/c/settings";
+    let project = Project::dockerfile(&format!("FROM {{busybox}}\nRUN {mounts} sleep 312704\n")).file("../token", "only-in-this-secret");
+    let mut brik = project.brik(BUILD).args(["--secret", "id=token,src=../token"]).in_container().start();
+    wait_until("the RUN starts", || running("312704") > 0);
+    let all = process_tree(brik.id());
+    for signal in [Signal::STOP, Signal::KILL] {
+        for pid in all.iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+    brik.wait().unwrap();
+    let store = project.store().display().to_string();
+    let found = || tools::output("sh", &["-c", &format!("grep -rl only-in-this-secret {store}; true")]);
+    assert!(!found().is_empty(), "the guard was killed, too");
+    project.write("Dockerfile", "FROM {busybox}\nRUN --mount=type=cache,id=c,target=/c ls /c > /out\n");
+    let _ = project.build::<&str>([]).in_container().succeeds();
+    assert_eq!((project.built().text("/out").as_str(), found().as_str()), ("", ""));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_moved_mount_point_is_part_of_the_image() {
+    if !root() {
+        return;
+    }
+    let mounts = "--mount=type=secret,id=token,target=/app/cfg --mount=type=secret,id=token,target=/x/y/cfg";
+    let project = Project::dockerfile(&format!(
+        "FROM {{busybox}}\nRUN mkdir -p /app /x/y && echo old > /app/cfg && echo old > /x/y/cfg\n\
+         RUN {mounts} mv /app /app2 && mkdir /app && echo new > /app/cfg && mv /x /x2 && mkdir -p /x/y && echo new > /x/y/cfg\n"
+    ));
+    let project = project.file("../token", "0123456789");
+    let _ = project.build(["--secret", "id=token,src=../token"]).in_container().succeeds();
+    let image = project.built();
+    let texts = ["/app/cfg", "/x/y/cfg", "/app2/cfg", "/x2/y/cfg"].map(|path| image.text(path));
+    assert_eq!(texts, ["new\n", "new\n", "old\n", "old\n"]);
 }
 
 #[test]

@@ -75,6 +75,7 @@ mod screen;
 mod secrets;
 mod select;
 mod shared_cache;
+mod shared_proc;
 mod since;
 mod source_date_epoch;
 mod supply_chain;

@@ -20,7 +20,7 @@ impl Mounts<'_> {
     /// Makes the directory of a cache that the store does not have, if a repository of `services` has it and it can be had. Others that want
     /// the same wait meanwhile.
     pub(in super::super) fn restore(&self, layers: &Layers, id: &Digest, target: &str, services: &[String]) -> Result<(), Error> {
-        let is_here = || layers.store.cache_mount(layers.ids(), id).is_dir();
+        let is_here = || layers.store.has_cache(layers.ids(), id);
         if is_here() {
             return Ok(());
         }

@@ -68,7 +68,7 @@ impl Saving<'_> {
         let directory = store.cache_mount(ids, self.id);
         let exclusive = self.used.exclusive || layers.rung == Rung::Chroot;
         let flight = exclusive.then(|| store.single_flight(self.id)).transpose()?;
-        if !directory.is_dir() {
+        if !store.has_cache(ids, self.id) {
             return Ok(());
         }
         let stamp = Stamp::of(&directory)?;

@@ -9,7 +9,7 @@
 //! Both run between fork and exec of a multi-threaded program: system calls on prepared data, no allocation (see [`sys::fork`]).
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode};
@@ -23,6 +23,7 @@ use super::command::Command;
 use super::confine::{self, MASKED_DIRECTORIES, MASKED_FILES, READ_ONLY};
 use super::core_dump::forbid_core_dumps;
 use super::limits::Limits;
+use super::placed_secret::PlacedSecret;
 use super::report::{Record, Step};
 use super::{descendants, sys};
 
@@ -38,6 +39,8 @@ pub(super) struct Plan<'a> {
     /// Only one id is mapped: the identity stays root's.
     pub single_uid: bool,
     pub isolation: Isolation<'a>,
+    /// No other RUN of this brik runs meanwhile.
+    pub alone: bool,
     pub filters: Vec<&'static [sock_filter]>,
     pub capabilities: CapabilitySet,
     pub limits: Limits,
@@ -55,9 +58,8 @@ pub(super) struct Plan<'a> {
 pub(super) enum Isolation<'a> {
     /// `null`: the null device of brik's own /dev.
     Namespaces { null: BorrowedFd<'a> },
-    /// Nothing but its root directory. `secrets` are removed by the guard, and emptied wherever the command has moved or linked them:
-    /// brik may be gone.
-    Chroot { cancel: BorrowedFd<'a>, secrets: Vec<(CString, OwnedFd)> },
+    /// Nothing but its root directory. `secrets` are removed by the guard: brik may be gone.
+    Chroot { cancel: BorrowedFd<'a>, secrets: Vec<PlacedSecret> },
 }
 
 type Failure = (Step, Errno);
@@ -73,13 +75,10 @@ pub(super) fn guard(plan: &Plan<'_>) -> i32 {
                 }
                 Isolation::Chroot { cancel, secrets } => {
                     let own = [plan.report.as_raw_fd(), cancel.as_raw_fd(), child.pidfd.as_raw_fd()];
-                    close_all_but(own.into_iter().chain(secrets.iter().map(|(_, file)| file.as_raw_fd())));
+                    close_all_but(own.into_iter().chain(secrets.iter().flat_map(PlacedSecret::descriptors)));
                     let code = descendants::wait(&child.pidfd, *cancel, plan.report).then(|| wait(child.pid));
                     descendants::end_all();
-                    for (path, file) in secrets {
-                        empty(file);
-                        let _ = rustix::fs::unlink(path);
-                    }
+                    secrets.iter().for_each(PlacedSecret::remove);
                     if let Some(code) = code {
                         Record::Ended(code).write(plan.report);
                     }
@@ -103,18 +102,6 @@ fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) {
         next = fd + 1;
     }
     let _ = sys::close_range(next, u32::MAX);
-}
-
-/// Overwrites a file, and makes it as long as nothing.
-fn empty(file: &OwnedFd) {
-    let zeros = [0; 4096];
-    let length = rustix::fs::fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs());
-    for position in (0..length).step_by(zeros.len()) {
-        let rest = usize::try_from(length - position).unwrap_or(zeros.len()).min(zeros.len());
-        let _ = rustix::io::pwrite(file, &zeros[..rest], position);
-    }
-    let _ = rustix::fs::fdatasync(file);
-    let _ = rustix::fs::ftruncate(file, 0);
 }
 
 fn start_command(plan: &Plan<'_>) -> Result<sys::Child, Failure> {
@@ -175,10 +162,13 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     plan.limits.offer_to_the_oom_killer();
     connect(plan).map_err(at(Step::Stdio))?;
     rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
+    let mut seen = false;
     match &plan.isolation {
         Isolation::Namespaces { null } => {
             if mount_proc(plan)? {
                 plan.limits.limit_process_ids().map_err(at(Step::Limits))?;
+            } else {
+                seen = !plan.alone;
             }
             confine_proc(*null).map_err(at(Step::ConfineProc))?;
             let null = null.as_raw_fd().unsigned_abs();
@@ -198,7 +188,7 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     forbid_core_dumps().map_err(at(Step::Limits))?;
 
     let entered = rustix::process::chdir(&plan.cwd);
-    confine_privileges(plan)?;
+    confine_privileges(plan, seen)?;
     // A directory that only the user may enter, or that only root may.
     if entered.is_err() {
         rustix::process::chdir(&plan.cwd).map_err(at(Step::WorkingDirectory))?;
@@ -253,7 +243,8 @@ fn confine_proc(null: BorrowedFd<'_>) -> rustix::io::Result<()> {
 
 /// The capabilities, the filters, the user, in the order that needs no `no_new_privs` (set-uid programs work in a RUN, as under
 /// BuildKit): a filter is installed while CAP_SYS_ADMIN is there, and a user that is not root loses the rest by execve(2).
-fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
+/// `seen`: other RUNs see its processes.
+fn confine_privileges(plan: &Plan<'_>, seen: bool) -> Result<(), Failure> {
     let mut kept = plan.capabilities;
     let chroot = matches!(plan.isolation, Isolation::Chroot { .. });
     if chroot {
@@ -277,7 +268,11 @@ fn confine_privileges(plan: &Plan<'_>) -> Result<(), Failure> {
     rustix::thread::clear_ambient_capability_set().map_err(at(Step::Capabilities))?;
     plan.limits.limit_processes().map_err(at(Step::Limits))?;
     // Where the kernel does not know that, or a container refuses it, they are what they are under `docker build --network=host`.
-    let _ = sys::scope_abstract_sockets();
+    if let Err(errno) = sys::scope_abstract_sockets()
+        && seen
+    {
+        return Err((Step::KeepApart, errno));
+    }
     for filter in &plan.filters {
         sys::install_seccomp_filter(filter).map_err(at(Step::Filter))?;
     }

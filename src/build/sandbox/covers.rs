@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::ffi::{CString, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,12 @@ use super::dev::{self, Streams};
 use super::directory::{Directory, identify};
 use super::error::SandboxError;
 use super::mounts::{Agent, kind, mount_point};
+use super::placed_secret::PlacedSecret;
 use super::spec::{Access, RunSpec, SandboxMount};
 use super::staging::grant;
 use super::stubs::Kind;
 use super::{certificates, etc, proc};
-use crate::store::{COVERED, remove_tree};
+use crate::store::{COVERED, remove_tree, unmark_cache};
 
 /// All covers of one RUN. Taken away on drop, too.
 pub(super) struct Covers<'a> {
@@ -36,7 +37,7 @@ pub(super) struct Covers<'a> {
     parents: HashMap<PathBuf, (Directory, (i64, i64))>,
     /// Sources that were moved, and where they are in the root.
     moved: HashMap<PathBuf, PathBuf>,
-    secrets: Vec<(CString, File)>,
+    secrets: Vec<PlacedSecret>,
     agents: Vec<Agent>,
     /// Opened before the RUN's own covers can take their places.
     streams: Option<Streams>,
@@ -102,10 +103,8 @@ impl<'a> Covers<'a> {
         std::mem::take(&mut self.agents)
     }
 
-    /// Where the files with secrets are, and they themselves.
-    pub fn secrets(&self) -> Result<Vec<(CString, OwnedFd)>, SandboxError> {
-        let again = |(path, file): &(CString, File)| Ok((path.clone(), OwnedFd::from(file.try_clone()?)));
-        self.secrets.iter().map(again).collect::<io::Result<_>>().map_err(at("keep open", &self.aside))
+    pub fn secrets(&self) -> Result<Vec<PlacedSecret>, SandboxError> {
+        self.secrets.iter().map(PlacedSecret::try_clone).collect::<io::Result<_>>().map_err(at("keep open", &self.aside))
     }
 
     fn mount(&mut self, mount: &SandboxMount) -> Result<(), SandboxError> {
@@ -118,9 +117,12 @@ impl<'a> Covers<'a> {
             }
             SandboxMount::Secret { bytes, access, .. } => {
                 let mut made = None;
-                let path = self.cover(target, Kind::File, |path| write_file(path, bytes, *access).map(|file| made = Some(file)))?;
-                let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| SandboxError::NulByte("mount target"))?;
-                self.secrets.extend(made.map(|file| (path, file)));
+                self.cover(target, Kind::File, |path| write_file(path, bytes, *access).map(|file| made = Some(file)))?;
+                if let Some((file, cover)) = made.zip(self.covers.last()) {
+                    let name = CString::new(cover.name.as_encoded_bytes()).map_err(|_| SandboxError::NulByte("mount target"))?;
+                    let parent = cover.parent.try_clone().map_err(at("keep open", target))?;
+                    self.secrets.push(PlacedSecret { parent, name, file: file.into() });
+                }
                 Ok(())
             }
             SandboxMount::SshAgent { agent, access, .. } => {
@@ -155,6 +157,11 @@ impl<'a> Covers<'a> {
         let (Some(directory), Some(name), Ok(inside)) = (path.parent(), path.file_name(), path.strip_prefix(&self.spec.root)) else {
             return Err(at("cover", target)(io::ErrorKind::InvalidInput.into()));
         };
+        let around = self.covers.iter().filter(|cover| inside != cover.path && inside.starts_with(&cover.path));
+        for (_, file) in around.filter_map(|cover| cover.home.as_ref()) {
+            // If brik is killed, the cache is not rescued: what is placed in it, a secret perhaps, would stay there.
+            unmark_cache(&opened(file)).map_err(at("take the mark off what is around", &path))?;
+        }
         let parent = Directory::open(directory).map_err(at("open", directory))?;
         let times = parent.times().map_err(at("read", directory))?;
         let aside = self.aside.join(self.covers.len().to_string());
@@ -168,21 +175,22 @@ impl<'a> Covers<'a> {
 
     /// Puts everything back. Returns the paths that are as they were but for their ctimes.
     pub fn take_away(&mut self) -> Vec<PathBuf> {
-        for (_, file) in self.secrets.drain(..) {
-            overwrite(file);
-        }
+        self.secrets.drain(..).for_each(|secret| secret.empty());
         let mut restored: Vec<PathBuf> = Vec::new();
         let mut parents = Vec::new();
         for (path, (directory, placed)) in self.parents.drain() {
             // Otherwise it is the RUN that did something there.
-            if directory.changed() == Some(placed) {
+            if directory.changed() == Some(placed) && is_at(&directory, &self.spec.root.join(&path)) {
                 restored.push(path);
             }
             parents.extend(directory.times().ok().map(|times| (directory, times)));
         }
         for cover in self.covers.drain(..).rev() {
             cover.take_away(&self.spec.root);
-            restored.push(cover.path);
+            // Where the RUN has moved the directory away, what has its path now is the RUN's.
+            if is_at(&cover.parent, &self.spec.root.join(cover.path.parent().unwrap_or(Path::new("")))) {
+                restored.push(cover.path);
+            }
         }
         for (directory, times) in parents {
             let _ = directory.set_times(times);
@@ -204,8 +212,8 @@ impl Cover {
             Some((home, file)) if in_place(file) => renameat(&self.parent, &self.name, CWD, home).is_ok(),
             Some((home, file)) => {
                 // The RUN has moved it, which a mount would have refused: it is no part of the image even so.
-                let moved = fs::read_link(opened(file)).ok().filter(|path| path.starts_with(root));
-                moved.is_some_and(|path| renameat(CWD, &path, CWD, home).is_ok()) && self.parent.lookup(&self.name).is_none()
+                let moved = found_in(root, file).is_some_and(|(parent, name)| renameat(&parent, &name, CWD, home).is_ok());
+                moved && self.parent.lookup(&self.name).is_none()
             }
             None => false,
         };
@@ -222,6 +230,19 @@ impl Cover {
 /// The path by which an open file can be used, wherever it is.
 fn opened(file: impl AsFd) -> PathBuf {
     Path::new("/proc/self/fd").join(file.as_fd().as_raw_fd().to_string())
+}
+
+/// Whether no RUN has moved a directory away from `path`, which is free of links.
+fn is_at(directory: &Directory, path: &Path) -> bool {
+    fs::read_link(opened(directory)).is_ok_and(|now| now == path)
+}
+
+/// Where in `root` an open file is by now. For one that was removed the kernel answers with a path at which a RUN may have put anything,
+/// and to which links may lead: only what is that file counts.
+fn found_in(root: &Path, file: &OwnedFd) -> Option<(Directory, OsString)> {
+    let path = fs::read_link(opened(file)).ok().filter(|path| path.starts_with(root))?;
+    let (parent, name) = (Directory::open(path.parent()?).ok()?, path.file_name()?.to_owned());
+    parent.holds(&name, file).then_some((parent, name))
 }
 
 fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
@@ -243,17 +264,6 @@ fn listen(path: &Path, access: Access) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(short)?;
     grant(path, access, true)?;
     Ok(listener)
-}
-
-/// Without a mount a secret is a file on the store's disk.
-fn overwrite(mut file: File) {
-    let length = file.seek(io::SeekFrom::End(0)).unwrap_or(0);
-    let zeros = vec![0; 4096];
-    for position in (0..length).step_by(zeros.len()) {
-        let rest = usize::try_from(length - position).unwrap_or(zeros.len()).min(zeros.len());
-        let _ = file.write_all_at(&zeros[..rest], position);
-    }
-    let _ = file.sync_data();
 }
 
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SandboxError {

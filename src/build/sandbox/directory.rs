@@ -1,12 +1,12 @@
 //! A directory of a root, held open: it stays the same one wherever a RUN moves it and whatever it puts in its place. A path would
 //! lead through the links of a RUN, out of the root.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps, fstat, futimens, openat, statat};
+use rustix::path::Arg;
 
 #[derive(Debug)]
 pub(super) struct Directory(OwnedFd);
@@ -40,13 +40,19 @@ impl Directory {
         fstat(&self.0).ok().map(|stat| (stat.st_ctime, stat.st_ctime_nsec as i64))
     }
 
-    /// What a name in it is; a link is not followed.
-    pub fn lookup(&self, name: &OsStr) -> Option<Stat> {
+    /// The same directory, open once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// What a name in it is; a link is not followed. Allocates nothing for a [`std::ffi::CStr`].
+    pub fn lookup(&self, name: impl Arg) -> Option<Stat> {
         statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 
-    /// Whether a name in it is the file that is open as `file`, which cannot have lost its number to another one.
-    pub fn holds(&self, name: &OsStr, file: &OwnedFd) -> bool {
+    /// Whether a name in it is the file that is open as `file`, which cannot have lost its number to another one. Allocates nothing for a
+    /// [`std::ffi::CStr`].
+    pub fn holds(&self, name: impl Arg, file: impl AsFd) -> bool {
         let id = |stat: Stat| (stat.st_dev, stat.st_ino);
         self.lookup(name).map(id).is_some_and(|there| fstat(file).is_ok_and(|ours| id(ours) == there))
     }

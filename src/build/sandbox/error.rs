@@ -32,6 +32,12 @@ pub enum SandboxError {
     )]
     NetworkPrivate,
     #[error(
+        "`network = \"private\"` is not to be had here: a RUN sees the processes of this container in /proc, a part of which is covered, and \
+         before Linux 6.12 slirp4netns would be open to it: build with `network = \"host\"`, or start the container with `--security-opt \
+         systempaths=unconfined` (Podman: `--security-opt unmask=ALL`)"
+    )]
+    NetworkSeen,
+    #[error(
         "`network = \"private\"` needs slirp4netns, which cannot be started: {0} (install the package `slirp4netns`, or build with `network = \"host\"`)"
     )]
     Slirp(io::Error),

@@ -5,13 +5,14 @@
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear. `core_dump`: what neither brik nor a RUN leaves.
 //! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
-//!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `network` (`routes`) is the one that it has of its own, `output` and
-//!   `agent` serve it, and `last_words` are what it ends with.
-//! - Without namespaces (rung 3): `covers` (`proc`, `dev`) puts things into the root itself in place of mounting them, and takes them away
+//!   `confine`, `limits`, `seccomp`, `report`) becomes the command, `network` (`routes`) is the one that it has of its own, `apart` what keeps it from
+//!   other RUNs, `output` and `agent` serve it, and `last_words` are what it ends with.
+//! - Without namespaces (rung 3): `covers` (`proc`, `dev`, `placed_secret`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
 //! - `sys`: every `unsafe` and raw system call of the project.
 
 mod agent;
+mod apart;
 mod cancel;
 mod certificates;
 mod cgroup;
@@ -32,6 +33,7 @@ mod mounts;
 mod network;
 mod output;
 mod overlay;
+mod placed_secret;
 mod proc;
 mod program;
 mod refusal;

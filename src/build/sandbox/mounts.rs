@@ -80,7 +80,7 @@ pub(super) fn mount_all(spec: &RunSpec) -> Result<Mounted, SandboxError> {
     for mount in &spec.mounts {
         sources.push(match mount {
             SandboxMount::Tmpfs { .. } => None,
-            SandboxMount::Bind { source, .. } => Some(tree(source, true).map_err(at("open the mount source", source))?),
+            SandboxMount::Bind { source, .. } => Some(own_tree(source).map_err(at("open the mount source", source))?),
             SandboxMount::Secret { bytes, access, .. } => Some(staging.file(bytes, *access, owners).map_err(failed("write a secret"))?),
             SandboxMount::SshAgent { agent, access, .. } => {
                 let (listener, socket) = staging.socket(*access, owners).map_err(failed("make the agent's socket"))?;
@@ -255,6 +255,12 @@ fn mount_cgroup(target: &Path) -> Result<(), SandboxError> {
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(at("open", host)(errno)),
     }
+}
+
+/// A detached copy of what brik itself has put at `path`, with the mounts below it: a link there is somebody else's.
+fn own_tree(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let nofollow = OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | nofollow)
 }
 
 /// A detached copy of the mount at `path`, with those below it if `recursive`.

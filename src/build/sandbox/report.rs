@@ -16,6 +16,7 @@ pub(super) enum Step {
     Limits,
     Stdio,
     Capabilities,
+    KeepApart,
     Filter,
     Identity,
     WorkingDirectory,
@@ -23,7 +24,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Session,
         Self::Guard,
         Self::Fork,
@@ -33,6 +34,7 @@ impl Step {
         Self::Limits,
         Self::Stdio,
         Self::Capabilities,
+        Self::KeepApart,
         Self::Filter,
         Self::Identity,
         Self::WorkingDirectory,
@@ -50,6 +52,7 @@ impl Step {
             Self::Limits => "set its limits",
             Self::Stdio => "connect standard input and output",
             Self::Capabilities => "drop capabilities",
+            Self::KeepApart => "keep it apart from other RUNs",
             Self::Filter => "install the system call filter",
             Self::Identity => "change to the user",
             Self::WorkingDirectory => "change the working directory",

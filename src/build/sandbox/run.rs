@@ -15,6 +15,7 @@ use rustix::fs::MemfdFlags;
 use rustix::pipe::PipeFlags;
 use rustix::thread::{Gid, Uid, UnshareFlags};
 
+use super::apart::Turn;
 use super::cancel::CancelFlag;
 use super::cgroup::ControlGroup;
 use super::child::{self, Isolation, Plan};
@@ -27,6 +28,7 @@ use super::limits::{self, Limits};
 use super::mounts::{self, Agent, Mounted};
 use super::network::OwnNetwork;
 use super::output::{self, Pipes};
+use super::placed_secret::PlacedSecret;
 use super::report::{Record, Step};
 use super::rung::Rung;
 use super::spec::{Network, Outcome, RunSpec, Stream};
@@ -44,6 +46,11 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
         Network::Private if spec.rung == Rung::Chroot => return Err(SandboxError::NetworkPrivate),
         _ => {}
     }
+    let turn = Turn::wait(spec.rung, spec.network)?;
+    if cancel.is_cancelled() {
+        return Err(SandboxError::Cancelled);
+    }
+    let alone = turn.is_alone();
     let command = Command::prepare(spec)?;
     let targets = mounts::targets(spec)?;
     let stubs = Stubs::make(&spec.root, targets.iter().map(|(path, kind)| (path.as_path(), *kind)))?;
@@ -76,7 +83,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     let records = thread::scope(|scope| {
         let (sender, started) = mpsc::channel();
         let (command, network) = (&command, network.as_ref());
-        let launcher = scope.spawn(move || launch(spec, command, network, ends, doors, covered, &sender));
+        let launcher = scope.spawn(move || launch(Launch { spec, command, network, alone }, ends, doors, covered, &sender));
         let mut pumped = Ok(Vec::new());
         if let Ok(Started { pidfd, agents }) = started.recv() {
             for served in agents {
@@ -99,6 +106,7 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     outcome.exhausted = group.as_ref().and_then(ControlGroup::exhausted);
     let uncounted = Limits::of(spec.rung, spec.processes).count_processes();
     outcome.no_process = uncounted && outcome.exhausted.is_none() && last_words.tell_of_no_process();
+    outcome.alone = alone;
     outcome.memory_unlimited = spec.memory.is_some() && group.is_none();
     if let Some(covers) = &mut covers {
         outcome.restored = covers.take_away();
@@ -107,10 +115,19 @@ pub fn run(spec: &RunSpec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cance
     Ok(outcome)
 }
 
+/// What the launcher starts, and where.
+struct Launch<'a> {
+    spec: &'a RunSpec,
+    command: &'a Command,
+    network: Option<&'a OwnNetwork>,
+    /// No other RUN of this process runs meanwhile.
+    alone: bool,
+}
+
 /// What was placed in a root without mounts, as far as the launcher needs it.
 struct Covered<'a> {
     agents: Vec<Agent>,
-    secrets: Vec<(CString, OwnedFd)>,
+    secrets: Vec<PlacedSecret>,
     null: OwnedFd,
     cancel: &'a CancelFlag,
 }
@@ -132,9 +149,7 @@ struct Started {
 
 /// The launcher thread: it has to outlive the guard, whose death signal is tied to it.
 fn launch(
-    spec: &RunSpec,
-    command: &Command,
-    network: Option<&OwnNetwork>,
+    Launch { spec, command, network, alone }: Launch<'_>,
     ends: ChildEnds,
     doors: Vec<File>,
     covered: Option<Covered<'_>>,
@@ -168,6 +183,7 @@ fn launch(
         groups: spec.user.groups.iter().copied().map(Gid::from_raw_unchecked).collect(),
         single_uid: spec.rung == Rung::SingleUid,
         isolation,
+        alone,
         filters: seccomp::filters(spec.rung)?,
         capabilities: confine::capabilities(spec.network),
         limits: Limits::of(spec.rung, spec.processes),
@@ -205,6 +221,7 @@ fn outcome(spec: &RunSpec, command: &Command, records: &[Record]) -> Result<Outc
         code: 128 + libc::SIGKILL,
         signal: Some(libc::SIGKILL),
         shared_proc: false,
+        alone: false,
         exhausted: None,
         no_process: false,
         memory_unlimited: false,

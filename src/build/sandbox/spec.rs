@@ -160,6 +160,8 @@ pub struct Outcome {
     /// A fresh /proc was refused (brik runs in a container whose /proc is partly covered): the RUN saw brik's own, and its process
     /// ids there differ from those it has.
     pub shared_proc: bool,
+    /// Nothing else kept it apart from other RUNs of this brik: none ran meanwhile.
+    pub alone: bool,
     /// The limit that it ran into, where the kernel tells.
     pub exhausted: Option<Limit>,
     /// Where the kernel does not tell of a limit of processes, the command does: what it wrote last is that it could not start one.

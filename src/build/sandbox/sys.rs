@@ -171,8 +171,17 @@ pub(super) fn install_seccomp_filter(program: &[sock_filter]) -> rustix::io::Res
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0usize, &raw const program) })
 }
 
+/// The version of Landlock, where the kernel has it and lets this process use it.
+pub(super) fn landlock_version() -> Option<i32> {
+    const LANDLOCK_CREATE_RULESET_VERSION: c_int = 1;
+    // SAFETY: no memory is passed.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0usize, LANDLOCK_CREATE_RULESET_VERSION) };
+    i32::try_from(version).ok().filter(|version| *version > 0)
+}
+
 /// Keeps the calling thread, and what it will execute, from abstract sockets of other processes, which a shared network namespace
-/// leaves open (Landlock's scopes, Linux 6.12); without `no_new_privs` this needs CAP_SYS_ADMIN.
+/// leaves open, and from the memory and files of processes that are no descendants of it (Landlock's scopes, Linux 6.12); without `no_new_privs` this needs CAP_SYS_ADMIN.
 pub(super) fn scope_abstract_sockets() -> rustix::io::Result<()> {
     /// struct landlock_ruleset_attr of linux/landlock.h.
     #[repr(C)]

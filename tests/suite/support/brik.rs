@@ -65,6 +65,13 @@ impl Brik {
         Self { command }
     }
 
+    /// As on a kernel without Landlock.
+    pub fn without_landlock(self) -> Self {
+        let mut command = container::without_landlock(&self.command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command }
+    }
+
     /// Under strace, which writes to the empty `directory`.
     pub fn traced(self, directory: &Path) -> Self {
         self.under(trace::strace(directory))

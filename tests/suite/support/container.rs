@@ -1,6 +1,6 @@
 //! The rights of root in an unprivileged container: Docker's capabilities, and a filter that refuses namespaces and mounts.
 //!
-//! The launcher is this test program itself, which runs its one "test" [`launch`] in the container's place and becomes brik there.
+//! The launcher is this test program itself, which runs one "test", as [`launch`], in the container's place and becomes brik there.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -19,10 +19,19 @@ pub const PREAMBLE: &str = "\nrunning 1 test\n";
 
 /// The same command, run with fewer rights.
 pub fn contained(command: &Command) -> Command {
+    launched(command, "launch")
+}
+
+/// The same command, run as on a kernel that has no Landlock.
+pub fn without_landlock(command: &Command) -> Command {
+    launched(command, "launch_without_landlock")
+}
+
+fn launched(command: &Command, launch: &str) -> Command {
     let text = |word: &std::ffi::OsStr| word.to_str().expect("UTF-8").to_owned();
     let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(text).collect();
     let mut launcher = Command::new(std::env::current_exe().expect("a test program"));
-    launcher.args(["support::container::launch", "--exact", "--ignored", "--nocapture", "--test-threads=1"]).env_clear();
+    launcher.args([&format!("support::container::{launch}"), "--exact", "--ignored", "--nocapture", "--test-threads=1"]).env_clear();
     launcher.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     launcher.env(COMMAND, serde_json::to_string(&words).expect("JSON"));
     if let Some(directory) = command.get_current_dir() {
@@ -35,7 +44,6 @@ pub fn contained(command: &Command) -> Command {
 #[ignore = "a program for the other tests"]
 fn launch() {
     let Ok(words) = std::env::var(COMMAND) else { return };
-    let words: Vec<String> = serde_json::from_str(&words).expect("JSON");
     for filter in [refusing(), without_clone3()] {
         apply_filter(&filter).expect("a filter");
     }
@@ -48,6 +56,20 @@ fn launch() {
     }
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).expect("fewer capabilities");
+    become_another(&words);
+}
+
+#[test]
+#[ignore = "a program for the other tests"]
+fn launch_without_landlock() {
+    let Ok(words) = std::env::var(COMMAND) else { return };
+    let without = compile(BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]), libc::ENOSYS);
+    apply_filter(&without).expect("a filter");
+    become_another(&words);
+}
+
+fn become_another(words: &str) {
+    let words: Vec<String> = serde_json::from_str(words).expect("JSON");
     let error = Command::new(&words[0]).args(&words[1..]).env_remove(COMMAND).exec();
     panic!("{}: {error}", words[0]);
 }
