@@ -104,7 +104,7 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
                 pending.extend(step.sources());
                 continue;
             }
-            match recorded(sources.store, &step.key, sources.belief(&step.services), sources.single_uid) {
+            match recorded(sources.store, &step.key, sources.belief(plan, Root::Step(id)), sources.single_uid) {
                 Some(record) => {
                     lookup.single_uid |= record.single_uid;
                     lookup.steps.insert(id, record);
@@ -131,8 +131,8 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
 }
 
 impl Sources<'_> {
-    fn belief<'s>(&'s self, services: &'s [String]) -> Belief<'s> {
-        Belief { shared: self.shared, services }
+    fn belief<'s>(&'s self, plan: &'s Plan, state: Root) -> Belief<'s> {
+        Belief { shared: self.shared, plan, state }
     }
 
     /// A finished image of the store with all that it needs.
@@ -141,7 +141,7 @@ impl Sources<'_> {
         let record: ImageRecord = self.store.record(RecordKind::Image, &image.key.0)?;
         // Layers of the base need not be here: they are in the base's repository.
         let own = || record.layers.iter().skip(base_of(plan, image.root).len()).map(|layer| &layer.descriptor);
-        if !self.belief(std::slice::from_ref(&image.service)).holds(&record.claimed_by, own()) {
+        if !self.belief(plan, image.root).holds(&record.claimed_by, own()) {
             return None;
         }
         let here = |blob: &Descriptor| self.store.blob_size(&blob.digest) == Some(blob.size);

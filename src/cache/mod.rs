@@ -14,7 +14,7 @@
 //! # Cache repositories
 //!
 //! A Step's record stands under the tag `s-<key>`, an image's under `i-<key>`, the table of contents of a layer of a base under
-//! `t-<DiffId>`; each is 64 hexadecimal digits. A tag is written once and never again: whoever finds it leaves it. So runners that build at
+//! `t-<DiffId>`; each is 64 hexadecimal digits. A tag is written once: whoever finds it, and has not found it to be of no use, leaves it. So runners that build at
 //! the same time do not disturb each other, and a build that changes nothing writes nothing. An entry is an OCI image manifest (image spec 1.1, "Guidelines for Artifact Usage") whose `layers` are the blobs
 //! that it needs, so that the registry keeps them; the record is its annotation `dev.brik.record`. What is short stands in the record itself
 //! (the table of contents of a Step's layer, the names of the files that it took from contexts). Blobs that the registry did not take

@@ -302,7 +302,7 @@ pub struct CacheArgs {
     /// Cache repository of the one image, asked also without --push [default: the image's name with -cache]
     #[arg(long, value_name = "REPOSITORY", requires = "one_image")]
     pub cache_repo: Option<String>,
-    /// Neither ask nor write cache repositories
+    /// Neither ask nor write cache repositories, nor use what the store has taken from them
     #[arg(long, conflicts_with_all = ["cache_from", "cache_to", "cache_repo"])]
     pub no_remote_cache: bool,
 }
