@@ -68,3 +68,23 @@ fn what_is_found_by_its_content_is_given_to_the_cache_under_its_new_key() {
     assert_eq!((warnings(&run), run.steps_run().len()), (Vec::new(), 1), "{run:?}");
     assert_eq!(push(&project, "third").steps_run().len(), 0);
 }
+
+/// Services that share a Step believe each other's caches of it, also in what the store remembers of what was made of that.
+#[test]
+fn what_was_built_on_a_step_of_another_service_s_cache_is_known_from_then_on() {
+    let registry = Registry::start();
+    let toml = format!("registry = \"{}/team\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n", registry.host());
+    let project = Project::empty().file("brik.toml", toml);
+    for name in ["a", "b"] {
+        project.write(&format!("{name}/Dockerfile"), format!("FROM {{busybox}}\nRUN echo shared > /shared\nRUN cat /shared > /{name}\n"));
+    }
+    let brik = |store: &str, args: &[&str]| {
+        let run = project.brik(["build", "--progress", "json"]).args(args).store(&project.beside(store)).succeeds();
+        run.steps_run().len()
+    };
+    assert_eq!(brik("first", &["--push", "b"]), 2);
+    assert_eq!(brik("second", &["--push"]), 1, "what b shares is in its cache");
+    assert_eq!((brik("second", &["--push"]), brik("second", &["--push", "a"])), (0, 0));
+    project.write("a/Dockerfile", "FROM {busybox}\nRUN echo shared > /shared\nRUN cat /shared > /a\nRUN echo more > /more\n");
+    assert_eq!(brik("second", &["--push"]), 1);
+}
