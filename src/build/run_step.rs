@@ -99,7 +99,7 @@ impl Engine<'_> {
             return Err(Error::Cancelled);
         }
         let failed = match (outcome.signal, outcome.code, outcome.exhausted) {
-            (None, 0, _) => return Ok(()),
+            (None, 0, _) => return workspace.seal(),
             (_, code, Some(limit)) => Error::Exhausted { command: command(), code, limit },
             (Some(signal), _, None) => Error::Signal { command: command(), signal },
             (None, code, None) => {
