@@ -57,6 +57,8 @@ impl Engine<'_> {
         if let Some((name, text)) = &run.script {
             let dir = work.path().join("pipes");
             make_dir(&dir)?;
+            // The user of the RUN has to get there, whatever the umask is.
+            set_mode(&dir, 0o755)?;
             write_script(&dir, name, text)?;
             spec.mounts.push(SandboxMount::Bind { source: dir, target: "/dev/pipes".into(), read_only: true });
         }
