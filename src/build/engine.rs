@@ -21,6 +21,7 @@ use crate::image::{BorrowedFiles, without_hidden};
 use crate::oci::{Layer, Platform};
 use crate::plan::{CacheKey, Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
+use crate::source::NamedFile;
 use crate::store::{RecordKind, TempDir};
 
 /// What Steps may use besides the plan.
@@ -31,7 +32,7 @@ pub struct Supplies {
     pub missing: BTreeMap<(String, String), String>,
     /// Sockets of agents, by service and id.
     pub agents: BTreeMap<(String, String), PathBuf>,
-    pub ca_certs: Option<PathBuf>,
+    pub ca_certs: Option<NamedFile>,
     /// Processes of a RUN at the same time, if not the usual number.
     pub processes: Option<u32>,
     /// Bytes of memory of a RUN, if it is limited.

@@ -14,7 +14,7 @@ use crate::oci::Digest;
 use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
 use crate::plan::{Op, Step, StepId};
 use crate::report::{Event, Stream};
-use crate::source::{Match, Node, NodeKind, RootTree, SelectOptions, Tree, select};
+use crate::source::{Match, NamedFile, Node, NodeKind, RootTree, SelectOptions, Tree, select};
 use crate::store::TempDir;
 
 /// What has to outlive the command.
@@ -49,7 +49,7 @@ impl Engine<'_> {
             }
             spec.mounts.push(SandboxMount::Tmpfs { target: "/dev/shm".into(), size: run.shm_size, mode: None });
         }
-        spec.ca_certs.clone_from(&self.supplies.ca_certs);
+        spec.ca_certs = self.supplies.ca_certs.as_ref().map(|certificates| copy_certificates(certificates, work)).transpose()?;
         spec.processes = self.supplies.processes.unwrap_or(spec.processes);
         spec.memory = self.supplies.memory;
         // The working directory may be one that no WORKDIR made: `FROM` an image with one that is missing.
@@ -57,6 +57,8 @@ impl Engine<'_> {
         if let Some((name, text)) = &run.script {
             let dir = work.path().join("pipes");
             make_dir(&dir)?;
+            // The user of the RUN has to get there, whatever the umask is.
+            set_mode(&dir, 0o755)?;
             write_script(&dir, name, text)?;
             spec.mounts.push(SandboxMount::Bind { source: dir, target: "/dev/pipes".into(), read_only: true });
         }
@@ -104,7 +106,7 @@ impl Engine<'_> {
             return Err(Error::Cancelled);
         }
         let failed = match (outcome.signal, outcome.code, outcome.exhausted) {
-            (None, 0, _) => return Ok(()),
+            (None, 0, _) => return workspace.seal(),
             (_, code, Some(limit)) => Error::Exhausted { command: command(), code, limit },
             (Some(signal), _, None) => Error::Signal { command: command(), signal },
             (None, code, None) => {
@@ -273,9 +275,21 @@ fn write_script(dir: &Path, name: &str, text: &str) -> Result<(), Error> {
     if file.file_name() != Some(OsStr::new(name)) || file.parent() != Some(dir) {
         return Err(failed(io::ErrorKind::InvalidFilename.into()));
     }
-    let mut script = fs::File::create_new(&file).map_err(failed)?;
-    script.write_all(text.as_bytes()).map_err(failed)?;
-    set_mode(&file, 0o755)
+    write_new(&file, text.as_bytes(), 0o755)
+}
+
+fn write_new(file: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let written = fs::File::create_new(file).and_then(|mut new| new.write_all(bytes));
+    written.map_err(|source| Error::Io { action: "write", path: file.to_owned(), source })?;
+    set_mode(file, mode)
+}
+
+/// What a RUN is shown is what was read where the certificates may lie, wherever a link leads by then.
+fn copy_certificates(certificates: &NamedFile, work: &TempDir) -> Result<PathBuf, Error> {
+    let bytes = certificates.read().map_err(|source| Error::Io { action: "read", path: certificates.path.clone(), source })?;
+    let copy = work.path().join("certificates");
+    write_new(&copy, &bytes, 0o644)?;
+    Ok(copy)
 }
 
 /// Where a path of a mounted state leads, links followed inside it: never a path of the host.

@@ -73,6 +73,7 @@ use crate::config::LoadOptions;
 
 /// Parses, runs, tells what went wrong, and says how it ended.
 pub fn main() -> ExitCode {
+    sandbox::keep_inherited_descriptors();
     sandbox::keep_ended_children();
     if let Some(code) = interrupt::reclaim() {
         return code;

@@ -85,9 +85,14 @@ impl<'f> Place<'f> {
         Err(Finding::error("brik::config::no-overlay", message).help("write the file, it may be empty, or drop --env and $BRIK_ENV"))
     }
 
+    /// Whether a path is one of the repository, by its text alone.
+    pub fn contains(&self, path: &Path) -> bool {
+        lexical(path).is_some_and(|path| path.starts_with(&self.repository))
+    }
+
     /// The canonical path that `text`, relative to `base`, names inside the repository.
     pub fn confine(&self, base: &Path, text: &str) -> Result<PathBuf, PathProblem> {
-        if !lexical(&base.join(text)).is_some_and(|path| path.starts_with(&self.repository)) {
+        if !self.contains(&base.join(text)) {
             return Err(PathProblem::Leaves(text.to_owned()));
         }
         let real = self.files.canonicalize(&base.join(text)).map_err(|error| match error.kind() {

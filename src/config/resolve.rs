@@ -10,12 +10,13 @@ use super::groups;
 use super::layers::Layers;
 use super::members::{self, Member};
 use super::model::{self, File};
-use super::place::Place;
+use super::place::{PathProblem, Place};
 use super::size::parse_bytes;
 use super::suggest::did_you_mean;
 use super::types::{BuildOptions, CacheOptions, Config, NamedContext, RegistryOptions, Service};
 use super::{policy, service};
 use crate::oci::Platform;
+use crate::source::NamedFile;
 
 /// What every service is resolved against.
 pub(super) struct Scope<'a> {
@@ -61,7 +62,7 @@ pub(super) fn resolve(options: &LoadOptions, place: &Place, layers: &Layers, fil
         registries: file.registries.iter().map(|(host, table)| (host.clone(), registry_options(table))).collect(),
         policy,
         build: BuildOptions {
-            ca_certs: file.build.ca_certs.as_deref().map(|path| scope.anywhere(path)),
+            ca_certs: scope.certificates(findings),
             timestamps: file.build.timestamps,
             format: file.build.format,
             exact_labels: file.build.exact_labels,
@@ -89,6 +90,28 @@ impl Scope<'_> {
             (Some(below), Some(home)) => PathBuf::from(home).join(below),
             _ => self.place.root.join(path),
         }
+    }
+
+    /// The certificates of RUNs, which every RUN can read: brik.toml may name any place outside of the repository, a link in it may not.
+    /// Whether there is such a file is known when a RUN needs it.
+    fn certificates(&self, findings: &mut Vec<Finding>) -> Option<NamedFile> {
+        let text = self.file.build.ca_certs.as_deref()?;
+        let path = self.anywhere(text);
+        if !self.place.contains(&path) {
+            return Some(NamedFile { path, within: None });
+        }
+        let shown = if text.starts_with("~/") { path.to_string_lossy() } else { text.into() };
+        let problem = match self.place.confine(&self.place.root, &shown) {
+            Err(PathProblem::Missing(_)) => None,
+            Ok(real) if self.place.files.is_file(&real) => None,
+            Ok(_) => Some(format!("{shown} is not a file")),
+            Err(problem) => Some(problem.to_string()),
+        };
+        if let Some(problem) = problem {
+            let finding = Finding::error("brik::config::path", format!("the bundle {problem}"));
+            findings.push(finding.at(self.layers.value(&["build", "ca_certs"])));
+        }
+        Some(NamedFile { path, within: Some(self.place.repository.clone()) })
     }
 }
 

@@ -13,6 +13,7 @@ use super::metadata_action::Flavor;
 use super::policy::Policy;
 use super::tag_entry::TagEntry;
 use crate::oci::{Platform, Reference, ReferenceError};
+use crate::source::NamedFile;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -145,8 +146,8 @@ pub struct RegistryOptions {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BuildOptions {
-    /// PEM bundle mounted during RUN, absolute.
-    pub ca_certs: Option<PathBuf>,
+    /// PEM bundle mounted during RUN.
+    pub ca_certs: Option<NamedFile>,
     pub timestamps: Timestamps,
     pub format: ImageFormat,
     /// Every commit gets its own digest: revision, created and version labels are part of the image's key.

@@ -2,14 +2,17 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, openat, readlinkat, statat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, openat, readlinkat, statat, utimensat,
 };
 
 use super::{BorrowedFile, BorrowedFiles, Error, lossy};
+
+/// Should it be a FIFO, opening it waits for nobody.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// What a walk comes by.
 pub(super) enum Visited<'a, 'b> {
@@ -33,9 +36,28 @@ impl Found<'_> {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 
-    /// Opens a regular file for reading.
+    /// Opens a regular file for reading: the one that was found. What somebody has put in its place is not even opened, as a device would
+    /// be somebody's disk.
     pub fn open(&self) -> io::Result<OwnedFd> {
-        Ok(openat(self.parent, self.name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+        let place = openat(self.parent, self.name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        self.check(&place)?;
+        Ok(openat(CWD, format!("/proc/self/fd/{}", place.as_raw_fd()), READ, Mode::empty())?)
+    }
+
+    /// The same, for a third of the price, in a tree that nobody else can write to.
+    pub(super) fn open_own(&self) -> io::Result<OwnedFd> {
+        let file = openat(self.parent, self.name, READ | OFlags::NOFOLLOW, Mode::empty())?;
+        self.check(&file)?;
+        Ok(file)
+    }
+
+    fn check(&self, opened: &OwnedFd) -> io::Result<()> {
+        let stat = fstat(opened)?;
+        let is = |stat: &Stat| (stat.st_dev, stat.st_ino, FileType::from_raw_mode(stat.st_mode));
+        match is(&stat) == is(&self.stat) && is(&stat).2 == FileType::RegularFile {
+            true => Ok(()),
+            false => Err(io::Error::other("something else has taken its place")),
+        }
     }
 
     /// Open where this is a directory.
@@ -163,5 +185,32 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, ["", "B", "a", "b", "b/x", "b/x/y", "b/z", "b-c", "é"]);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_file_after_it_was_found_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let null = rustix::fs::makedev(1, 3);
+        let kinds = [FileType::Fifo, FileType::CharacterDevice, FileType::RegularFile];
+        kinds.iter().for_each(|kind| fs::write(dir.path().join(format!("{kind:?}")), "text").unwrap());
+        let mut opened = Vec::new();
+        walk(dir.path(), |found| {
+            if found.path.is_empty() {
+                return Ok::<(), Error>(());
+            }
+            assert!(found.open().is_ok() && found.open_own().is_ok());
+            let kind = *kinds.iter().find(|kind| format!("{kind:?}").as_bytes() == found.path).unwrap();
+            let place = dir.path().join(lossy(found.path));
+            fs::rename(&place, dir.path().join("..").join(format!("{}-was", dir.path().display()))).unwrap();
+            match rustix::fs::mknodat(CWD, &place, kind, Mode::from_raw_mode(0o600), null) {
+                Err(rustix::io::Errno::PERM) => println!("skipped: only root makes devices"),
+                made => made.unwrap(),
+            }
+            opened.push((kind, found.open().is_ok(), found.open_own().is_ok()));
+            Ok(())
+        })
+        .unwrap();
+        fs::remove_file(format!("{}-was", dir.path().display())).unwrap();
+        assert_eq!(opened, [FileType::CharacterDevice, FileType::Fifo, FileType::RegularFile].map(|kind| (kind, false, false)));
     }
 }

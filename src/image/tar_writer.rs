@@ -137,6 +137,8 @@ enum FileId {
 impl<W: Write, T: Write> TarWriter<'_, W, T> {
     fn add(&mut self, found: &Found<'_>) -> Result<(), Error> {
         let failed = |source| Error::Read { path: lossy(found.path), source };
+        // The tree of a layer is nobody else's; a cache may be written to while it is read.
+        let open = |layer: bool| if layer { found.open_own() } else { found.open() }.map(File::from);
         let stat = &found.stat;
         if let Mtime::Normalized(epoch) = self.options.mtime {
             found.normalise_mtime(epoch)?;
@@ -166,14 +168,14 @@ impl<W: Write, T: Write> TarWriter<'_, W, T> {
             // Owner and attributes are the first name's; readers take them from there.
             let of_toc = match file_type {
                 FileType::Symlink => OfToc::Link(found.link_target().map_err(failed)?),
-                FileType::RegularFile => OfToc::File(kept(found.path, || found.open().map(File::from)).map_err(failed)?),
+                FileType::RegularFile => OfToc::File(kept(found.path, || open(self.toc.is_some())).map_err(failed)?),
                 _ => OfToc::File(Vec::new()),
             };
             return self.append_link(member, &first, &of_toc);
         }
         match file_type {
             FileType::RegularFile => {
-                let file = File::from(found.open().map_err(failed)?);
+                let file = open(self.toc.is_some()).map_err(failed)?;
                 let xattrs = xattr::read_all(&file).map_err(failed)?;
                 self.keep_xattrs(&file, &mut member, xattrs)?;
                 member.size = u64::try_from(stat.st_size).unwrap_or(0);

@@ -8,6 +8,7 @@
 //! - `content_hash`, `hash_files`: what is in the files of a context; `stat_cache` (`stamp`s and `stat_records`): remembered across runs.
 //! - `beneath`, `inode`, `xattrs`: how files are opened and described.
 //! - `files`: where a project is read: the disk, or a `commit` (`commit_tree` of git `objects`, and what is `checked_out` of them).
+//! - `named_file`: one that is named long before it is read.
 //! - `git`: commit, branch, tags and remote of a checkout; `checkout`: the state that it is in; `event`: what made a CI run; `license`: of a repository;
 //!   `git_ref`, `remote_url`: names of what lies elsewhere; `mask`: the same as people may read them.
 
@@ -31,6 +32,7 @@ mod inode;
 mod license;
 mod listing;
 mod mask;
+mod named_file;
 mod objects;
 mod pattern;
 mod pattern_list;
@@ -63,6 +65,7 @@ pub use hash_matches::hash_matches;
 pub use ignore::{IgnoreError, IgnoreFile};
 pub use license::license;
 pub use mask::{mask_credentials, shown_source};
+pub use named_file::NamedFile;
 pub use pattern::PatternError;
 pub use pattern_list::PatternList;
 pub use remote_url::{host_of, is_http, scheme_of, split_credentials, url_file_name, web_url};

@@ -174,3 +174,31 @@ fn nobody_can_write_to_brik_through_what_a_run_finds_of_it() {
     let _ = child.wait();
     assert!(!inside.is_empty() && inside.iter().all(|read_only| *read_only), "{inside:?}");
 }
+
+/// `taker` and `giver` are a RUN each, at the same time, with `/hand` and a cache for its socket.
+fn handing(taker: &str, giver: &str, rest: &str) -> Option<Project> {
+    let mount = "RUN --mount=type=cache,id=hand,target=/c";
+    let text = format!(
+        "FROM {{busybox}} AS both\nCOPY hand /hand\n\
+         FROM both AS taker\n{mount} {taker}\nFROM both AS giver\n{mount} {giver}\nFROM giver\nCOPY --from=taker /taken /\n{rest}"
+    );
+    let project = Project::dockerfile(&text);
+    tools::made_static("confinement/hand.c", &project.path("hand")).then_some(project)
+}
+
+#[test]
+fn a_run_changes_no_root_of_another_run_that_has_ended() {
+    let giver = "mkdir /d && echo GOOD > /d/tool && /hand give /c/s /d";
+    let Some(project) = handing("/hand write /c/s > /taken", giver, "RUN cp /d/tool /seen\n") else { return };
+    let image = project.image(["--jobs", "4"]);
+    assert_eq!(image.text("/taken").trim(), "Read-only file system");
+    // What was written before the end is part of it, for everybody.
+    assert_eq!(image.text("/seen"), image.text("/d/tool"));
+}
+
+#[test]
+fn a_root_that_somebody_still_writes_to_becomes_no_layer() {
+    let giver = "echo GOOD > /tool && /hand give /c/s /tool";
+    let Some(project) = handing("/hand map /c/s; true > /taken", giver, "") else { return };
+    project.build(["--jobs", "4"]).exits(1).says(&["still writes to the root of this RUN", "Dockerfile:6"]);
+}

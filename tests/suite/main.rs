@@ -39,6 +39,7 @@ mod hostile_contexts;
 mod hostile_images;
 mod hostile_layers;
 mod house;
+mod inherited;
 mod init;
 mod inspect;
 mod interrupt;

@@ -110,6 +110,25 @@ fn certificates_are_there_during_a_run_and_not_in_the_image() {
 }
 
 #[test]
+fn certificates_are_no_file_that_a_link_of_the_repository_leads_to() {
+    let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]\n[build]\nca_certs = \"ca.pem\"");
+    let project = project.file("app/Dockerfile", "FROM {busybox}\nRUN cat /etc/ssl/certs/ca-certificates.crt > /seen\n");
+    let (link, secret) = (project.path("ca.pem"), project.beside("secret"));
+    std::fs::write(&secret, "of the host\n").unwrap();
+    std::os::unix::fs::symlink(&secret, &link).unwrap();
+    for command in ["build", "check"] {
+        project.brik([command]).exits(2).says(&["the bundle ca.pem leaves the repository through a symbolic link", "brik.toml:5"]);
+    }
+    // brik.toml may name it.
+    let absolute = format!("build.ca_certs={}", secret.display());
+    let _ = project.brik(["build", "--set", &absolute, "--output", &format!("oci:{}", project.out().display())]).succeeds();
+    assert_eq!(project.built().text("/seen"), "of the host\n");
+    // A RUN that has no bundle to see fails where it stands.
+    std::fs::remove_file(&link).unwrap();
+    project.brik(["build", "--no-cache"]).exits(1).says(&["ca.pem", "No such file", "app/Dockerfile:2"]);
+}
+
+#[test]
 fn a_run_has_as_many_processes_as_brik_toml_says() {
     let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]\n[build]\nprocesses = 30");
     let count = "i=0; while [ $i -lt 400 ]; do sleep 20 & i=$((i + 1)); done; cat /proc/sys/kernel/pid_max; ulimit -u";

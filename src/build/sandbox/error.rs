@@ -61,6 +61,11 @@ pub enum SandboxError {
     Overlay { target: PathBuf, lowers: usize, source: io::Error, hint: &'static str },
     #[error("{0} layers are too many for an overlay: at most 500")]
     TooManyLayers(usize),
+    #[error(
+        "another process still writes to the root of this RUN, which has ended: a RUN must not hand an open file of its root to another RUN, as \
+         through a socket in a cache mount"
+    )]
+    StillWritten,
     #[error("cannot {action} for the sandbox: {source}")]
     Setup { action: &'static str, source: io::Error },
     #[error("cannot {step} inside the sandbox: {source}")]

@@ -1,7 +1,7 @@
 //! The RUN sandbox: brik's own small container runtime (design §6), with the defaults of runc under BuildKit.
 //!
 //! - `rung`, `refusal`: what this machine allows, or why not and the fix.
-//! - `respawn` (`idmap`, `program`): the one step into a mount (and user) namespace, where everything below happens in-process.
+//! - `respawn` (`idmap`, `program`, `inherited`): the one step into a mount (and user) namespace, where everything below happens in-process.
 //! - `overlay`: snapshots stacked as a root file system.
 //! - `spec`, `user`, `cancel`, `error`: what callers say and hear. `core_dump`: what neither brik nor a RUN leaves.
 //! - `run`: one RUN; `cgroup` counts it; `mounts` (`dev`, `etc`, `certificates`, `staging`, `stubs`, `rootfs`, `tmpfs`, `directory`) prepares its root, `child` (`command`,
@@ -27,6 +27,7 @@ mod directory;
 mod error;
 mod etc;
 mod idmap;
+mod inherited;
 mod last_words;
 mod limits;
 mod mounts;
@@ -62,6 +63,7 @@ pub use cancel::CancelFlag;
 pub use core_dump::forbid_core_dumps;
 pub use error::SandboxError;
 pub use idmap::{own_user, subordinate_ids};
+pub use inherited::keep_inherited_descriptors;
 pub use limits::limits_memory;
 pub use overlay::{Overlay, unmount_below};
 pub use refusal::{APPARMOR_FILE, Refusal, apparmor_profile};

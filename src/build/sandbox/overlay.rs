@@ -10,6 +10,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,6 +22,8 @@ use super::sys;
 
 /// The kernel's limit of lower directories (OVL_MAX_STACK).
 const MAX_LOWERS: usize = 500;
+/// How long the last files that were open for writing may take to be closed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A mounted stack of snapshots; unmounted when dropped, as soon as nobody uses it any more.
 #[derive(Debug)]
@@ -53,6 +56,30 @@ impl Overlay {
     /// Where the stack is mounted.
     pub fn path(&self) -> &Path {
         &self.target
+    }
+
+    /// Ends all writing to the stack, by whatever mount or descriptor of it: a RUN may have handed one to another RUN, which outlives it.
+    ///
+    /// # Errors
+    /// Where a file of it stays open for writing.
+    pub fn seal(&self) -> Result<(), SandboxError> {
+        let (begun, mut pause) = (Instant::now(), Duration::from_millis(1));
+        loop {
+            // Without MS_BIND it is the file system itself that becomes read-only, which the kernel refuses while anybody writes to it.
+            match rustix::mount::mount_remount(&self.target, MountFlags::RDONLY, c"") {
+                // What lies in a socket that nobody has any more is closed a moment later; so is what a process has inherited that is being started.
+                Err(Errno::BUSY) if begun.elapsed() < PATIENCE => {
+                    std::thread::sleep(pause);
+                    pause = (2 * pause).min(Duration::from_millis(50));
+                }
+                Err(Errno::BUSY) => return Err(SandboxError::StillWritten),
+                other => {
+                    let failed =
+                        |errno: Errno| SandboxError::Mount { action: "make read-only", path: self.target.clone(), source: errno.into() };
+                    return other.map_err(failed);
+                }
+            }
+        }
     }
 }
 
@@ -256,6 +283,36 @@ mod tests {
             lowers.push(deep);
             assert!(matches!(Overlay::mount(&lowers, None, None, &target), Err(SandboxError::TooManyLayers(501))));
         });
+    }
+
+    #[test]
+    fn what_is_sealed_is_changed_through_no_descriptor_and_only_sealed_when_nobody_writes() {
+        in_sandbox(
+            "build::sandbox::overlay::tests::what_is_sealed_is_changed_through_no_descriptor_and_only_sealed_when_nobody_writes",
+            |_| {
+                for mount in [any_stack, stack_by_mount] {
+                    let room = temporary();
+                    let [upper, work, target] = directories(room.path(), ["upper", "work", "target"]);
+                    mount(&snapshots(room.path()), Some((&upper, &work)), &target).unwrap();
+                    let overlay = Overlay { target: target.clone() };
+                    let directory = File::open(&target).unwrap();
+                    let place = open_directory(&target).unwrap();
+                    let writer = File::create(target.join("open")).unwrap();
+                    assert!(matches!(overlay.seal(), Err(SandboxError::StillWritten)));
+                    drop(writer);
+                    overlay.seal().unwrap();
+                    drop(overlay);
+                    let make =
+                        |at: &dyn AsFd| rustix::fs::openat(at.as_fd(), "new", OFlags::WRONLY | OFlags::CREATE, Mode::from_raw_mode(0o644));
+                    for refused in
+                        [make(&directory).map(drop), make(&place).map(drop), rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o700))]
+                    {
+                        assert_eq!(refused, Err(Errno::ROFS));
+                    }
+                    assert!(upper.join("open").exists() && !upper.join("new").exists());
+                }
+            },
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::program::Program;
 use super::refusal::Refusal;
 use super::rung::Rung;
 use super::sys::{self, ExecStrings};
-use super::{idmap, refusal};
+use super::{idmap, inherited, refusal};
 
 /// The number of an inherited descriptor: a line that says where the inner process is, and then what the outer one hands over. It lies
 /// in memory and is sealed, for what is handed over can hold what must not reach a disk.
@@ -186,6 +186,7 @@ pub(super) fn start(args: Vec<OsString>, output: Option<OwnedFd>, hand_over: &[u
                 rustix::stdio::dup2_stdout(output)?;
                 rustix::stdio::dup2_stderr(output)?;
             }
+            inherited::hand_on();
             rustix::io::fcntl_setfd(&marker, FdFlags::empty())
         };
         match prepared() {

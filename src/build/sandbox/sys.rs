@@ -224,6 +224,18 @@ pub(super) fn close_range(first: c_uint, last: c_uint) -> rustix::io::Result<()>
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
+/// Whether execve(2) closes a descriptor from now on; whether it did.
+pub(super) fn set_close_on_exec(descriptor: c_int, close: bool) -> io::Result<bool> {
+    // SAFETY: fcntl(2) with these commands takes no memory, and a number that is none answers EBADF.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    let new = if close { flags | libc::FD_CLOEXEC } else { flags & !libc::FD_CLOEXEC };
+    // SAFETY: as above.
+    if flags < 0 || unsafe { libc::fcntl(descriptor, libc::F_SETFD, new) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(flags & libc::FD_CLOEXEC != 0)
+}
+
 /// Default dispositions and an empty mask, as a fresh process has (Rust ignores SIGPIPE, and so would its children).
 pub(super) fn reset_signals() {
     for signal in 1..=64 {

@@ -106,6 +106,14 @@ impl Workspace {
         }
     }
 
+    /// Says that all processes of a RUN have ended: what they have handed to others changes nothing any more.
+    pub fn seal(&self) -> Result<(), Error> {
+        match self {
+            Self::Mounted { overlay, .. } => Ok(overlay.seal()?),
+            Self::Copied(_) => Ok(()),
+        }
+    }
+
     /// Ends the work. `kept`: whether another Step will go on from here.
     pub fn finish(self, kept: bool) -> Result<Change, Error> {
         match self {

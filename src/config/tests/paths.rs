@@ -73,10 +73,19 @@ fn paths_may_not_leave_the_repository() {
         ("[services.x]\ncontext = 'shared'\ndockerfile = 'shared/Dockerfile.link'", "path|brik.toml|'shared/Dockerfile.link'"),
         ("members = ['link']", "path|brik.toml|'link'"),
         ("[services.x]\ncontext = 'shared'\ncontexts = { y = 'link' }", "path|brik.toml|'link'"),
+        ("[build]\nca_certs = 'shared/Dockerfile.link'", "path|brik.toml|'shared/Dockerfile.link'"),
+        ("[build]\nca_certs = 'link/Dockerfile'", "path|brik.toml|'link/Dockerfile'"),
+        ("[build]\nca_certs = 'shared'", "path|brik.toml|'shared'"),
         ("[services.x]\ncontext = 'shared'\ncontexts = { y = 'oci-layout://../x:1' }", "path|brik.toml|'oci-layout://../x:1'"),
     ] {
         outer.write("brik.toml", toml);
         assert_eq!(outer.labels(), [label], "{toml}");
+    }
+    // Certificates may lie where brik.toml itself says, or not yet.
+    for path in ["../elsewhere.pem", "/etc/ssl/ca.pem", "missing.pem"] {
+        outer.write("brik.toml", &format!("[build]\nca_certs = '{path}'"));
+        let within = path.starts_with('m').then(|| outer.load().repository);
+        assert_eq!(outer.load().build.ca_certs.unwrap().within, within, "{path}");
     }
     outer.write("brik.toml", "[services.x]\ncontext = 'inside'");
     assert_eq!(outer.load().services["x"].context, outer.path().join("shared"));

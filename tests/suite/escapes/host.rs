@@ -6,9 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::{repository, tools};
+use crate::support::tools;
 
 /// How the canary file begins.
 pub const CANARY: &str = "canary of the host";
@@ -28,14 +27,10 @@ pub struct Host {
 impl Host {
     /// `None`, and a printed reason, where C programs cannot be made.
     pub fn prepare() -> Option<Self> {
-        if !tools::installed(&["cc"]) {
+        let directory = tempfile::Builder::new().prefix("brik-escapes-").tempdir().expect("a temporary directory");
+        if !tools::made_static("escapes/escape.c", &directory.path().join("escape")) {
             return None;
         }
-        let directory = tempfile::Builder::new().prefix("brik-escapes-").tempdir().expect("a temporary directory");
-        let program = directory.path().join("escape");
-        let source = repository().join("tests/suite/escapes/escape.c");
-        let made = Command::new("cc").args(["-static", "-O1", "-w", "-o"]).arg(&program).arg(source).output().expect("cc starts");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let abstract_name = format!("brik-escapes-{}-{}", std::process::id(), fastrand::u64(..));
         let address = SocketAddr::from_abstract_name(&abstract_name).expect("an abstract address");
         let host = Self {

@@ -35,6 +35,18 @@ pub fn have_slirp() -> bool {
     opened.is_ok() && installed(&["slirp4netns"])
 }
 
+/// Makes a program of a file of C below `tests/suite` that runs in any image. `false` where C programs cannot be made.
+#[must_use]
+pub fn made_static(source: &str, program: &Path) -> bool {
+    if !installed(&["cc"]) {
+        return false;
+    }
+    let source = super::repository().join("tests/suite").join(source);
+    let made = Command::new("cc").args(["-static", "-O1", "-w", "-o"]).arg(program).arg(source).output().expect("cc starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    true
+}
+
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
