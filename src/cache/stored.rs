@@ -58,8 +58,8 @@ impl Content {
     fn needs(&self) -> Vec<(&Descriptor, &[Reference])> {
         let (blobs, places): (Vec<&Descriptor>, &[Reference]) = match self {
             Self::Step(entry) => (entry.blobs(), &entry.places),
-            // Of the layers that the manifest does not name, the base's are wherever the base is.
-            Self::Image(entry) => (vec![&entry.record.config], &entry.places),
+            // Of the layers that the manifest does not name, the base's are wherever the base is. The configuration may be carried.
+            Self::Image(entry) => (entry.blobs().into_iter().filter(|blob| **blob == entry.record.config).collect(), &entry.places),
             Self::Toc(entry) => (entry.blobs(), &entry.places),
             // The manifest names all chunks.
             Self::Mount(_) | Self::Trail(_) | Self::Other(_) | Self::Broken(_) | Self::Foreign => Default::default(),
