@@ -170,14 +170,14 @@ impl<'a> Engine<'a> {
     fn run_unless_recorded(&self, id: StepId, step: &'a Step, started: Instant) -> Result<Outcome, Error> {
         let store = self.layers.store;
         let flight = store.single_flight(&step.key.0)?;
-        let known = recorded(store, &step.key, self.belief(id), &|| self.single_uid()).filter(|_| !step.no_cache);
+        let known = recorded(store, &step.key, self.belief(step), &|| self.single_uid()).filter(|_| !step.no_cache);
         if let Some(record) = known {
             let _ = self.results[id].set(Done { record, keys: vec![step.key] });
             return Ok(Outcome::Cached);
         }
         let work = store.temp_dir()?;
         let second_key = self.content_key(step, &work)?;
-        let found = second_key.filter(|_| !step.no_cache).and_then(|key| self.found(id, &key));
+        let found = second_key.filter(|_| !step.no_cache).and_then(|key| self.found(step, &key));
         let (of_content, outcome) = match found {
             Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
             None => {
@@ -220,8 +220,8 @@ impl<'a> Engine<'a> {
         lasting.then_some(step.key).into_iter().chain(second_key).collect()
     }
 
-    fn belief(&self, step: StepId) -> Belief<'_> {
-        Belief { shared: self.shared, plan: self.plan, state: Root::Step(step) }
+    fn belief<'s>(&'s self, step: &'s Step) -> Belief<'s> {
+        Belief { shared: self.shared, services: &step.services }
     }
 
     /// On whose word it rests that the states which a Step works on are what their definitions lead to.
@@ -230,9 +230,9 @@ impl<'a> Engine<'a> {
     }
 
     /// What is known of a Step by the key of its content: here, or in cache repositories.
-    fn found(&self, id: StepId, key: &CacheKey) -> Option<StepRecord> {
-        let (step, single_uid) = (&self.plan.steps[id], || self.single_uid());
-        recorded(self.layers.store, key, self.belief(id), &single_uid).or_else(|| {
+    fn found(&self, step: &Step, key: &CacheKey) -> Option<StepRecord> {
+        let single_uid = || self.single_uid();
+        recorded(self.layers.store, key, self.belief(step), &single_uid).or_else(|| {
             let entry = self.asked?.step(key, &step.services)?;
             self.layers.origins.note_step(&step.key, &entry);
             Some(entry.record).filter(|record| !record.single_uid || single_uid())

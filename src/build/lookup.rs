@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::engine::base_layers;
 use super::fan_out::fan_out;
-use super::origins::Origins;
+use super::origins::{Origins, identity};
 use crate::cache::{Belief, ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, recorded};
 use crate::image::{Format, assemble};
 use crate::oci::{Descriptor, ImageConfig, Layer, media_type};
@@ -104,7 +104,7 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
                 pending.extend(step.sources());
                 continue;
             }
-            match recorded(sources.store, &step.key, sources.belief(plan, Root::Step(id)), sources.single_uid) {
+            match recorded(sources.store, &step.key, sources.belief(&step.services), sources.single_uid) {
                 Some(record) => {
                     lookup.single_uid |= record.single_uid;
                     lookup.steps.insert(id, record);
@@ -131,8 +131,8 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
 }
 
 impl Sources<'_> {
-    fn belief<'s>(&'s self, plan: &'s Plan, state: Root) -> Belief<'s> {
-        Belief { shared: self.shared, plan, state }
+    fn belief<'s>(&'s self, services: &'s [String]) -> Belief<'s> {
+        Belief { shared: self.shared, services }
     }
 
     /// A finished image of the store with all that it needs.
@@ -141,7 +141,7 @@ impl Sources<'_> {
         let record: ImageRecord = self.store.record(RecordKind::Image, &image.key.0)?;
         // Layers of the base need not be here: they are in the base's repository.
         let own = || record.layers.iter().skip(base_of(plan, image.root).len()).map(|layer| &layer.descriptor);
-        if !self.belief(plan, image.root).holds(&record.claimed_by, own()) {
+        if !self.belief(std::slice::from_ref(&image.service)).holds(&record.claimed_by, own()) {
             return None;
         }
         let here = |blob: &Descriptor| self.store.blob_size(&blob.digest) == Some(blob.size);
@@ -210,14 +210,16 @@ impl Sources<'_> {
 
 /// Whether an image is what its Dockerfile makes of these layers, whoever made them.
 fn is_of(plan: &Plan, image: &ImagePlan, record: &ImageRecord, config: &[u8], manifest: &[u8]) -> bool {
-    let base = base_of(plan, image.root);
-    let layers = base.len() + plan.chain(image.root).1.len();
-    if record.layers.len() != layers || record.layers[..base.len()] != base {
+    let mut layers = base_of(plan, image.root);
+    let of_base = layers.len();
+    let same = |(ours, theirs): (&Layer, &Layer)| identity(ours) == identity(theirs);
+    if record.layers.len() != of_base + plan.chain(image.root).1.len() || !layers.iter().zip(&record.layers).all(same) {
         return false;
     }
+    layers.extend_from_slice(&record.layers[of_base..]);
     let format = if record.manifest.media_type == media_type::DOCKER_MANIFEST { Format::Docker } else { Format::Oci };
     let Ok(found) = serde_json::from_slice::<ImageConfig>(config) else { return false };
-    assemble(&image.labelled_as(&found), &record.layers, format).is_ok_and(|made| made.config == config && made.manifest == manifest)
+    assemble(&image.labelled_as(&found), &layers, format).is_ok_and(|made| made.config == config && made.manifest == manifest)
 }
 
 /// The layers of an image that are its base's.

@@ -128,7 +128,8 @@ impl Origins {
     }
 }
 
-fn identity(layer: &Layer) -> (DiffId, Digest, u64) {
+/// What makes a layer the same one, whatever a registry or a mirror calls its encoding.
+pub(super) fn identity(layer: &Layer) -> (DiffId, Digest, u64) {
     (layer.diff_id, layer.descriptor.digest, layer.descriptor.size)
 }
 

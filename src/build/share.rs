@@ -105,7 +105,7 @@ impl<'a> Share<'a> {
                 }
                 let step = &plan.steps[id];
                 pending.extend(step.sources());
-                let belief = Belief { shared: Some(self.shared), plan, state: Root::Step(id) };
+                let belief = Belief { shared: Some(self.shared), services: &step.services };
                 if let Some(known) = recorded(self.pusher.layers.store, &step.key, belief, &|| record.single_uid) {
                     let layer = layers.get(&id).map_or_else(|| known.layer.clone(), |layer| layer.descriptor.clone());
                     self.give_step(plan, id, StepRecord { layer, ..known }, layers.contains_key(&id), &[step.key]);

@@ -1,13 +1,13 @@
 //! Cache repositories: asked for records, given new ones. Nothing here fails a build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::artifact::{self, Entry, ImageEntry, StepEntry, TocEntry, TrailEntry};
 use super::known::{Answers, Known, lock};
 use super::mount::MountEntry;
 use super::records::Claims;
 use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, media_type};
-use crate::plan::{CacheKey, Plan, Root};
+use crate::plan::CacheKey;
 use crate::registry::{Client, Error};
 
 /// Repositories of a question: a Step that many services share is asked for in those of all of them, where none has it. Questions are
@@ -24,26 +24,20 @@ pub struct Places {
     pub write: Option<Reference>,
 }
 
-/// What a run believes of what was remembered of a state: what is said in the cache repositories of services that need it, or that need
-/// what it is made of.
+/// What a run believes of what was remembered of something that some services need: what their own cache repositories say. It may be made
+/// of something that others need, too, and that theirs spoke of: then it is asked for again.
 #[derive(Clone, Copy)]
 pub struct Belief<'a> {
     /// Nothing that a cache repository has said, if there are none.
     pub shared: Option<&'a Shared<'a>>,
-    pub plan: &'a Plan,
-    pub state: Root,
+    pub services: &'a [String],
 }
 
 impl Belief<'_> {
     /// Whether all that `claims` names is believed, and none of the blobs turned out to be of no use.
     pub fn holds<'d>(self, claims: &Claims, blobs: impl IntoIterator<Item = &'d Descriptor>) -> bool {
         let Some(shared) = self.shared else { return claims.is_empty() };
-        let believed = || {
-            let steps = self.plan.behind(self.state).0;
-            let services: BTreeSet<&String> = steps.iter().flat_map(|step| &self.plan.steps[*step].services).collect();
-            shared.believes(claims, &services)
-        };
-        (claims.is_empty() || believed()) && !blobs.into_iter().any(|blob| shared.known.is_lost(&blob.digest))
+        shared.believes(claims, self.services) && !blobs.into_iter().any(|blob| shared.known.is_lost(&blob.digest))
     }
 }
 
@@ -70,8 +64,8 @@ impl<'a> Shared<'a> {
     }
 
     /// Whether what rests on the word of these repositories counts for something that `services` need.
-    fn believes(&self, claims: &Claims, services: &BTreeSet<&String>) -> bool {
-        let believed = services.iter().filter_map(|service| self.places.get(*service)).flat_map(|places| &places.believed);
+    fn believes(&self, claims: &Claims, services: &[String]) -> bool {
+        let believed = services.iter().filter_map(|service| self.places.get(service)).flat_map(|places| &places.believed);
         claims.iter().all(|claim| believed.clone().any(|place| place.name() == *claim))
     }
 

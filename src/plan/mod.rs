@@ -96,6 +96,8 @@ pub struct ImagePlan {
     pub config: ImageConfig,
     /// Labels that are no part of the key: an image keeps those that it was first given.
     pub volatile: BTreeMap<String, String>,
+    /// The names of those that git fills where it can.
+    pub of_a_commit: Vec<&'static str>,
     /// Identifies the finished image: its root and its configuration.
     pub key: CacheKey,
     pub inputs: KeyInputs,
@@ -112,8 +114,7 @@ impl ImagePlan {
     /// The same with the labels that are no part of the key as another image of the key has them.
     pub fn labelled_as(&self, other: &ImageConfig) -> ImageConfig {
         let mut config = self.config.clone();
-        let is_own = |name: &String| self.config.config.labels.contains_key(name);
-        let is_volatile = |name: &String| self.volatile.contains_key(name) || !is_own(name) && labels::OF_A_COMMIT.contains(&name.as_str());
+        let is_volatile = |name: &String| self.volatile.contains_key(name) || self.of_a_commit.contains(&name.as_str());
         let volatile = other.config.labels.iter().filter(|(name, _)| is_volatile(name));
         config.config.labels.extend(volatile.map(|(name, value)| (name.clone(), value.clone())));
         config

@@ -10,7 +10,7 @@ use super::epoch;
 use super::error::{Error, ErrorKind};
 use super::graph::{EdgeReason, ServiceNames};
 use super::key::{CacheKey, KeyInputs};
-use super::labels::{SourceFacts, rfc3339};
+use super::labels::{OF_A_COMMIT, SourceFacts, rfc3339};
 use super::stage::StagePlanner;
 use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
@@ -133,6 +133,8 @@ impl<'a> Planner<'a> {
         let created = target.created.or(source_date.and_then(|date| date.0));
         state.complete_labels(target.source_facts.stable(&target.service), false);
         state.complete_labels(target.source_facts.volatile(created), !target.exact_labels);
+        let is_free = |name: &&str| !target.exact_labels && !state.has_own_label(name) && !target.labels.contains_key(*name);
+        let of_a_commit = OF_A_COMMIT.into_iter().filter(is_free).collect();
         state.image.config.labels.extend(target.labels.clone());
         state.volatile.retain(|name, _| !target.labels.contains_key(name));
         if let Some(epoch) = created.or(target.epoch) {
@@ -151,6 +153,7 @@ impl<'a> Planner<'a> {
             root: state.root,
             config: state.image.clone(),
             volatile: state.volatile.clone(),
+            of_a_commit,
             key: inputs.key(),
             inputs,
         });

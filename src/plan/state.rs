@@ -129,6 +129,11 @@ impl StageState {
         self.history(text, false);
     }
 
+    /// Whether the Dockerfile sets a label itself.
+    pub fn has_own_label(&self, name: &str) -> bool {
+        self.own_labels.contains(name)
+    }
+
     /// Sets labels that the Dockerfile does not set itself. `volatile`: their values are no part of the image's key.
     pub fn complete_labels(&mut self, labels: BTreeMap<String, String>, volatile: bool) {
         let to = if volatile { &mut self.volatile } else { &mut self.image.config.labels };

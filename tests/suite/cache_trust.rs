@@ -88,3 +88,22 @@ fn what_was_built_on_a_step_of_another_service_s_cache_is_known_from_then_on() {
     project.write("a/Dockerfile", "FROM {busybox}\nRUN echo shared > /shared\nRUN cat /shared > /a\nRUN echo more > /more\n");
     assert_eq!(brik("second", &["--push"]), 1);
 }
+
+/// What git tells of a commit is no part of the key, also where a base has labels of the same names.
+#[test]
+fn the_image_of_another_commit_is_found_though_the_base_is_labelled_like_it() {
+    let registry = Registry::start();
+    let base = Project::dockerfile("FROM {busybox}\nLABEL org.opencontainers.image.version=22.04\n");
+    let name = format!("{}/base", registry.host());
+    let _ = base.brik(["build", "--push", "--no-remote-cache", "--image", &name, "--tags", "1"]).succeeds();
+    let project = project(registry.host(), &format!("{name}:1")).commit();
+    project.git(["tag", "v1.2.3"]);
+    let first = push(&project, "first");
+    project.git(["tag", "--delete", "v1.2.3"]);
+    project.write("README", "of another commit");
+    let project = project.commit();
+    let second = push(&project, "second");
+    assert_eq!((warnings(&second), second.steps_run().len()), (Vec::new(), 0), "{second:?}");
+    let digest = |run: &Run| serde_json::from_str::<Value>(&run.stdout).unwrap()["rows"][0]["digest"].clone();
+    assert_eq!(digest(&first), digest(&second));
+}

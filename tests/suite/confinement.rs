@@ -200,5 +200,5 @@ fn a_run_changes_no_root_of_another_run_that_has_ended() {
 fn a_root_that_somebody_still_writes_to_becomes_no_layer() {
     let giver = "echo GOOD > /tool && /hand give /c/s /tool";
     let Some(project) = handing("/hand map /c/s; true > /taken", giver, "") else { return };
-    project.build(["--jobs", "4"]).exits(1).says(&["still writes to the root of this RUN", "Dockerfile:6"]);
+    project.build(["--jobs", "4"]).exits(1).says(&["still holds a file of the root of this RUN open", "Dockerfile:6"]);
 }

@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Brik, Project, Registry, Run, busybox};
 
-/// What they have in common is made in two ways, so that only its content is the same.
-const DOCKERFILE: &str =
-    "FROM {busybox}\nRUN : NAME; echo one > /one\nCOPY f.txt /srv/in/\nWORKDIR /app\nRUN cat /srv/in/f.txt > /two\nUSER guest\n";
+/// What they have in common but for the first Step is made in two ways, so that only its content is the same.
+const DOCKERFILE: &str = "FROM {busybox}\nRUN echo tools > /tools\nRUN : NAME; echo one > /one\nCOPY f.txt /srv/in/\nWORKDIR /app\nRUN cat /srv/in/f.txt > /two\nUSER guest\n";
 
 struct Monorepo {
     registry: Registry,
@@ -150,11 +149,12 @@ fn other_contents(entry: &mut Value, theirs: &Value) {
 
 #[test]
 fn what_a_cache_says_of_content_counts_only_for_services_that_read_it() {
-    let monorepo = Monorepo::new(other_layer, "f.txt");
+    let monorepo = Monorepo::new(other_layer, "files f.txt");
     let (a, b) = (monorepo.honest("a"), monorepo.honest("b"));
     assert_ne!(digest(&monorepo.push("shared", &["a"]).succeeds(), "a"), a, "a believes its own cache");
     assert_eq!(digest(&monorepo.without_caches("shared", "b").succeeds(), "b"), b, "on the same store");
     assert_eq!(digest(&monorepo.without_caches("shared", "a").succeeds(), "a"), a, "nobody is believed");
+    assert_eq!(digest(&monorepo.push("shared", &["a", "b"]).succeeds(), "b"), b, "on the same store, together");
     assert_eq!(digest(&monorepo.push("both", &["a", "b"]).succeeds(), "b"), b, "in the same run");
     assert_eq!(digest(&monorepo.push("fresh", &["b"]).succeeds(), "b"), b, "from b's cache, which that run has written");
 }
@@ -177,7 +177,7 @@ fn what_was_made_of_a_false_table_of_contents_counts_only_for_services_that_read
 
 #[test]
 fn what_was_made_on_a_false_layer_counts_only_for_services_that_read_that_cache() {
-    let monorepo = Monorepo::new(other_layer, "f.txt");
+    let monorepo = Monorepo::new(other_layer, "files f.txt");
     let other = Monorepo::services(monorepo.registry.host(), "other", &["c"]);
     other.write("c/Dockerfile", DOCKERFILE.replace("NAME", "a"));
     let build = |store: &str| {
@@ -193,7 +193,7 @@ fn what_was_made_on_a_false_layer_counts_only_for_services_that_read_that_cache(
 #[test]
 fn a_layer_that_is_not_what_its_entry_says_is_made_again() {
     let false_diff_id = |entry: &mut Value, _: &Value| entry["record"]["diff_id"] = format!("sha256:{}", "1".repeat(64)).into();
-    let monorepo = Monorepo::new(false_diff_id, "f.txt");
+    let monorepo = Monorepo::new(false_diff_id, "files f.txt");
     monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
     let a = monorepo.honest("a");
     let run = monorepo.push("shared", &["a"]).succeeds();
@@ -204,7 +204,7 @@ fn a_layer_that_is_not_what_its_entry_says_is_made_again() {
 #[test]
 fn an_entry_that_names_the_layer_of_a_base_falsely_costs_no_build() {
     for more in [1, 0] {
-        let monorepo = Monorepo::new(|_, _| {}, "f.txt");
+        let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
         let (_, _, image) = monorepo.entries("team/b-cache", 'i').remove(0);
         let mut layer = image["record"]["layers"][0]["descriptor"].clone();
         layer["size"] = (layer["size"].as_u64().unwrap() + more).into();
@@ -228,7 +228,7 @@ fn an_entry_that_names_the_layer_of_a_base_falsely_costs_no_build() {
 
 #[test]
 fn an_image_is_what_its_dockerfile_says_whatever_a_cache_says() {
-    let monorepo = Monorepo::new(|_, _| {}, "f.txt");
+    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
     let a = digest(&monorepo.push("again", &["a"]).succeeds(), "a");
     let (tag, manifest, mut entry) = monorepo.entries("team/a-cache", 'i').remove(0);
     let text = |entry: &Value, digest: &str| STANDARD.decode(entry["carried"][digest].as_str().unwrap()).unwrap();
@@ -260,7 +260,7 @@ fn an_entry_leads_to_no_repository_that_nobody_named() {
         other_layer(entry, theirs);
         entry["record"]["layer"]["digest"] = format!("sha256:{}", "2".repeat(64)).into();
     };
-    let monorepo = Monorepo::new(private, "f.txt");
+    let monorepo = Monorepo::new(private, "files f.txt");
     for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
         manifest["layers"] = json!([]);
         entry["places"] = json!([format!("{}/private/repository", monorepo.registry.host())]);

@@ -62,8 +62,8 @@ pub enum SandboxError {
     #[error("{0} layers are too many for an overlay: at most 500")]
     TooManyLayers(usize),
     #[error(
-        "another process still writes to the root of this RUN, which has ended: a RUN must not hand an open file of its root to another RUN, as \
-         through a socket in a cache mount"
+        "another process still holds a file of the root of this RUN open, which has ended: a RUN must not hand an open file of its root to \
+         another RUN, as through a socket in a cache mount"
     )]
     StillWritten,
     #[error("cannot {action} for the sandbox: {source}")]

@@ -85,6 +85,8 @@ impl Overlay {
 
 impl Drop for Overlay {
     fn drop(&mut self) {
+        // A RUN that has failed, or one that may write to what it mounts, could have handed it on: nobody makes files in what is being removed.
+        let _ = rustix::mount::mount_remount(&self.target, MountFlags::RDONLY, c"");
         // Nothing is left to do if it fails: the mount dies with the namespace.
         let _ = rustix::mount::unmount(&self.target, UnmountFlags::DETACH);
     }
