@@ -38,10 +38,10 @@ impl Engine<'_> {
         }
         let (store, key) = (self.layers.store, &self.plan.steps[id].key.0);
         let _flight = store.single_flight(key)?;
-        let record = store.record::<StepRecord>(RecordKind::Step, key).filter(|record| {
-            record.layer() == layer
-                || record.diff_id == layer.diff_id && self.record(id).is_some_and(|of| of.claimed_by == record.claimed_by)
-        });
+        // What others' word of the same layer has left there may name another blob.
+        let claims = self.record(id).map(|record| record.claimed_by);
+        let same_layer = |record: &StepRecord| record.diff_id == layer.diff_id && claims.as_ref() == Some(&record.claimed_by);
+        let record = store.record::<StepRecord>(RecordKind::Step, key).filter(same_layer);
         if let Some(record) = record.as_ref().filter(|record| record.layer.media_type != INTERMEDIATE.media_type()) {
             return Ok(record.layer());
         }
@@ -55,9 +55,8 @@ impl Engine<'_> {
             store.verify_blob(&layer.descriptor.digest)?;
             let (_, tar) = recoded?;
             let mismatch = crate::image::Error::DiffIdMismatch { expected: layer.diff_id, actual: tar.diff_id };
-            return Err(self
-                .layers
-                .untrue(&layer, Error::Layer { layer: layer.descriptor.digest, place: None, error: Box::new(mismatch) }));
+            let mismatch = Error::Layer { layer: layer.descriptor.digest, place: None, error: Box::new(mismatch) };
+            return Err(self.layers.untrue(&layer, mismatch));
         };
         if let Some(record) = record {
             store.put_record(RecordKind::Step, key, &StepRecord { layer: recoded.descriptor.clone(), ..record })?;

@@ -2,11 +2,11 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `records` | what a key led to, and what the store remembers of it |
+//! | `records` | what a key led to, on whose word, and what the store remembers of it |
 //! | `artifact` | a record as an OCI artifact, and back |
 //! | `carried` | short blobs inside of entries |
 //! | `mount` | the directory of a cache mount, by its chunks |
-//! | `shared` | cache repositories: asked for records, given new ones |
+//! | `shared` | cache repositories: asked for records, given new ones, and which of them are believed |
 //! | `stored` | what stands in a cache repository, for who looks at it instead of building |
 //! | `reach` | what of it is of use yet |
 //! | `known` | what they have said, and which of it was of no use |
@@ -14,8 +14,9 @@
 //! # Cache repositories
 //!
 //! A Step's record stands under the tag `s-<key>`, an image's under `i-<key>`, the table of contents of a layer of a base under
-//! `t-<DiffId>`; each is 64 hexadecimal digits. A tag is written once: whoever finds it, and has not found it to be of no use, leaves it. So runners that build at
-//! the same time do not disturb each other, and a build that changes nothing writes nothing. An entry is an OCI image manifest (image spec 1.1, "Guidelines for Artifact Usage") whose `layers` are the blobs
+//! `t-<DiffId>`; each is 64 hexadecimal digits. A tag is written once: whoever finds it, and has not
+//! found it to be of no use, leaves it. So runners that build at the same time do not disturb each other, and a build that changes nothing writes
+//! nothing. An entry is an OCI image manifest (image spec 1.1, "Guidelines for Artifact Usage") whose `layers` are the blobs
 //! that it needs, so that the registry keeps them; the record is its annotation `dev.brik.record`. What is short stands in the record itself
 //! (the table of contents of a Step's layer, the names of the files that it took from contexts). Blobs that the registry did not take
 //! over from the image's repository stay there, and the record says so.
