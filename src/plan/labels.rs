@@ -44,9 +44,9 @@ impl SourceFacts {
         labels(known.into_iter().filter(|_| self.revision.is_some()))
     }
 
-    /// Labels that another commit changes. `created`: seconds since 1970 that say more than the commit's.
+    /// Labels that another commit changes. `created`: seconds since 1970 that say more than the commit's, where there is one.
     pub fn volatile(&self, created: Option<i64>) -> BTreeMap<String, String> {
-        let created = created.or(self.created).map(rfc3339);
+        let created = created.or(self.created).filter(|_| self.revision.is_some()).map(rfc3339);
         labels([
             ("version", self.version.as_deref()),
             ("revision", self.revision.as_deref()),
@@ -101,6 +101,6 @@ mod tests {
         let args = ["BUILD_DATE", "IMAGE_SOURCE", "VCS_REF", "OTHER"].map(|name| known.arg(name).unwrap_or_default());
         assert_eq!(args, ["2020-01-10T00:30:00Z", "https://h/o/r", "abc", ""]);
         let nothing = SourceFacts::default();
-        assert!(nothing.stable("api").is_empty() && nothing.volatile(None).is_empty() && nothing.arg("VCS_REF").is_none());
+        assert!(nothing.stable("api").is_empty() && nothing.volatile(Some(0)).is_empty() && nothing.arg("VCS_REF").is_none());
     }
 }
