@@ -121,7 +121,7 @@ impl<'a> Covers<'a> {
                 if let Some((file, cover)) = made.zip(self.covers.last()) {
                     let name = CString::new(cover.name.as_encoded_bytes()).map_err(|_| SandboxError::NulByte("mount target"))?;
                     let parent = cover.parent.try_clone().map_err(at("keep open", target))?;
-                    self.secrets.push(PlacedSecret { parent, name, file: file.into() });
+                    self.secrets.push(PlacedSecret { parent, name, file: file.into(), length: bytes.len() as u64 });
                 }
                 Ok(())
             }

@@ -16,11 +16,13 @@ pub(super) struct PlacedSecret {
     pub name: CString,
     /// Open for writing.
     pub file: OwnedFd,
+    /// In bytes, as it was placed. The RUN may have made the file as long as it likes.
+    pub length: u64,
 }
 
 impl PlacedSecret {
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { parent: self.parent.try_clone()?, name: self.name.clone(), file: self.file.try_clone()? })
+        Ok(Self { parent: self.parent.try_clone()?, name: self.name.clone(), file: self.file.try_clone()?, length: self.length })
     }
 
     pub fn descriptors(&self) -> [RawFd; 2] {
@@ -35,16 +37,19 @@ impl PlacedSecret {
         }
     }
 
-    /// Overwrites the file, and makes it as long as nothing.
     pub fn empty(&self) {
+        self.overwrite();
+        let _ = fdatasync(&self.file);
+        let _ = ftruncate(&self.file, 0);
+    }
+
+    fn overwrite(&self) {
         let zeros = [0; 4096];
-        let length = fstat(&self.file).map_or(0, |stat| stat.st_size.unsigned_abs());
+        let length = fstat(&self.file).map_or(0, |stat| stat.st_size.unsigned_abs()).min(self.length);
         for position in (0..length).step_by(zeros.len()) {
             let rest = usize::try_from(length - position).unwrap_or(zeros.len()).min(zeros.len());
             let _ = rustix::io::pwrite(&self.file, &zeros[..rest], position);
         }
-        let _ = fdatasync(&self.file);
-        let _ = ftruncate(&self.file, 0);
     }
 }
 
@@ -63,7 +68,7 @@ mod tests {
             fs::create_dir(&inside).unwrap();
             fs::write(inside.join("token"), "s3cret").unwrap();
             let file = File::options().write(true).open(inside.join("token")).unwrap();
-            PlacedSecret { parent: Directory::open(&inside).unwrap(), name: CString::from(c"token"), file: file.into() }
+            PlacedSecret { parent: Directory::open(&inside).unwrap(), name: CString::from(c"token"), file: file.into(), length: 6 }
         };
         let secret = place();
         fs::hard_link(inside.join("token"), inside.join("linked")).unwrap();
@@ -81,5 +86,18 @@ mod tests {
         secret.remove();
         assert_eq!(fs::read_to_string(inside.join("token")).unwrap(), "of the RUN");
         assert!(fs::read(inside.join("elsewhere")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_the_run_made_longer_takes_no_more_of_the_disk() {
+        let room = tempfile::tempdir().unwrap();
+        let file = File::create(room.path().join("token")).unwrap();
+        let secret =
+            PlacedSecret { parent: Directory::open(room.path()).unwrap(), name: CString::from(c"token"), file: file.into(), length: 6 };
+        ftruncate(&secret.file, 64 << 20).unwrap();
+        secret.overwrite();
+        assert!(fstat(&secret.file).unwrap().st_blocks * 512 < 64 << 10);
+        secret.remove();
+        assert_eq!(fstat(&secret.file).map(|stat| (stat.st_size, stat.st_nlink)), Ok((0, 0)));
     }
 }
