@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, chmodat, openat, renameat_with, unlinkat};
@@ -73,7 +73,9 @@ fn open(above: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = match openat(above, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            chmodat(above, name, Mode::RWXU, AtFlags::empty())?;
+            // What stands under the name may be a link by now: the mode is that of what was found.
+            let found = openat(above, name, flags.union(OFlags::PATH), Mode::empty())?;
+            chmodat(CWD, format!("/proc/self/fd/{}", found.as_raw_fd()), Mode::RWXU, AtFlags::empty())?;
             openat(above, name, flags, Mode::empty())?
         }
         opened => opened?,
