@@ -22,7 +22,7 @@ use crate::oci::{Layer, Platform};
 use crate::plan::{CacheKey, Op, Plan, Root, Step, StepId};
 use crate::report::{Event, Outcome, Reporter};
 use crate::source::NamedFile;
-use crate::store::{RecordKind, TempDir};
+use crate::store::{Flight, RecordKind, TempDir};
 
 /// What Steps may use besides the plan.
 pub struct Supplies {
@@ -169,9 +169,10 @@ impl<'a> Engine<'a> {
 
     fn run_unless_recorded(&self, id: StepId, step: &'a Step, started: Instant) -> Result<Outcome, Error> {
         let store = self.layers.store;
-        let flight = store.single_flight(&step.key.0)?;
+        let flight = store.single_flight(Flight::Step, &step.key.0)?;
         let known = recorded(store, &step.key, self.belief(step), &|| self.single_uid()).filter(|_| !step.no_cache);
         if let Some(record) = known {
+            self.layers.origins.note_claimed(&record.layer.digest, &record.claimed_by);
             let _ = self.results[id].set(Done { record, keys: vec![step.key] });
             return Ok(Outcome::Cached);
         }
@@ -179,7 +180,10 @@ impl<'a> Engine<'a> {
         let second_key = self.content_key(step, &work)?;
         let found = second_key.filter(|_| !step.no_cache).and_then(|key| self.found(step, &key));
         let (of_content, outcome) = match found {
-            Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
+            Some(record) => {
+                self.layers.origins.note_claimed(&record.layer.digest, &record.claimed_by);
+                (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached)
+            }
             None => {
                 // Nobody waits for the list of files alone.
                 let ((layer, claimed_by), files) = thread::scope(|scope| {
@@ -187,6 +191,7 @@ impl<'a> Engine<'a> {
                     let made = self.execute(id, step, &work)?;
                     Ok::<_, Error>((made, files.and_then(|files| files.join().ok().flatten())))
                 })?;
+                self.layers.origins.note_had(&layer.descriptor.digest);
                 let record = StepRecord {
                     diff_id: layer.diff_id,
                     layer: layer.descriptor,

@@ -11,7 +11,7 @@ use crate::cache::StepRecord;
 use crate::image::{BorrowedFiles, Codec, LayerOptions, LayerTar, LayerWriter, Mtime, recode_layer, write_layer};
 use crate::oci::{Descriptor, Layer};
 use crate::plan::StepId;
-use crate::store::{BlobWriter, RecordKind};
+use crate::store::{BlobWriter, Flight, RecordKind};
 
 /// Four times as fast as what is shipped, and as dense.
 const INTERMEDIATE: Codec = Codec::Zstd { level: 1 };
@@ -37,7 +37,7 @@ impl Engine<'_> {
             return Ok(layer);
         }
         let (store, key) = (self.layers.store, &self.plan.steps[id].key.0);
-        let _flight = store.single_flight(key)?;
+        let _flight = store.single_flight(Flight::Step, key)?;
         // What others' word of the same layer has left there may name another blob.
         let claims = self.record(id).map(|record| record.claimed_by);
         let same_layer = |record: &StepRecord| record.diff_id == layer.diff_id && claims.as_ref() == Some(&record.claimed_by);

@@ -13,7 +13,7 @@ use crate::image::{self, UnpackOptions, unpack_layer};
 use crate::oci::{Descriptor, Digest, Layer, Reference};
 use crate::registry::{self, Client};
 use crate::report::{Event, Reporter, Transfer};
-use crate::store::{self, IdMapping, IncomingReader, Store};
+use crate::store::{self, Flight, IdMapping, IncomingReader, Store};
 
 /// Layers of one image that are pulled and unpacked at the same time: a connection each.
 const LAYERS_AT_ONCE: usize = 6;
@@ -55,12 +55,13 @@ impl Layers<'_> {
         if self.is_here(blob) {
             return Ok(None);
         }
-        let _flight = self.store.single_flight(&blob.digest)?;
+        let _flight = self.store.single_flight(Flight::Blob, &blob.digest)?;
         if self.is_here(blob) {
             return Ok(None);
         }
         if let Some(bytes) = self.origins.carried(&blob.digest) {
             self.store.put_blob(&bytes)?;
+            self.origins.note_had(&blob.digest);
             return Ok(None);
         }
         let mut failed = Error::from(store::Error::Missing { digest: blob.digest });
@@ -71,7 +72,10 @@ impl Layers<'_> {
                 continue;
             }
             match self.pull_from(&place, blob, read) {
-                Ok(read) => return Ok(Some(read)),
+                Ok(read) => {
+                    self.origins.note_had(&blob.digest);
+                    return Ok(Some(read));
+                }
                 // Who cannot write here will not be able to write what comes from elsewhere.
                 Err(error @ (Error::Store(_) | Error::Registry(registry::Error::Write { .. }))) => return Err(error),
                 Err(error) => {
@@ -159,7 +163,7 @@ impl Layers<'_> {
             // id: a prune takes it, and the next Step over it unpacks it again.
             Err(Error::Image(image::Error::NeedsLowers { .. })) => {
                 let over = chain_id(layer, below);
-                let _flight = self.store.single_flight(&flight_of(&over))?;
+                let _flight = self.store.single_flight(Flight::Snapshot, &over)?;
                 let unpacked = || self.unpack_stored(layer, &over, Some(below.iter().rev().cloned().collect()));
                 self.known(layer, below).map_or_else(unpacked, Ok).map_err(|error| self.untrue(layer, error))
             }
@@ -174,7 +178,7 @@ impl Layers<'_> {
     /// The snapshot of a layer over whichever others, unpacked while its blob is pulled if that is not here.
     fn snapshot_alone(&self, layer: &Layer) -> Result<PathBuf, Error> {
         let id = layer.diff_id.0;
-        let _flight = self.store.single_flight(&flight_of(&id))?;
+        let _flight = self.store.single_flight(Flight::Snapshot, &id)?;
         if let Some(known) = self.store.snapshot(self.ids(), &id) {
             return Ok(known);
         }
@@ -216,6 +220,7 @@ impl Layers<'_> {
             lowers,
             ..UnpackOptions::default()
         };
+        let alone = options.lowers.is_none();
         let mut toc = self.toc_writer()?;
         unpack_layer(blob, &fs, &options, &mut toc).map_err(|error| match error {
             error @ image::Error::NeedsLowers { .. } => Error::Image(error),
@@ -225,7 +230,10 @@ impl Layers<'_> {
                 Error::Layer { layer: digest, place, error: Box::new(error) }
             }
         })?;
-        self.keep_toc(&layer.diff_id, toc)?;
+        // Over other layers, what a link to their files says is of these, and no digest of this one holds it.
+        if alone {
+            self.keep_toc(&layer.diff_id, toc)?;
+        }
         Ok(self.store.commit_snapshot(self.ids(), id, &fs)?)
     }
 }
@@ -265,11 +273,6 @@ impl<W: Write> Write for Counted<'_, W> {
     }
 }
 
-/// The flight of whoever unpacks a snapshot: not that of its id, which for a layer without compression is that of its blob.
-fn flight_of(snapshot: &Digest) -> Digest {
-    Digest::of(format!("unpack {snapshot}").as_bytes())
-}
-
 /// The id of a layer's snapshot where it depends on the snapshots `below` it.
 fn chain_id(layer: &Layer, below: &[PathBuf]) -> Digest {
     let ids = below.iter().filter_map(|fs| fs.parent()?.file_name()).map(|id| id.to_string_lossy().into_owned());
@@ -300,5 +303,36 @@ mod tests {
             assert!(matches!(&error, Error::Lost { .. }) && error.to_string().contains(reason), "{error}");
             assert_eq!(client.counters().requests, requests, "{name}");
         }
+    }
+
+    #[test]
+    fn a_table_of_contents_that_speaks_of_layers_below_is_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let client = Client::new(ClientOptions::default()).unwrap();
+        let origins = Origins::default();
+        let layers = Layers { store: &store, client: &client, reporter: &Reporter::silent(), rung: Rung::SingleUid, origins: &origins };
+        let layer = |write: &dyn Fn(&mut tar::Builder<Vec<u8>>)| {
+            let mut tar = tar::Builder::new(Vec::new());
+            write(&mut tar);
+            let (digest, size) = store.put_blob(&tar.into_inner().unwrap()).unwrap();
+            Layer { diff_id: crate::oci::DiffId(digest), descriptor: Descriptor::new(media_type::OCI_LAYER, digest, size) }
+        };
+        let below = layer(&|tar| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(4);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, "users", &b"a:x\n"[..]).unwrap();
+        });
+        let link = layer(&|tar| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Link);
+            header.set_size(0);
+            header.set_mode(0o644);
+            tar.append_link(&mut header, "etc/passwd", "users").unwrap();
+        });
+        let snapshots = layers.snapshots(&[below.clone(), link.clone()]).unwrap();
+        assert_eq!(std::fs::read(snapshots[1].join("etc/passwd")).unwrap(), b"a:x\n");
+        assert_eq!([below, link].map(|layer| layers.toc(&layer.diff_id).is_some()), [true, false]);
     }
 }

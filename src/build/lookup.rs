@@ -66,6 +66,7 @@ pub fn look_up(plan: &Plan, sources: &Sources) -> Lookup {
             Some(record) => {
                 lookup.single_uid |= record.single_uid;
                 note_use(plan, sources.store, image.root, &mut noted);
+                sources.note_claimed(plan, index, &record);
                 lookup.images.insert(index, record);
             }
             None => unknown.push(index),
@@ -106,6 +107,7 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
             }
             match recorded(sources.store, &step.key, sources.belief(&step.services), sources.single_uid) {
                 Some(record) => {
+                    sources.origins.note_claimed(&record.layer.digest, &record.claimed_by);
                     lookup.single_uid |= record.single_uid;
                     lookup.steps.insert(id, record);
                 }
@@ -194,7 +196,11 @@ impl Sources<'_> {
         if record.single_uid && !(self.single_uid)() {
             return None;
         }
-        let config = entry.carried.get(&record.config.digest).or_else(|| self.shared?.read_blob(&entry.places, &record.config))?;
+        let config = &record.config;
+        let config = entry.carried.get(&config.digest).or_else(|| {
+            self.origins.note_cached(&config.digest, &entry.places);
+            self.shared?.read_blob(&self.origins.places(&config.digest), config)
+        })?;
         if !is_of(plan, image, record, &config, entry.manifest.as_bytes()) {
             self.shared.into_iter().for_each(|shared| shared.refuse_image(&image.key, entry));
             return None;
@@ -204,7 +210,13 @@ impl Sources<'_> {
         self.store.put_blob(entry.manifest.as_bytes()).ok()?;
         let own = record.layers.iter().skip(base_of(plan, image.root).len());
         own.for_each(|layer| self.origins.note_cached(&layer.descriptor.digest, &entry.places));
+        self.note_claimed(plan, index, record);
         Some(record.clone())
+    }
+
+    fn note_claimed(&self, plan: &Plan, index: usize, record: &ImageRecord) {
+        let own = record.layers.iter().skip(base_of(plan, plan.images[index].root).len());
+        own.for_each(|layer| self.origins.note_claimed(&layer.descriptor.digest, &record.claimed_by));
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Origins {
     tocs: Mutex<HashMap<DiffId, Descriptor>>,
     /// What cache repositories say of the layer that a Step makes. It is said of that Step alone: no digest holds it to the layer, which others may have, too.
     claims: Mutex<HashMap<(CacheKey, DiffId), (Descriptor, Claims)>>,
+    /// Blobs that stand for something on the word of cache repositories alone. That the store has one does not say that these have, or may.
+    claimed: Mutex<HashSet<Digest>>,
+    /// Blobs that this run has made, or had from a repository.
+    had: Mutex<HashSet<Digest>>,
     /// Blobs that came with entries of cache repositories.
     carried: Mutex<HashMap<Digest, Vec<u8>>>,
 }
@@ -60,6 +64,26 @@ impl Origins {
         add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.named.contains(&place.name())));
     }
 
+    /// Notes that a blob is a layer on the word of cache repositories, if there are any. They should have it themselves.
+    pub fn note_claimed(&self, blob: &Digest, claims: &Claims) {
+        if !claims.is_empty() {
+            self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob);
+            let claimers: Vec<Reference> = claims.iter().filter_map(|name| name.parse().ok()).collect();
+            self.note_cached(blob, &claimers);
+        }
+    }
+
+    pub fn note_had(&self, blob: &Digest) {
+        self.had.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob);
+    }
+
+    /// Whether a blob of the store is not to be given to anybody: who says that it belongs into an image may not know more of it than its digest.
+    pub fn is_only_claimed(&self, blob: &Descriptor) -> bool {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).contains(&blob.digest)
+            && !self.had.lock().unwrap_or_else(PoisonError::into_inner).contains(&blob.digest)
+            && self.is_remembered_blob(blob)
+    }
+
     /// Notes that a registry does not answer.
     pub fn lose_host(&self, host: &str) {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned());
@@ -72,6 +96,7 @@ impl Origins {
     /// Notes what a cache repository knows of the Step of this key.
     pub fn note_step(&self, step: &CacheKey, entry: &StepEntry) {
         self.note_cached(&entry.record.layer.digest, &entry.places);
+        self.note_claimed(&entry.record.layer.digest, &entry.record.claimed_by);
         if let Some(toc) = &entry.toc {
             self.note_cached(&toc.digest, &entry.places);
             let claim = (toc.clone(), entry.record.claimed_by.clone());

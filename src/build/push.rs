@@ -135,6 +135,9 @@ impl<'a> Pusher<'a> {
         };
         match offer {
             Offer::Has(_) => {}
+            Offer::Wants(_) if self.layers.origins.is_only_claimed(blob) && known.places.is_empty() && origins.is_empty() => {
+                return Err(store::Error::Missing { digest: blob.digest }.into());
+            }
             Offer::Wants(upload) if known.places.is_empty() && origins.is_empty() => {
                 self.upload(&client, target, blob, upload, &|| false)?
             }
@@ -199,7 +202,11 @@ impl<'a> Pusher<'a> {
         let pushed = match self.layers.client.offer_blob(image, &blob.digest, &mount_from)? {
             Offer::Has(pushed) => pushed,
             Offer::Wants(upload) => {
-                if self.layers.is_here(blob) || self.layers.origins.is_wanted(&blob.digest) {
+                let is_ours = match self.layers.is_here(blob) {
+                    true => !self.layers.origins.is_only_claimed(blob),
+                    false => self.layers.origins.is_wanted(&blob.digest),
+                };
+                if is_ours {
                     self.layers.pull(blob)?;
                     match self.upload(self.layers.client, target, blob, upload, stop) {
                         // The damaged copy is gone from the store, and a good one is where it came from.

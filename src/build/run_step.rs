@@ -15,13 +15,13 @@ use crate::plan::step::{MountSource, RunMount, RunMountKind, RunOp, Sharing};
 use crate::plan::{Op, Step, StepId};
 use crate::report::{Event, Stream};
 use crate::source::{Match, NamedFile, Node, NodeKind, RootTree, SelectOptions, Tree, select};
-use crate::store::TempDir;
+use crate::store::{Flight, FlightGuard, TempDir};
 
 /// What has to outlive the command.
 #[derive(Default)]
 struct Held {
     overlays: Vec<Overlay>,
-    flights: Vec<crate::store::FlightGuard>,
+    flights: Vec<FlightGuard>,
 }
 
 impl Engine<'_> {
@@ -68,7 +68,7 @@ impl Engine<'_> {
         exclusive.sort();
         exclusive.dedup();
         for id in exclusive {
-            held.flights.push(self.layers.store.single_flight(&id)?);
+            held.flights.push(self.layers.store.single_flight(Flight::CacheMount, &id)?);
         }
         for (n, mount) in run.mounts.iter().enumerate() {
             self.mount(step, mount, n, work, &mut spec, &mut held)?;

@@ -12,6 +12,7 @@ use super::trails::trail_entry;
 use crate::cache::{Belief, Carried, Claims, ImageEntry, ImageRecord, Shared, StepEntry, StepRecord, TocEntry, empty_blob, recorded};
 use crate::oci::{Descriptor, DiffId, Layer, Reference};
 use crate::plan::{CacheKey, ImagePlan, Plan, Root, StepId};
+use crate::source::FileLists;
 use crate::store::{self, RecordKind};
 
 /// Who gives, and where to.
@@ -88,7 +89,7 @@ impl<'a> Share<'a> {
                 self.shared.put_image(&repository, &image.key, &entry, blobs)?;
                 let store = self.pusher.layers.store;
                 let known = |id: StepId| engine.record(id).or_else(|| store.record(RecordKind::Step, &plan.steps[id].key.0));
-                Ok(self.shared.put_trail(&repository, &image.platform, &trail_entry(plan, image, known, |blob| self.read(blob)))?)
+                Ok(self.shared.put_trail(&repository, &image.platform, &trail_entry(plan, image, known, |blob| self.files(blob)))?)
             };
             self.settle(&repository, given());
         }
@@ -117,7 +118,8 @@ impl<'a> Share<'a> {
     fn give_step(&self, plan: &Plan, id: StepId, record: StepRecord, shipped: bool, keys: &[CacheKey]) {
         let Some(first) = keys.first().filter(|_| self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id)) else { return };
         let step = &plan.steps[id];
-        let record = StepRecord { inputs: record.inputs.abridged(), claimed_by: Claims::new(), ..record };
+        let files = record.files.clone().filter(|files| self.files(files).is_some());
+        let record = StepRecord { inputs: record.inputs.abridged(), claimed_by: Claims::new(), files, ..record };
         let images: Vec<&Reference> = match self.pushed && shipped {
             true => step.services.iter().filter_map(|service| self.pusher.repository(service)).collect(),
             false => Vec::new(),
@@ -130,7 +132,7 @@ impl<'a> Share<'a> {
                 if !step.no_cache && self.shared.has_step(&repository, first)? {
                     return Ok(());
                 }
-                let toc = self.pusher.layers.toc_of_step(&step.key, &record.diff_id).map(|(toc, _)| toc);
+                let toc = self.pusher.layers.toc(&record.diff_id);
                 let mut carried = Carried::default();
                 let long = toc.iter().chain(&record.files).filter(|blob| !carried.take_up(blob, || self.read(blob)));
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(long).collect();
@@ -174,6 +176,11 @@ impl<'a> Share<'a> {
     fn read(&self, blob: &Descriptor) -> Option<Vec<u8>> {
         let layers = &self.pusher.layers;
         layers.store.read_blob(&blob.digest).ok().or_else(|| layers.origins.carried(&blob.digest))
+    }
+
+    /// The files that a Step took from contexts. What a cache repository calls so may be anything that is in the store.
+    fn files(&self, files: &Descriptor) -> Option<Vec<u8>> {
+        self.read(files).filter(|bytes| FileLists::from_bytes(bytes).is_some())
     }
 
     /// Brings blobs to a cache repository: those that it has now, and where the others are.

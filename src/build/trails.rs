@@ -54,7 +54,7 @@ impl Past for SharedPast<'_> {
     }
 }
 
-/// What an image was made of, to be given to a cache repository. `record` knows what is remembered of its Steps, `read` short blobs.
+/// What an image was made of, to be given to a cache repository. `record` knows what is remembered of its Steps, `read` lists of files.
 pub(super) fn trail_entry(
     plan: &Plan,
     image: &ImagePlan,

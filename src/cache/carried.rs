@@ -21,13 +21,13 @@ impl Carried {
         self.0.is_empty()
     }
 
-    /// Takes a blob up, if there is room for it and `read` has it. Whether it is carried.
+    /// Takes a blob up, if there is room for it and `read` has it, as long as it is said to be. Whether it is carried.
     pub fn take_up(&mut self, blob: &Descriptor, read: impl FnOnce() -> Option<Vec<u8>>) -> bool {
         if self.0.contains_key(&blob.digest) {
             return true;
         }
         let length: usize = self.0.values().map(String::len).sum();
-        let bytes = (blob.size <= LIMIT && length < LIMIT_OF_ALL).then(read).flatten();
+        let bytes = (blob.size <= LIMIT && length < LIMIT_OF_ALL).then(read).flatten().filter(|bytes| bytes.len() as u64 == blob.size);
         bytes.map(|bytes| self.0.insert(blob.digest, STANDARD.encode(bytes))).is_some()
     }
 
@@ -57,6 +57,7 @@ mod tests {
         assert!(carried.take_up(&blob(&short), || Some(short.clone())));
         assert!(!carried.take_up(&blob(&long), || Some(long.clone())));
         assert!(!carried.take_up(&blob(b"gone"), || None));
+        assert!(!carried.take_up(&Descriptor { size: 5, ..blob(&long) }, || Some(long.clone())));
         let text = serde_json::to_string(&carried).unwrap();
         let carried: Carried = serde_json::from_str(&text).unwrap();
         assert_eq!(carried.blobs().collect::<Vec<_>>(), [(Digest::of(&short), short)]);

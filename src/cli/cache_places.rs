@@ -27,7 +27,7 @@ impl Setup {
 
     /// The same for a command that builds nothing: what is wrong with cache repositories is told at once.
     pub fn look_up_aloud(&self, plan: &Plan, shared: &Shared) -> Lookup {
-        let lookup = self.look_up(plan, shared, &Origins::of(plan));
+        let lookup = self.look_up(plan, shared, &Origins::of(plan).and_of(shared.repositories()));
         for message in shared.known.take_messages() {
             if let Message::Warning(text) = message {
                 print::err(&self.redactor.redact(&format!("warning: {text}\n")));

@@ -74,7 +74,7 @@ use rustix::process::geteuid;
 pub use blobs::BlobWriter;
 pub use caches::{COVERED, unmark_cache};
 pub use entries::Entry;
-pub use flight::FlightGuard;
+pub use flight::{Flight, FlightGuard};
 pub use incoming::{IncomingBlob, IncomingReader};
 pub use prune::{PruneBudget, Pruned};
 pub use records::RecordKind;

@@ -171,7 +171,7 @@ impl Away<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{IdMapping, RecordKind};
+    use crate::store::{Flight, IdMapping, RecordKind};
 
     const ALL: PruneBudget = PruneBudget { keep_bytes: None, keep_used_within: None };
     const HOUR: Duration = Duration::from_secs(3600);
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(other.record::<Digest>(RecordKind::Step, &Digest::of(b"used")), Some(used));
         assert!(other.snapshot(IdMapping::Root, &over).is_some());
         fs::create_dir_all(world.store.cache_mount(IdMapping::Root, &over)).unwrap();
-        let flight = other.single_flight(&over).unwrap();
+        let flight = other.single_flight(Flight::Snapshot, &over).unwrap();
 
         let pruned = world.store.prune(&ALL, false).unwrap();
         assert_eq!((pruned.records, pruned.in_use_since.is_some()), (1, true));

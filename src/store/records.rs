@@ -29,7 +29,7 @@ pub enum RecordKind {
     Download,
     /// The name and platform of a base image -> the manifest digest that they last led to.
     Name,
-    /// A layer's DiffId -> its table of contents; and the digest of a Step's key with the DiffId -> what a cache repository says that it is.
+    /// A layer's DiffId -> its table of contents.
     Toc,
     /// A commit, and what is wanted of it -> its files.
     Checkout,

@@ -218,7 +218,7 @@ fn at_once<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), Error> + Sync) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{RecordKind, Store};
+    use super::super::{Flight, RecordKind, Store};
     use super::*;
     use std::fs::{self, Permissions};
     use std::io::Write;
@@ -234,13 +234,13 @@ mod tests {
     fn a_record_appears_after_its_blob_and_the_flight_ends_after_the_record() {
         let (dir, store) = store();
         let key = Digest::of(b"key");
-        let flight = store.single_flight(&key).unwrap();
+        let flight = store.single_flight(Flight::Step, &key).unwrap();
         let (blob, _) = store.put_blob(b"layer").unwrap();
         store.put_record_soon(RecordKind::Step, &key, &blob).unwrap();
         store.hold_until_durable(flight).unwrap();
 
         let other = Store::open(dir.path()).unwrap();
-        let _flight = other.single_flight(&key).unwrap();
+        let _flight = other.single_flight(Flight::Step, &key).unwrap();
         assert_eq!(other.record(RecordKind::Step, &key), Some(blob));
         assert_eq!(other.blob_size(&blob), Some(5));
     }

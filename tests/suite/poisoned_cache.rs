@@ -271,3 +271,54 @@ fn an_entry_leads_to_no_repository_that_nobody_named() {
     let asked: Vec<String> = monorepo.registry.requests().into_iter().filter(|request| request.contains("private")).collect();
     assert_eq!(asked, [""; 0]);
 }
+
+/// Another project was built on the same store, and somebody has learned the digest of its layer.
+#[test]
+fn what_the_store_has_of_others_is_given_to_nobody_for_its_digest() {
+    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
+    let vault = Project::empty().file("Dockerfile", "FROM scratch\nCOPY key /\n").file("key", "private\n");
+    let built = vault.brik(["build", "--image", "localhost/vault", "--output", "oci:out"]).store(&monorepo.project.beside("shared"));
+    let _ = built.succeeds();
+    let read = |digest: &Value| fs::read(vault.path("out/blobs/sha256").join(&digest.as_str().unwrap()["sha256:".len()..])).unwrap();
+    let json = |digest: &Value| serde_json::from_slice::<Value>(&read(digest)).unwrap();
+    let index: Value = serde_json::from_slice(&fs::read(vault.path("out/index.json")).unwrap()).unwrap();
+    let manifest = json(&index["manifests"][0]["digest"]);
+    let (layer, diff_id) = (&manifest["layers"][0], &json(&manifest["config"]["digest"])["rootfs"]["diff_ids"][0]);
+    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        let inputs = entry["record"]["inputs"].to_string();
+        if inputs.contains("workdir") {
+            (entry["record"]["layer"], entry["record"]["diff_id"]) = (layer.clone(), diff_id.clone());
+            entry["carried"] = json!({});
+            entry.as_object_mut().unwrap().remove("toc");
+            manifest["layers"] = json!([]);
+        } else if inputs.contains("files f.txt") {
+            entry["record"]["files"] = json!({ "mediaType": "x", "digest": layer["digest"], "size": 5 });
+        }
+        monorepo.put(&tag, manifest, &entry);
+    }
+    let run = monorepo.push("shared", &["a"]).succeeds();
+    assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
+    assert!(!monorepo.blob(layer["digest"].as_str().unwrap()).exists());
+    let carried = STANDARD.encode(read(&layer["digest"]));
+    for repository in ["team/a", "team/a-cache"] {
+        for tag in monorepo.registry.tags(repository) {
+            let digest = fs::read_to_string(monorepo.tags(repository).join(&tag).join("current/link")).unwrap();
+            assert!(!fs::read_to_string(monorepo.blob(&digest)).unwrap().contains(&carried), "{repository}:{tag}");
+        }
+    }
+}
+
+#[test]
+fn the_configuration_of_an_image_is_read_from_no_host_that_nobody_named() {
+    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
+    let a = digest(&monorepo.push("again", &["a"]).succeeds(), "a");
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let (tag, mut manifest, mut entry) = monorepo.entries("team/a-cache", 'i').remove(0);
+    manifest["layers"] = json!([]);
+    entry["carried"] = json!({});
+    entry["places"] = json!([format!("{}/x", elsewhere.local_addr().unwrap())]);
+    monorepo.put(&tag, manifest, &entry);
+    assert_eq!(digest(&monorepo.push("fresh", &["a"]).succeeds(), "a"), a);
+    assert_eq!(elsewhere.accept().map(drop).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}

@@ -15,6 +15,7 @@ use crate::cache::MountEntry;
 use crate::image::{ArchiveOptions, Limits, extract_archive};
 use crate::oci::{Digest, Reference};
 use crate::report::bytes_as_text;
+use crate::store::Flight;
 
 impl Mounts<'_> {
     /// Makes the directory of a cache that the store does not have, if a repository of `services` has it and it can be had. Others that want
@@ -24,7 +25,7 @@ impl Mounts<'_> {
         if is_here() {
             return Ok(());
         }
-        let _flight = layers.store.single_flight(&Digest::of(format!("restore {id}").as_bytes()))?;
+        let _flight = layers.store.single_flight(Flight::Restore, id)?;
         if is_here() {
             return Ok(());
         }

@@ -17,6 +17,7 @@ use crate::cache::{Chunk, MOST_CHUNKS, MountEntry};
 use crate::oci::{Digest, Reference};
 use crate::registry::{self, Offer};
 use crate::report::bytes_as_text;
+use crate::store::Flight;
 
 /// Chunks that are sent at the same time: a connection each.
 const AT_ONCE: usize = 4;
@@ -67,7 +68,7 @@ impl Saving<'_> {
         let (store, ids) = (layers.store, layers.ids());
         let directory = store.cache_mount(ids, self.id);
         let exclusive = self.used.exclusive || layers.rung == Rung::Chroot;
-        let flight = exclusive.then(|| store.single_flight(self.id)).transpose()?;
+        let flight = exclusive.then(|| store.single_flight(Flight::CacheMount, self.id)).transpose()?;
         if !store.has_cache(ids, self.id) {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use super::tree::settle;
 use crate::oci::Digest;
 use crate::plan::Checkout;
 use crate::source::{GitRef, is_commit_id, split_credentials};
-use crate::store::{IdMapping, RecordKind};
+use crate::store::{Flight, IdMapping, RecordKind};
 
 /// Where the files of a commit are. Names the snapshot, which pruning keeps as long as the record.
 #[derive(Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl RemoteSources<'_> {
         if let Some(known) = known() {
             return Ok(known);
         }
-        let _flight = self.store.single_flight(&id).map_err(text)?;
+        let _flight = self.store.single_flight(Flight::Checkout, &id).map_err(text)?;
         if let Some(known) = known() {
             return Ok(known);
         }

@@ -143,7 +143,7 @@ pub fn run(global: &Global, mut args: MatrixArgs) -> Result<ExitCode, Failure> {
 
 /// What a machine with an empty store knows, as those that run the jobs have one. Without cache repositories, what this store knows.
 fn elsewhere(setup: &Setup, planned: &Planned, shared: &Shared) -> Result<Lookup, Failure> {
-    let origins = Origins::of(&planned.plan);
+    let origins = Origins::of(&planned.plan).and_of(shared.repositories());
     if !shared.is_read() {
         return Ok(setup.look_up(&planned.plan, shared, &origins));
     }

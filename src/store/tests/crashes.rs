@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::crash::{Choose, Crash, Exhaustive, Random};
 use super::simulated::{Change, Operation, Simulated};
 use crate::oci::Digest;
-use crate::store::{Error, IdMapping, PruneBudget, RecordKind, Store};
+use crate::store::{Error, Flight, IdMapping, PruneBudget, RecordKind, Store};
 
 /// States at each point, and how many times as many are all tried.
 const TRIALS: usize = 6;
@@ -87,7 +87,7 @@ impl Deed {
         match self {
             Make(blob) => assert_eq!(store.put_blob(&bytes(blob)).unwrap(), named(blob)),
             Record { key, blob } => {
-                let flight = store.single_flight(&digest(key)).unwrap();
+                let flight = store.single_flight(Flight::Step, &digest(key)).unwrap();
                 Make(blob).run(store);
                 store.put_record_soon(RecordKind::Step, &digest(key), &named(blob)).unwrap();
                 store.hold_until_durable(flight).unwrap();
