@@ -10,8 +10,8 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
-use rustix::thread::ClockId;
 
+use super::super::sandbox::wait_for_the_tick_after;
 use crate::image::{self, Found, walk};
 
 /// All paths of a tree with their stamps, about a hundred bytes each.
@@ -206,16 +206,4 @@ impl<'a> Cursor<'a> {
 fn order(one: &[u8], other: &[u8]) -> Ordering {
     let key = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
     one.iter().map(key).cmp(other.iter().map(key))
-}
-
-/// A change within the tick of the clock in which a file was made would not show. The bound is for clocks that were set back.
-fn wait_for_the_tick_after(newest: i64) {
-    for _ in 0..100 {
-        let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
-        #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
-        if (now.tv_sec as i64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as i64) > newest {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
 }
