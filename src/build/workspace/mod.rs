@@ -6,7 +6,7 @@
 //! | `copied` | without mounts: a copy of the layers, scanned before and after |
 //! | `trees` | such copies, left by one Step for the next |
 //! | `apply`, `entry` | a snapshot laid over a directory, entry by entry |
-//! | `scan` | what is different |
+//! | `scan`, `names` | what is different, and whether files have names elsewhere |
 //! | `collect` | differences -> upper directory |
 //! | `merged_tree` | layers as one tree to read from, without a mount |
 
@@ -15,6 +15,7 @@ mod collect;
 mod copied;
 mod entry;
 mod merged_tree;
+mod names;
 mod scan;
 #[cfg(test)]
 mod tests;
