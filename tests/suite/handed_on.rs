@@ -76,3 +76,17 @@ fn a_covered_file_of_several_names_that_nobody_changes_is_in_no_layer() {
     let there = there.store(&project.beside("third")).in_container().succeeds();
     assert_eq!(there.digests(), run.digests());
 }
+
+#[test]
+fn runs_that_could_hand_open_files_to_each_other_run_one_at_a_time() {
+    if !tools::is_root() {
+        return tools::skipped("only root can be root in a container");
+    }
+    let text = |n: u32| format!("FROM {{busybox}}\nRUN echo begin; sleep 1; echo end; echo {n} > /n\n");
+    let project = Project::monorepo("members = [\"a\", \"b\"]\ntags = [\"v1\"]\n[build]\njobs = 4\n");
+    let project = project.file("a/Dockerfile", text(1)).file("b/Dockerfile", text(2));
+    let run = project.brik(["build", "--progress", "json"]).without_landlock().in_container().succeeds();
+    run.says(&["RUNs run one at a time", "no-new-privileges"]);
+    let said: Vec<String> = run.events_of("step_output").iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(said, ["begin", "end", "begin", "end"]);
+}

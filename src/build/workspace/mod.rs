@@ -107,7 +107,8 @@ impl Workspace {
         }
     }
 
-    /// Says that all processes of a RUN have ended: what they have handed to others changes nothing any more.
+    /// Says that all processes of a RUN have ended: what they have handed to others changes nothing any more. A copy needs no more than
+    /// that: no other RUN has run meanwhile to which it could have been handed (see `sandbox::apart`).
     pub fn seal(&self) -> Result<(), Error> {
         match self {
             Self::Mounted { overlay, .. } => Ok(overlay.seal()?),
