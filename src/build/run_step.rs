@@ -94,9 +94,16 @@ impl Engine<'_> {
             );
         }
         if outcome.alone {
-            self.reporter().warning_once(
-                "RUNs run one at a time: they would see one another's processes in /proc, and only Linux 6.12 keeps these apart (Landlock)",
-            );
+            self.reporter().warning_once(match self.layers.rung {
+                Rung::Chroot => {
+                    "RUNs run one at a time: one could change what another has made, and only Linux 6.12 keeps them apart (Landlock), \
+                     in a container with no_new_privs (--security-opt no-new-privileges)"
+                }
+                _ => {
+                    "RUNs run one at a time: they would see one another's processes in /proc, and only Linux 6.12 keeps these apart \
+                     (Landlock)"
+                }
+            });
         }
         if outcome.memory_unlimited {
             self.reporter().warning_once("[build] memory has no effect: brik has no right to make a control group here");

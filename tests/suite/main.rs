@@ -32,6 +32,7 @@ mod faults;
 mod forges;
 mod ghcr;
 mod git;
+mod handed_on;
 mod handover;
 mod help;
 mod hostile_bombs;

@@ -23,6 +23,7 @@ use super::placed_secret::PlacedSecret;
 use super::spec::{Access, RunSpec, SandboxMount};
 use super::staging::grant;
 use super::stubs::Kind;
+use super::tick::{is_finer_than_ticks, wait_for_the_tick_after};
 use super::{certificates, etc, proc};
 use crate::store::{COVERED, remove_tree, unmark_cache};
 
@@ -34,7 +35,7 @@ pub(super) struct Covers<'a> {
     /// In the order in which they were placed.
     covers: Vec<Cover>,
     /// Directories with covers in them (relative), and when they last changed until all were placed.
-    parents: HashMap<PathBuf, (Directory, (i64, i64))>,
+    parents: HashMap<PathBuf, (Directory, i64)>,
     /// Sources that were moved, and where they are in the root.
     moved: HashMap<PathBuf, PathBuf>,
     secrets: Vec<PlacedSecret>,
@@ -90,6 +91,12 @@ impl<'a> Covers<'a> {
             if let Some(placed) = directory.changed() {
                 covers.parents.insert(parent.to_owned(), (directory, placed));
             }
+        }
+        // What the RUN does to one of them has to show.
+        if let Some(newest) = covers.parents.values().map(|(_, placed)| *placed).max()
+            && !is_finer_than_ticks(newest)
+        {
+            wait_for_the_tick_after(newest);
         }
         Ok(covers)
     }
@@ -269,4 +276,41 @@ fn listen(path: &Path, access: Access) -> io::Result<UnixListener> {
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SandboxError {
     let path = path.to_owned();
     move |source| SandboxError::Mount { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+    use super::super::harness::{in_sandbox, temporary};
+    use super::super::{Rung, resolve_user};
+    use super::*;
+
+    #[test]
+    fn what_is_done_to_a_directory_at_once_shows_though_times_are_coarse() {
+        in_sandbox("build::sandbox::covers::tests::what_is_done_to_a_directory_at_once_shows_though_times_are_coarse", |rung| {
+            if rung != Rung::Root {
+                return println!("skipped: the covers have device files, which only root may make");
+            }
+            let room = temporary();
+            // Its times are those of the ticks.
+            mount(c"ramfs", room.path(), c"ramfs", MountFlags::empty(), None).unwrap();
+            let root = room.path().join("root");
+            for directory in ["proc", "sys", "dev", "etc"] {
+                fs::create_dir_all(root.join(directory)).unwrap();
+            }
+            for file in ["etc/hosts", "etc/resolv.conf"] {
+                fs::write(root.join(file), "").unwrap();
+            }
+            let spec = RunSpec::new(root.clone(), Rung::Chroot, resolve_user(&root, "").unwrap(), Vec::new());
+            for mode in 0o700..0o720 {
+                let mut covers = Covers::place(&spec).unwrap();
+                fs::set_permissions(root.join("etc"), Permissions::from_mode(mode)).unwrap();
+                let restored = covers.take_away();
+                assert!(!restored.contains(&"etc".into()), "{mode:o}: {restored:?}");
+                assert!(restored.contains(&"etc/hosts".into()) && restored.contains(&"".into()), "{mode:o}: {restored:?}");
+            }
+            unmount(room.path(), UnmountFlags::DETACH).unwrap();
+        });
+    }
 }

@@ -35,9 +35,9 @@ impl Directory {
         futimens(&self.0, &Timestamps { last_access, last_modification })
     }
 
-    /// When its content, attributes or name last changed.
-    pub fn changed(&self) -> Option<(i64, i64)> {
-        fstat(&self.0).ok().map(|stat| (stat.st_ctime, stat.st_ctime_nsec as i64))
+    /// When its content, attributes or name last changed, in nanoseconds.
+    pub fn changed(&self) -> Option<i64> {
+        fstat(&self.0).ok().map(|stat| stat.st_ctime.wrapping_mul(1_000_000_000).wrapping_add(stat.st_ctime_nsec as i64))
     }
 
     /// The same directory, open once more.

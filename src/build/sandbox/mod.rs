@@ -9,6 +9,7 @@
 //!   other RUNs, `output` and `agent` serve it, and `last_words` are what it ends with.
 //! - Without namespaces (rung 3): `covers` (`proc`, `dev`, `placed_secret`) puts things into the root itself in place of mounting them, and takes them away
 //!   again; the guard kills `descendants`. What a Step has changed is found by `build::workspace`.
+//!   `tick`: what two changes of a file within one would hide.
 //! - `sys`: every `unsafe` and raw system call of the project.
 
 mod agent;
@@ -51,6 +52,7 @@ mod stubs;
 #[allow(unsafe_code, reason = "its only address")]
 mod sys;
 mod syscall_numbers;
+mod tick;
 mod tmpfs;
 mod user;
 
@@ -72,4 +74,5 @@ pub use run::run;
 pub use rung::Rung;
 pub use spec::{Access, Limit, Network, Outcome, RunSpec, SandboxMount, Stream};
 pub use sys::{ends_with_us, keep_ended_children};
+pub use tick::wait_for_the_tick_after;
 pub use user::{User, resolve_user};

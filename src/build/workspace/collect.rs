@@ -17,7 +17,8 @@ pub(super) struct Collector<'a> {
     tree: OwnedFd,
     upper: OwnedFd,
     upper_path: &'a Path,
-    /// Whether files leave the tree instead of being copied: nobody needs it any more.
+    /// Whether files leave the tree instead of being copied: nobody needs it any more. One that has several names never does: not all of
+    /// them have to be in the tree, and what has one elsewhere can be written to.
     take: bool,
     made: HashSet<Vec<u8>>,
     /// The first name in the upper directory of every file that has several.
@@ -68,10 +69,10 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let linked = found.stat.st_nlink > 1;
-        if let Some(first) = self.links.get(&found.stat.st_ino).filter(|_| linked && !self.take) {
+        if let Some(first) = self.links.get(&found.stat.st_ino).filter(|_| linked) {
             return Ok(linkat(&self.upper, first.as_slice(), &self.upper, path, AtFlags::empty())?);
         }
-        match self.take {
+        match self.take && !linked {
             true => self.take_file(found)?,
             false => entry::copy(found, self.upper.as_fd(), path)?,
         }

@@ -6,7 +6,7 @@
 //! | `copied` | without mounts: a copy of the layers, scanned before and after |
 //! | `trees` | such copies, left by one Step for the next |
 //! | `apply`, `entry` | a snapshot laid over a directory, entry by entry |
-//! | `scan` | what is different |
+//! | `scan`, `names` | what is different, and whether files have names elsewhere |
 //! | `collect` | differences -> upper directory |
 //! | `merged_tree` | layers as one tree to read from, without a mount |
 
@@ -15,6 +15,7 @@ mod collect;
 mod copied;
 mod entry;
 mod merged_tree;
+mod names;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -106,7 +107,8 @@ impl Workspace {
         }
     }
 
-    /// Says that all processes of a RUN have ended: what they have handed to others changes nothing any more.
+    /// Says that all processes of a RUN have ended: what they have handed to others changes nothing any more. A copy needs no more than
+    /// that: no other RUN has run meanwhile to which it could have been handed (see `sandbox::apart`).
     pub fn seal(&self) -> Result<(), Error> {
         match self {
             Self::Mounted { overlay, .. } => Ok(overlay.seal()?),

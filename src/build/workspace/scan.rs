@@ -10,8 +10,9 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
-use rustix::thread::ClockId;
 
+use super::super::sandbox::wait_for_the_tick_after;
+use super::names::Names;
 use crate::image::{self, Found, walk};
 
 /// All paths of a tree with their stamps, about a hundred bytes each.
@@ -86,9 +87,14 @@ impl Stamp {
         (self.inode, self.birth, self.mode & libc::S_IFMT) == (other.inode, other.birth, other.mode & libc::S_IFMT)
     }
 
+    /// Whether it is a file with several.
+    fn has_names(&self) -> bool {
+        self.links > 1 && !self.is_directory()
+    }
+
     /// Whether the number of its names may be all that happened to a file with several: one that lost a name has a new ctime.
     fn is_same_but_for_names(&self, now: &Self) -> bool {
-        self.links > 1 && !self.is_directory() && *self == Self { changed: self.changed, links: self.links, ..*now }
+        self.has_names() && *self == Self { changed: self.changed, links: self.links, ..*now }
     }
 }
 
@@ -112,19 +118,22 @@ impl Scan {
     }
 
     /// Calls `visit` for everything in `root` that is not as it was, in the order of the walk, but for the paths `untouched`, whose stamps
-    /// have changed and nothing else. `same` decides about a file that lost one of its names, by comparing it with what it was made of.
+    /// have changed and nothing else; a file with several names may have been changed through another one. `same` decides about such a file
+    /// and about one that lost one of its names, by comparing it with what it was made of. Returns the names that were found.
     pub fn changes<E: From<image::Error>>(
         &self,
         root: &Path,
         untouched: &BTreeSet<Vec<u8>>,
         same: impl Fn(&Found<'_>) -> Result<bool, E>,
         mut visit: impl FnMut(Change<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<Names, E> {
         let mut before = Cursor::new(self);
+        let mut names = Names::default();
         walk(root, |found| {
             if found.path.is_empty() {
                 return Ok(());
             }
+            names.count(&found.stat);
             while before.stamp().is_some() && order(&before.path, found.path) == Ordering::Less {
                 visit(Change::Gone(&before.path))?;
                 before.skip();
@@ -141,14 +150,15 @@ impl Scan {
             } else {
                 before.skip()
             }
-            let unchanged = was == now || same_file && (untouched.contains(found.path) || was.is_same_but_for_names(&now) && same(found)?);
+            let untouched = !was.has_names() && !now.has_names() && untouched.contains(found.path);
+            let unchanged = was == now || same_file && (untouched || was.is_same_but_for_names(&now) && same(found)?);
             if unchanged { Ok(()) } else { visit(Change::There { found, replaces: now.is_directory() && !same_file }) }
         })?;
         while before.stamp().is_some() {
             visit(Change::Gone(&before.path))?;
             before.skip();
         }
-        Ok(())
+        Ok(names)
     }
 }
 
@@ -206,16 +216,4 @@ impl<'a> Cursor<'a> {
 fn order(one: &[u8], other: &[u8]) -> Ordering {
     let key = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
     one.iter().map(key).cmp(other.iter().map(key))
-}
-
-/// A change within the tick of the clock in which a file was made would not show. The bound is for clocks that were set back.
-fn wait_for_the_tick_after(newest: i64) {
-    for _ in 0..100 {
-        let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
-        #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
-        if (now.tv_sec as i64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as i64) > newest {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
 }

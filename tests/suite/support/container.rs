@@ -29,7 +29,11 @@ pub fn without_landlock(command: &Command) -> Command {
 
 fn launched(command: &Command, launch: &str) -> Command {
     let text = |word: &std::ffi::OsStr| word.to_str().expect("UTF-8").to_owned();
-    let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(text).collect();
+    // A launcher in its turn takes its words from the environment.
+    let launched = command.get_envs().find_map(|(name, value)| Some(format!("{COMMAND}={}", text(value.filter(|_| name == COMMAND)?))));
+    let environment = launched.into_iter().flat_map(|words| ["/usr/bin/env".to_owned(), words]);
+    let words = environment.chain(std::iter::once(command.get_program()).chain(command.get_args()).map(text));
+    let words: Vec<String> = words.collect();
     let mut launcher = Command::new(std::env::current_exe().expect("a test program"));
     launcher.args([&format!("support::container::{launch}"), "--exact", "--ignored", "--nocapture", "--test-threads=1"]).env_clear();
     launcher.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
