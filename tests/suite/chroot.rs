@@ -50,6 +50,18 @@ fn files_that_come_change_and_go() {
 }
 
 #[test]
+fn a_device_like_a_whiteout_is_nothing_and_hides_what_it_replaces() {
+    let text = "FROM {busybox}\nRUN mkdir /d && echo x > /d/a && echo x > /d/b\n\
+                RUN rm /d/a && mknod /d/a c 0 0 && mknod /d/new c 0 0\nRUN ls /d > /out\n";
+    if !root() {
+        return;
+    }
+    let project = Project::dockerfile(text);
+    let _ = project.build::<&str>([]).in_container().succeeds();
+    assert_eq!(project.built().text("/out"), "b\n");
+}
+
+#[test]
 fn names_of_one_file() {
     same(
         "RUN echo 1 > /one && ln /one /two && ln /one /tmp/three\n\

@@ -25,6 +25,8 @@ pub(super) struct Collector<'a> {
     links: HashMap<u64, Vec<u8>>,
     /// Their times are set last.
     directories: Vec<(Vec<u8>, Stat)>,
+    /// Whether something of the tree will be in no layer: what goes on from the layers must not find it.
+    left_out: bool,
 }
 
 impl<'a> Collector<'a> {
@@ -38,6 +40,7 @@ impl<'a> Collector<'a> {
             made: HashSet::new(),
             links: HashMap::new(),
             directories: Vec::new(),
+            left_out: false,
         })
     }
 
@@ -61,12 +64,13 @@ impl<'a> Collector<'a> {
     fn there(&mut self, found: &Found<'_>, replaces: bool) -> io::Result<()> {
         let path = found.path;
         self.make_parents(path)?;
+        self.left_out |= is_left_out(found)?;
         if found.directory().is_some() {
             return self.make_directory(path, replaces);
         }
-        // overlayfs lets nobody make one.
+        // overlayfs lets nobody make one: it is nothing, and what it replaces is gone.
         if is_whiteout(&found.stat) {
-            return Ok(());
+            return if replaces { Ok(make_whiteout(&self.upper, path)?) } else { Ok(()) };
         }
         let linked = found.stat.st_nlink > 1;
         if let Some(first) = self.links.get(&found.stat.st_ino).filter(|_| linked) {
@@ -114,10 +118,21 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// Sets what has to be set last.
-    pub fn finish(self) -> Result<(), Error> {
+    /// Sets what has to be set last. Whether a layer of the upper directory has all that was there.
+    pub fn finish(self) -> Result<bool, Error> {
         let date = |(path, stat): &(Vec<u8>, Stat)| entry::date(self.upper.as_fd(), path, stat);
         let failed = |source| Error::Io { action: "set the times in", path: self.upper_path.to_owned(), source };
-        self.directories.iter().rev().try_for_each(date).map_err(failed)
+        self.directories.iter().rev().try_for_each(date).map_err(failed)?;
+        Ok(!self.left_out)
     }
+}
+
+/// Whether a layer has no such file, or not all of its attributes. `security.` but for capabilities is the machine's: a RUN cannot set it.
+fn is_left_out(found: &Found<'_>) -> io::Result<bool> {
+    let attributes = match (found.directory(), found.file_type()) {
+        (Some(directory), _) => read_xattrs(directory)?,
+        (None, FileType::RegularFile) => read_xattrs(found.open()?)?,
+        (None, kind) => return Ok(kind == FileType::Socket || is_whiteout(&found.stat)),
+    };
+    Ok(attributes.iter().any(|(name, _)| !name.starts_with(b"security.")))
 }

@@ -58,7 +58,8 @@ impl Copied {
         self.untouched.extend(paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()));
     }
 
-    /// Collects the change: the upper directory, and the tree, if it is to be `kept` and is nobody else's; else its files are taken.
+    /// Collects the change: the upper directory, and the tree, if it is to be `kept`, is what the
+    /// layers are, and is nobody else's; else its files are taken.
     pub fn finish(self, kept: bool) -> Result<(PathBuf, Option<Left>), Error> {
         let Self { tree, upper, lowers, before, untouched } = self;
         let failed = |source| Error::Io { action: "read the layers of", path: tree.root.clone(), source };
@@ -66,9 +67,9 @@ impl Copied {
         let mut collector = Collector::new(&tree.root, &upper, !kept)?;
         let same = |found: &Found<'_>| is_same(&original, found).map_err(failed);
         let names = before.changes(&tree.root, &untouched, same, |change: Change<'_>| collector.add(&change))?;
-        collector.finish()?;
+        let whole = collector.finish()?;
         // What has a name elsewhere, in a cache, is written to by others.
-        Ok((upper, (kept && names.are_all()).then_some(Left { tree, lowers })))
+        Ok((upper, (kept && whole && names.are_all()).then_some(Left { tree, lowers })))
     }
 }
 

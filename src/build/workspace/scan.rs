@@ -49,7 +49,8 @@ struct Stamp {
 pub(super) enum Change<'a> {
     /// Removed, with everything below it.
     Gone(&'a [u8]),
-    /// New or different. A directory in place of something else, another directory included, hides what was there: it `replaces`.
+    /// New or different. A directory in place of something else, another directory included, hides what was there: it `replaces`. So does
+    /// what is made like a whiteout.
     There { found: &'a Found<'a>, replaces: bool },
 }
 
@@ -152,7 +153,8 @@ impl Scan {
             }
             let untouched = !was.has_names() && !now.has_names() && untouched.contains(found.path);
             let unchanged = was == now || same_file && (untouched || was.is_same_but_for_names(&now) && same(found)?);
-            if unchanged { Ok(()) } else { visit(Change::There { found, replaces: now.is_directory() && !same_file }) }
+            let replaces = !same_file && (now.is_directory() || image::is_whiteout(&found.stat));
+            if unchanged { Ok(()) } else { visit(Change::There { found, replaces }) }
         })?;
         while before.stamp().is_some() {
             visit(Change::Gone(&before.path))?;

@@ -241,3 +241,33 @@ fn a_path_that_is_untouched_is_no_change() {
     let touch = |t: &Path| fs::set_permissions(t.join("other"), Permissions::from_mode(0o755)).unwrap();
     assert_eq!(upper_of(touch, false), [""; 0]);
 }
+
+/// Whether the layer of what `step` does has all of it.
+fn has_all(step: impl FnOnce(&Path)) -> bool {
+    let room = tempfile::tempdir().unwrap();
+    let [tree, upper] = ["tree", "upper"].map(|name| {
+        fs::create_dir(room.path().join(name)).unwrap();
+        room.path().join(name)
+    });
+    original(&tree);
+    let before = Scan::of(&tree).unwrap();
+    step(&tree);
+    let mut collector = Collector::new(&tree, &upper, false).unwrap();
+    before.changes(&tree, &BTreeSet::new(), same, |change| collector.add(&change)).unwrap();
+    collector.finish().unwrap()
+}
+
+#[test]
+fn what_no_layer_has_is_told() {
+    let set = |path: &Path, name: &str| rustix::fs::setxattr(path, name, b"1", rustix::fs::XattrFlags::empty()).unwrap();
+    assert!(has_all(|t| fs::write(t.join("file"), "other").unwrap()));
+    assert!(!has_all(|t| drop(std::os::unix::net::UnixListener::bind(t.join("socket")).unwrap())));
+    assert!(!has_all(|t| set(&t.join("dir"), "user.brik.opaque")));
+    assert!(!has_all(|t| set(&t.join("file"), "user.x")));
+}
+
+#[test]
+fn a_file_of_several_names_is_never_taken_away() {
+    let taken = upper_of(|t| fs::hard_link(t.join("file"), t.parent().unwrap().join("elsewhere")).unwrap(), true);
+    assert_eq!(taken, ["file=file"]);
+}
