@@ -220,9 +220,8 @@ impl Layers<'_> {
             lowers,
             ..UnpackOptions::default()
         };
-        let alone = options.lowers.is_none();
         let mut toc = self.toc_writer()?;
-        unpack_layer(blob, &fs, &options, &mut toc).map_err(|error| match error {
+        let unpacked = unpack_layer(blob, &fs, &options, &mut toc).map_err(|error| match error {
             error @ image::Error::NeedsLowers { .. } => Error::Image(error),
             error => {
                 let digest = layer.descriptor.digest;
@@ -230,8 +229,7 @@ impl Layers<'_> {
                 Error::Layer { layer: digest, place, error: Box::new(error) }
             }
         })?;
-        // Over other layers, what a link to their files says is of these, and no digest of this one holds it.
-        if alone {
+        if !unpacked.speaks_of_lowers {
             self.keep_toc(&layer.diff_id, toc)?;
         }
         Ok(self.store.commit_snapshot(self.ids(), id, &fs)?)
@@ -320,6 +318,13 @@ mod tests {
         };
         let below = layer(&|tar| {
             let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            tar.append_link(&mut header, "etc", "usr/etc").unwrap();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            tar.append_data(&mut header, "usr/etc", &b""[..]).unwrap();
+            let mut header = tar::Header::new_gnu();
             header.set_size(4);
             header.set_mode(0o644);
             tar.append_data(&mut header, "users", &b"a:x\n"[..]).unwrap();
@@ -332,7 +337,7 @@ mod tests {
             tar.append_link(&mut header, "etc/passwd", "users").unwrap();
         });
         let snapshots = layers.snapshots(&[below.clone(), link.clone()]).unwrap();
-        assert_eq!(std::fs::read(snapshots[1].join("etc/passwd")).unwrap(), b"a:x\n");
+        assert_eq!(std::fs::read(snapshots[1].join("usr/etc/passwd")).unwrap(), b"a:x\n");
         assert_eq!([below, link].map(|layer| layers.toc(&layer.diff_id).is_some()), [true, false]);
     }
 }

@@ -13,8 +13,8 @@ const MOST_PLACES: usize = 8;
 
 #[derive(Default)]
 pub struct Origins {
-    /// The repositories that this run knows anyway, by name: cache repositories send it to no others, from which whoever runs it may read
-    /// what those who write there may not.
+    /// The repositories of services and caches of this run, by name: cache repositories send it to no others, from which whoever runs it may
+    /// read what those who write there may not.
     named: BTreeSet<String>,
     /// Layers of bases, as these have them.
     bases: HashSet<(DiffId, Digest, u64)>,
@@ -43,7 +43,7 @@ struct Origin {
 impl Origins {
     /// Layers of base images come from where these stand.
     pub fn of(plan: &Plan) -> Self {
-        let mut origins = Self::default().and_of(plan.bases.iter().filter_map(|base| base.reference.as_ref()));
+        let mut origins = Self::default();
         for base in &plan.bases {
             origins.bases.extend(base_layers(base).iter().map(identity));
             for layer in base.reference.iter().flat_map(|_| &base.manifest.layers) {

@@ -68,7 +68,7 @@ impl Engine<'_> {
         let of_base = layers.len() - made.len();
         let makers = std::iter::repeat_n(None, of_base).chain(made.iter().map(|id| Some(self.plan.steps[*id].key)));
         let layers: Vec<StateLayer> = layers.into_iter().zip(makers).map(|(layer, step)| StateLayer { layer, step }).collect();
-        let Some((tocs, claims)) = self.tocs(&layers, &step.services)? else { return Ok(None) };
+        let Some((tocs, claims)) = self.tocs(&layers, step)? else { return Ok(None) };
         let into = work.path().join("skeleton");
         make_dir(&into)?;
         let made = unpack_tocs(&tocs, look.path.as_bytes(), look.names, &into, self.single_uid())?;

@@ -11,7 +11,7 @@ use super::layers::Layers;
 use crate::cache::Claims;
 use crate::image::{Toc, TocWriter};
 use crate::oci::{Descriptor, DiffId, Layer, media_type};
-use crate::plan::CacheKey;
+use crate::plan::{CacheKey, Step};
 use crate::store::{BlobWriter, RecordKind};
 
 /// Requests at the same time.
@@ -52,21 +52,22 @@ impl<'a> Layers<'a> {
 }
 
 impl Engine<'_> {
-    /// The tables of contents of a state's layers, in their order, if all of them can be had, and on whose word they are that: `services` say
-    /// in whose cache repositories.
-    pub(super) fn tocs(&self, layers: &[StateLayer], services: &[String]) -> Result<Option<(Vec<Toc>, Claims)>, Error> {
+    /// The tables of contents of a state's layers, in their order, if all of them can be had, and on whose word they are that: in the cache
+    /// repositories of the services of `user`, the Step that works on the state. One that asks no cache believes none.
+    pub(super) fn tocs(&self, layers: &[StateLayer], user: &Step) -> Result<Option<(Vec<Toc>, Claims)>, Error> {
+        let (asked, services) = (self.asked.filter(|_| !user.no_cache), &user.services);
         let known = |of: &StateLayer| {
             let diff_id = &of.layer.diff_id;
             let here = match of.step {
-                None => self.layers.toc(diff_id).map(|toc| (toc, Claims::new())),
-                Some(step) => self.layers.toc_of_step(&step, diff_id).or_else(|| {
-                    let entry = self.asked?.step(&step, services).filter(|entry| entry.record.diff_id == *diff_id)?;
+                Some(step) if !user.no_cache => self.layers.toc_of_step(&step, diff_id).or_else(|| {
+                    let entry = asked?.step(&step, services).filter(|entry| entry.record.diff_id == *diff_id)?;
                     self.layers.origins.note_step(&step, &entry);
                     self.layers.toc_of_step(&step, diff_id)
                 }),
+                _ => self.layers.toc(diff_id).map(|toc| (toc, Claims::new())),
             };
             here.or_else(|| {
-                let entry = self.asked?.toc(diff_id, services)?;
+                let entry = asked?.toc(diff_id, services)?;
                 self.layers.origins.note_cached(&entry.toc.digest, &entry.places);
                 Some((entry.toc, entry.claimed_by))
             })

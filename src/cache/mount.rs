@@ -100,7 +100,10 @@ impl Entry for MountEntry {
 
     fn is_sound(&self) -> bool {
         let fits = |chunk: &Chunk| chunk.size <= LARGEST_CHUNK && chunk.packed <= LARGEST_BLOB;
-        (1..=MOST_CHUNKS).contains(&self.chunks.len()) && self.chunks.iter().all(fits) && self.mode <= 0o7777
+        (1..=MOST_CHUNKS).contains(&self.chunks.len())
+            && self.chunks.iter().all(fits)
+            && self.mode <= 0o7777
+            && [self.uid, self.gid].iter().all(|id| *id != u32::MAX)
     }
 }
 

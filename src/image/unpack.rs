@@ -1,6 +1,6 @@
 //! Layer blob to overlay lower directory.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::extract::{Extractor, Policy};
@@ -29,6 +29,8 @@ pub struct Unpacked {
     /// Bytes of the tar.
     pub uncompressed: u64,
     pub extracted: Extracted,
+    /// The table of contents says what files of the layers below hold, and so is of use over these only.
+    pub speaks_of_lowers: bool,
 }
 
 /// Unpacks a layer, in whatever compression its first bytes announce, to the existing directory `dest`. Whiteouts become character
@@ -45,13 +47,24 @@ pub fn unpack_layer(
     toc: &mut TocWriter<impl Write>,
 ) -> Result<Unpacked, Error> {
     let policy = Policy { layer: true, single_uid: options.single_uid, owner: None, lowers: options.lowers.as_deref() };
+    let mut speaks_of_lowers = false;
     let note = |extractor: &Extractor<'_>, member: &Member| {
         let linked = (member.kind == MemberKind::Hardlink).then(|| extractor.link_at(member)).flatten();
         let content = match member.kind {
             MemberKind::File | MemberKind::Hardlink => kept(&member.name, || extractor.file_at(member)),
             _ => Ok(Vec::new()),
         };
+        let content = match content {
+            // It is where links of the layers below lead.
+            Err(error) if error.kind() == ErrorKind::NotFound && options.lowers.is_some() => {
+                speaks_of_lowers = true;
+                Ok(Vec::new())
+            }
+            content => content,
+        };
         let content = content.map_err(|source| Error::Read { path: lossy(&member.name), source })?;
+        let said = linked.is_some() || !content.is_empty();
+        speaks_of_lowers |= said && member.kind == MemberKind::Hardlink && options.lowers.is_some();
         toc.add_made(member, linked.as_deref(), &content)
     };
     let extract = |decoded: &mut Decoded<'_>| Extractor::new(dest, b"", policy)?.run(decoded, &options.limits, note);
@@ -59,6 +72,6 @@ pub fn unpack_layer(
     let diff_id = DiffId(digest);
     match options.expected_diff_id {
         Some(expected) if expected != diff_id => Err(Error::DiffIdMismatch { expected, actual: diff_id }),
-        _ => Ok(Unpacked { diff_id, uncompressed, extracted }),
+        _ => Ok(Unpacked { diff_id, uncompressed, extracted, speaks_of_lowers }),
     }
 }

@@ -322,3 +322,27 @@ fn the_configuration_of_an_image_is_read_from_no_host_that_nobody_named() {
     assert_eq!(digest(&monorepo.push("fresh", &["a"]).succeeds(), "a"), a);
     assert_eq!(elsewhere.accept().map(drop).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
+
+#[test]
+fn a_build_without_the_cache_believes_no_table_of_contents() {
+    let monorepo = Monorepo::new(other_contents, "echo one");
+    monorepo.project.write("a/Dockerfile", "FROM {busybox}\nCOPY f.txt /srv/in/\n");
+    let a = monorepo.honest("a");
+    let (_, _, theirs) =
+        monorepo.entries("evil/a-cache", 's').into_iter().find(|(.., entry)| entry.to_string().contains("echo one")).unwrap();
+    let toc = &theirs["toc"];
+    let digest_of_toc = toc["digest"].as_str().unwrap();
+    let bytes = STANDARD.decode(theirs["carried"][digest_of_toc].as_str().unwrap()).unwrap();
+    fs::create_dir_all(monorepo.blob(digest_of_toc).parent().unwrap()).unwrap();
+    fs::write(monorepo.blob(digest_of_toc), bytes).unwrap();
+    monorepo.give(toc);
+    let of_base = monorepo.entries("team/a-cache", 't');
+    assert!(!of_base.is_empty());
+    for (tag, mut manifest, mut entry) in of_base {
+        entry["toc"] = toc.clone();
+        manifest["layers"] = json!([toc]);
+        monorepo.put(&tag, manifest, &entry);
+    }
+    assert_ne!(digest(&monorepo.push("believing", &["a"]).succeeds(), "a"), a, "a believes its own cache");
+    assert_eq!(digest(&monorepo.brik("fresh", &["--push", "--no-cache", "a"]).succeeds(), "a"), a);
+}
