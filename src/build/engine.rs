@@ -172,7 +172,6 @@ impl<'a> Engine<'a> {
         let flight = store.single_flight(Flight::Step, &step.key.0)?;
         let known = recorded(store, &step.key, self.belief(step), &|| self.single_uid()).filter(|_| !step.no_cache);
         if let Some(record) = known {
-            self.layers.origins.note_claimed(&record.layer.digest, &record.claimed_by);
             let _ = self.results[id].set(Done { record, keys: vec![step.key] });
             return Ok(Outcome::Cached);
         }
@@ -180,10 +179,7 @@ impl<'a> Engine<'a> {
         let second_key = self.content_key(step, &work)?;
         let found = second_key.filter(|_| !step.no_cache).and_then(|key| self.found(step, &key));
         let (of_content, outcome) = match found {
-            Some(record) => {
-                self.layers.origins.note_claimed(&record.layer.digest, &record.claimed_by);
-                (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached)
-            }
+            Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
             None => {
                 // Nobody waits for the list of files alone.
                 let ((layer, claimed_by), files) = thread::scope(|scope| {
@@ -206,7 +202,8 @@ impl<'a> Engine<'a> {
         };
         let record = StepRecord { claimed_by: &of_content.claimed_by | &self.claims_below(step), ..of_content.clone() };
         let keys = self.lasting_keys(step, second_key, outcome);
-        for key in &keys {
+        // Of a blob that is only claimed the store says nothing: it would count as its own in the next run.
+        for key in keys.iter().filter(|_| !self.layers.origins.is_only_claimed(&record.layer)) {
             let record = if second_key == Some(*key) { &of_content } else { &record };
             store.put_record_soon(RecordKind::Step, &key.0, record)?;
         }

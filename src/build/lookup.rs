@@ -66,7 +66,6 @@ pub fn look_up(plan: &Plan, sources: &Sources) -> Lookup {
             Some(record) => {
                 lookup.single_uid |= record.single_uid;
                 note_use(plan, sources.store, image.root, &mut noted);
-                sources.note_claimed(plan, index, &record);
                 lookup.images.insert(index, record);
             }
             None => unknown.push(index),
@@ -107,7 +106,6 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
             }
             match recorded(sources.store, &step.key, sources.belief(&step.services), sources.single_uid) {
                 Some(record) => {
-                    sources.origins.note_claimed(&record.layer.digest, &record.claimed_by);
                     lookup.single_uid |= record.single_uid;
                     lookup.steps.insert(id, record);
                 }
@@ -209,14 +207,11 @@ impl Sources<'_> {
         self.store.put_blob(&config).ok()?;
         self.store.put_blob(entry.manifest.as_bytes()).ok()?;
         let own = record.layers.iter().skip(base_of(plan, image.root).len());
-        own.for_each(|layer| self.origins.note_cached(&layer.descriptor.digest, &entry.places));
-        self.note_claimed(plan, index, record);
+        own.for_each(|layer| {
+            self.origins.note_cached(&layer.descriptor.digest, &entry.places);
+            self.origins.note_claimed(&layer.descriptor.digest);
+        });
         Some(record.clone())
-    }
-
-    fn note_claimed(&self, plan: &Plan, index: usize, record: &ImageRecord) {
-        let own = record.layers.iter().skip(base_of(plan, plan.images[index].root).len());
-        own.for_each(|layer| self.origins.note_claimed(&layer.descriptor.digest, &record.claimed_by));
     }
 }
 

@@ -64,13 +64,9 @@ impl Origins {
         add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.named.contains(&place.name())));
     }
 
-    /// Notes that a blob is a layer on the word of cache repositories, if there are any. They should have it themselves.
-    pub fn note_claimed(&self, blob: &Digest, claims: &Claims) {
-        if !claims.is_empty() {
-            self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob);
-            let claimers: Vec<Reference> = claims.iter().filter_map(|name| name.parse().ok()).collect();
-            self.note_cached(blob, &claimers);
-        }
+    /// Notes that an entry of a cache repository calls a blob a layer.
+    pub fn note_claimed(&self, blob: &Digest) {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob);
     }
 
     pub fn note_had(&self, blob: &Digest) {
@@ -96,7 +92,7 @@ impl Origins {
     /// Notes what a cache repository knows of the Step of this key.
     pub fn note_step(&self, step: &CacheKey, entry: &StepEntry) {
         self.note_cached(&entry.record.layer.digest, &entry.places);
-        self.note_claimed(&entry.record.layer.digest, &entry.record.claimed_by);
+        self.note_claimed(&entry.record.layer.digest);
         if let Some(toc) = &entry.toc {
             self.note_cached(&toc.digest, &entry.places);
             let claim = (toc.clone(), entry.record.claimed_by.clone());

@@ -23,7 +23,7 @@ use super::placed_secret::PlacedSecret;
 use super::spec::{Access, RunSpec, SandboxMount};
 use super::staging::grant;
 use super::stubs::Kind;
-use super::tick::{is_finer_than_ticks, wait_for_the_tick_after};
+use super::tick::wait_for_the_tick_after;
 use super::{certificates, etc, proc};
 use crate::store::{COVERED, remove_tree, unmark_cache};
 
@@ -93,9 +93,7 @@ impl<'a> Covers<'a> {
             }
         }
         // What the RUN does to one of them has to show.
-        if let Some(newest) = covers.parents.values().map(|(_, placed)| *placed).max()
-            && !is_finer_than_ticks(newest)
-        {
+        if let Some(newest) = covers.parents.values().map(|(_, placed)| *placed).max() {
             wait_for_the_tick_after(newest);
         }
         Ok(covers)

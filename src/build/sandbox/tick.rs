@@ -22,12 +22,6 @@ pub fn wait_for_the_tick_after(newest: i64) {
     }
 }
 
-/// Whether a time that was just read is ahead of the ticks. The file system then has finer ones (Linux 6.13), and gives every change after
-/// a look at the file's times another one.
-pub(super) fn is_finer_than_ticks(time: i64) -> bool {
-    time > now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,9 +29,7 @@ mod tests {
     #[test]
     fn a_tick_is_waited_for_and_what_is_past_is_not() {
         let newest = now();
-        assert!(!is_finer_than_ticks(newest));
         wait_for_the_tick_after(newest);
         assert!(now() > newest);
-        assert!(is_finer_than_ticks(now() + 1_000_000_000));
     }
 }
