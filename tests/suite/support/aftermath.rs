@@ -82,8 +82,11 @@ pub fn whole_images(registry: &Registry, namespace: &str) -> usize {
         directories
             .extend(entries.filter(|path| path.is_dir() && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'))));
         for tag in fs::read_dir(directory.join("_manifests/tags")).into_iter().flatten().flatten() {
-            // The registry itself writes the tag's directory before the link.
+            // The registry itself writes the tag's directory before the link, and makes the link before it writes what it says.
             let Ok(manifest) = fs::read_to_string(tag.path().join("current/link")) else { continue };
+            if manifest.is_empty() {
+                continue;
+            }
             is_whole(&root, &directory, &manifest);
             tags += 1;
         }
