@@ -11,7 +11,7 @@
 //!                      that these are no layers but files that were fetched, as from git (fetched); <place> is that of one boot and one `here`
 //! mounts/<ids>/<hex>   RUN --mount=type=cache directories
 //! stat/                stat caches of build contexts and cache mounts
-//! flight/<hex>         flock: who runs a CacheKey now
+//! flight/<kind>-<hex>  flock: who makes what has this key now
 //! tmp/<owner>.<n>/     work in progress; reclaimed once its owner is gone
 //! tmp/<owner>.lease    flock: held by every running brik; its mtime says since when
 //! ```

@@ -37,6 +37,7 @@ impl PlacedSecret {
         }
     }
 
+    /// Under whatever name the file is reached, nothing is in it afterwards.
     pub fn empty(&self) {
         self.overwrite();
         let _ = fdatasync(&self.file);
