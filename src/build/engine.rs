@@ -172,6 +172,7 @@ impl<'a> Engine<'a> {
         let flight = store.single_flight(Flight::Step, &step.key.0)?;
         let known = recorded(store, &step.key, self.belief(step), &|| self.single_uid()).filter(|_| !step.no_cache);
         if let Some(record) = known {
+            self.layers.origins.note_seen(&record.layer());
             let _ = self.results[id].set(Done { record, keys: vec![step.key] });
             return Ok(Outcome::Cached);
         }
@@ -187,7 +188,7 @@ impl<'a> Engine<'a> {
                     let made = self.execute(id, step, &work)?;
                     Ok::<_, Error>((made, files.and_then(|files| files.join().ok().flatten())))
                 })?;
-                self.layers.origins.note_had(&layer.descriptor.digest);
+                self.layers.origins.note_seen(&layer);
                 let record = StepRecord {
                     diff_id: layer.diff_id,
                     layer: layer.descriptor,
@@ -202,8 +203,8 @@ impl<'a> Engine<'a> {
         };
         let record = StepRecord { claimed_by: &of_content.claimed_by | &self.claims_below(step), ..of_content.clone() };
         let keys = self.lasting_keys(step, second_key, outcome);
-        // Of a blob that is only claimed the store says nothing: it would count as its own in the next run.
-        for key in keys.iter().filter(|_| !self.layers.origins.is_only_claimed(&record.layer)) {
+        // Of what is only claimed the store says nothing: it would count as its own in the next run.
+        for key in keys.iter().filter(|_| self.layers.may_use(&record.layer) && self.layers.may_use_layer(&record.layer())) {
             let record = if second_key == Some(*key) { &of_content } else { &record };
             store.put_record_soon(RecordKind::Step, &key.0, record)?;
         }

@@ -31,7 +31,8 @@ pub fn finish(engine: &Engine, image: &ImagePlan, format: Format, single_uid: bo
         claimed_by: steps.iter().filter_map(|step| engine.record(*step)).flat_map(|record| record.claimed_by).collect(),
         took: behind.iter().filter_map(|step| Some((engine.plan.steps[*step].key, engine.record(*step)?.took))).collect(),
     };
-    if is_lasting(engine, image) {
+    // Of what is only claimed the store says nothing: it would count as its own in the next run.
+    if is_lasting(engine, image) && record.layers.iter().all(|layer| engine.layers.may_use(&layer.descriptor)) {
         store.put_record_soon(RecordKind::Image, &image.key.0, &record)?;
     }
     Ok(record)

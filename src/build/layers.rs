@@ -38,7 +38,10 @@ impl Layers<'_> {
 
     /// Brings a blob into the store, unless it is there.
     pub fn pull(&self, blob: &Descriptor) -> Result<(), Error> {
-        self.pull_and(blob, &drop).map(drop)
+        match self.pull_and(blob, &drop)? {
+            Some(()) => self.keep_origin(&blob.digest, None).map(drop),
+            None => Ok(()),
+        }
     }
 
     pub fn is_here(&self, blob: &Descriptor) -> bool {
@@ -47,16 +50,22 @@ impl Layers<'_> {
 
     /// Whether a Step can work on a layer without having it from elsewhere.
     pub(super) fn has(&self, layer: &Layer) -> bool {
-        self.store.snapshot(self.ids(), &layer.diff_id.0).is_some() || self.is_here(&layer.descriptor)
+        let is_unpacked = || self.may_use_layer(layer) && self.store.snapshot(self.ids(), &layer.diff_id.0).is_some();
+        is_unpacked() || self.has_blob(&layer.descriptor)
+    }
+
+    /// Whether a blob is here, and may be used.
+    fn has_blob(&self, blob: &Descriptor) -> bool {
+        self.is_here(blob) && self.may_use(blob)
     }
 
     /// The same, while `read` reads what arrives; `None` where it was there. On an error nothing that was read is to be trusted.
     fn pull_and<T: Send>(&self, blob: &Descriptor, read: &(dyn Fn(IncomingReader) -> T + Sync)) -> Result<Option<T>, Error> {
-        if self.is_here(blob) {
+        if self.has_blob(blob) {
             return Ok(None);
         }
         let _flight = self.store.single_flight(Flight::Blob, &blob.digest)?;
-        if self.is_here(blob) {
+        if self.is_here(blob) && (self.may_use(blob) || self.is_elsewhere(blob)) {
             return Ok(None);
         }
         if let Some(bytes) = self.origins.carried(&blob.digest) {
@@ -73,7 +82,7 @@ impl Layers<'_> {
             }
             match self.pull_from(&place, blob, read) {
                 Ok(read) => {
-                    self.origins.note_had(&blob.digest);
+                    self.origins.note_had_from(&blob.digest, place.name());
                     return Ok(Some(read));
                 }
                 // Who cannot write here will not be able to write what comes from elsewhere.
@@ -172,18 +181,22 @@ impl Layers<'_> {
     }
 
     fn known(&self, layer: &Layer, below: &[PathBuf]) -> Option<PathBuf> {
-        [layer.diff_id.0, chain_id(layer, below)].iter().find_map(|id| self.store.snapshot(self.ids(), id))
+        let known = |id: &Digest| self.store.snapshot(self.ids(), id).filter(|_| self.may_use_layer(layer));
+        [layer.diff_id.0, chain_id(layer, below)].iter().find_map(known)
     }
 
     /// The snapshot of a layer over whichever others, unpacked while its blob is pulled if that is not here.
     fn snapshot_alone(&self, layer: &Layer) -> Result<PathBuf, Error> {
         let id = layer.diff_id.0;
-        let _flight = self.store.single_flight(Flight::Snapshot, &id)?;
-        if let Some(known) = self.store.snapshot(self.ids(), &id) {
+        let flight = self.store.single_flight(Flight::Snapshot, &id)?;
+        if let Some(known) = self.store.snapshot(self.ids(), &id).filter(|_| self.may_use_layer(layer)) {
             return Ok(known);
         }
         let from_store = || self.unpack_stored(layer, &id, None);
         if self.origins.places(&layer.descriptor.digest).is_empty() {
+            if !self.may_use(&layer.descriptor) {
+                return Err(self.lost(&layer.descriptor, store::Error::Missing { digest: layer.descriptor.digest }.into()));
+            }
             return from_store().map_err(|error| match error {
                 Error::Store(store::Error::Missing { .. }) => self.lost(&layer.descriptor, error),
                 error => self.untrue(layer, error),
@@ -197,7 +210,11 @@ impl Layers<'_> {
                 done => done,
             },
         };
-        unpacked.map_err(|error| self.untrue(layer, error))
+        let unpacked = unpacked.map_err(|error| self.untrue(layer, error))?;
+        if self.keep_origin(&layer.descriptor.digest, Some(layer.diff_id))? {
+            self.store.hold_until_durable(flight)?;
+        }
+        Ok(unpacked)
     }
 
     /// Without a damaged blob, which is removed, the next run pulls or makes the layer again.
@@ -232,6 +249,7 @@ impl Layers<'_> {
         if !unpacked.speaks_of_lowers {
             self.keep_toc(&layer.diff_id, toc)?;
         }
+        self.origins.note_seen(layer);
         Ok(self.store.commit_snapshot(self.ids(), id, &fs)?)
     }
 }
@@ -338,6 +356,6 @@ mod tests {
         });
         let snapshots = layers.snapshots(&[below.clone(), link.clone()]).unwrap();
         assert_eq!(std::fs::read(snapshots[1].join("usr/etc/passwd")).unwrap(), b"a:x\n");
-        assert_eq!([below, link].map(|layer| layers.toc(&layer.diff_id).is_some()), [true, false]);
+        assert_eq!([below, link].map(|layer| layers.toc(&layer).is_some()), [true, false]);
     }
 }

@@ -65,6 +65,7 @@ pub fn look_up(plan: &Plan, sources: &Sources) -> Lookup {
         match sources.image_here(plan, index) {
             Some(record) => {
                 lookup.single_uid |= record.single_uid;
+                record.layers.iter().for_each(|layer| sources.origins.note_had(&layer.descriptor.digest));
                 note_use(plan, sources.store, image.root, &mut noted);
                 lookup.images.insert(index, record);
             }
@@ -106,6 +107,7 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
             }
             match recorded(sources.store, &step.key, sources.belief(&step.services), sources.single_uid) {
                 Some(record) => {
+                    sources.origins.note_seen(&record.layer());
                     lookup.single_uid |= record.single_uid;
                     lookup.steps.insert(id, record);
                 }
@@ -200,7 +202,7 @@ impl Sources<'_> {
             self.shared?.read_blob(&self.origins.places(&config.digest), config)
         })?;
         if !is_of(plan, image, record, &config, entry.manifest.as_bytes()) {
-            self.shared.into_iter().for_each(|shared| shared.refuse_image(&image.key, entry));
+            self.shared.into_iter().for_each(|shared| shared.refuse_image(&image.key, entry, &image.service));
             return None;
         }
         // Whoever pushes or exports it reads them from the store.

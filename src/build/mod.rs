@@ -23,6 +23,7 @@
 //! ```
 
 mod ahead;
+mod claimed;
 mod content_key;
 pub mod copy;
 mod copy_step;

@@ -25,10 +25,12 @@ pub struct Origins {
     tocs: Mutex<HashMap<DiffId, Descriptor>>,
     /// What cache repositories say of the layer that a Step makes. It is said of that Step alone: no digest holds it to the layer, which others may have, too.
     claims: Mutex<HashMap<(CacheKey, DiffId), (Descriptor, Claims)>>,
-    /// Blobs that stand for something on the word of cache repositories alone. That the store has one does not say that these have, or may.
+    /// Blobs that are layers on the word of cache repositories. That the store has one does not say that these have, or may.
     claimed: Mutex<HashSet<Digest>>,
-    /// Blobs that this run has made, or had from a repository.
-    had: Mutex<HashSet<Digest>>,
+    /// Blobs that this run has made, or that a repository was seen to have: its name.
+    had: Mutex<HashMap<Digest, Option<String>>>,
+    /// Layers of which the same is known, and what their blobs unpack to.
+    seen: Mutex<HashSet<(DiffId, Digest)>>,
     /// Blobs that came with entries of cache repositories.
     carried: Mutex<HashMap<Digest, Vec<u8>>>,
 }
@@ -70,14 +72,41 @@ impl Origins {
     }
 
     pub fn note_had(&self, blob: &Digest) {
-        self.had.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob);
+        self.had.lock().unwrap_or_else(PoisonError::into_inner).entry(*blob).or_default();
     }
 
-    /// Whether a blob of the store is not to be given to anybody: who says that it belongs into an image may not know more of it than its digest.
+    pub fn note_had_from(&self, blob: &Digest, repository: String) {
+        self.had.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob, Some(repository));
+    }
+
+    /// The repository that was seen to have a blob of which cache repositories say what it is.
+    pub fn had_from(&self, blob: &Digest) -> Option<String> {
+        self.had.lock().unwrap_or_else(PoisonError::into_inner).get(blob).cloned().flatten().filter(|_| self.is_claimed(blob))
+    }
+
+    /// Notes that this run has made a layer, or unpacked what a repository has.
+    pub fn note_seen(&self, layer: &Layer) {
+        self.note_had(&layer.descriptor.digest);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((layer.diff_id, layer.descriptor.digest));
+    }
+
+    /// Whether a blob of the store is not to be used, or given to anybody: who says that it belongs into an image may not know more of it
+    /// than its digest.
     pub fn is_only_claimed(&self, blob: &Descriptor) -> bool {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).contains(&blob.digest)
-            && !self.had.lock().unwrap_or_else(PoisonError::into_inner).contains(&blob.digest)
+        self.is_claimed(&blob.digest)
+            && !self.had.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&blob.digest)
             && self.is_remembered_blob(blob)
+    }
+
+    /// The same of what the store has of the layer of a DiffId.
+    pub fn is_only_claimed_layer(&self, layer: &Layer) -> bool {
+        self.is_claimed(&layer.descriptor.digest)
+            && !self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&(layer.diff_id, layer.descriptor.digest))
+            && self.is_remembered(layer)
+    }
+
+    fn is_claimed(&self, blob: &Digest) -> bool {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).contains(blob)
     }
 
     /// Notes that a registry does not answer.

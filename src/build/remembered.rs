@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use super::claimed::OriginRecord;
 use super::remote::{BaseRecord, CheckoutRecord, DownloadRecord};
 use crate::cache::{ImageRecord, StepRecord};
 use crate::oci::{Descriptor, Digest};
@@ -66,6 +67,11 @@ impl Remembered {
             RecordKind::Trail => {
                 let trail: Trail = parse(entry)?;
                 let what = format!("what an image was made of last, in {} steps", trail.steps.len());
+                Self { what, bytes: 0, needs: Vec::new(), layers: Vec::new() }
+            }
+            RecordKind::Origin => {
+                let OriginRecord { repository, blob, .. } = parse(entry)?;
+                let what = format!("layer {} as {repository} has it", blob.short());
                 Self { what, bytes: 0, needs: Vec::new(), layers: Vec::new() }
             }
             RecordKind::Checkout => {

@@ -74,17 +74,19 @@ impl<'a> Share<'a> {
         let own: Vec<&Descriptor> = own_layers(plan, image, record).map(|layer| &layer.descriptor).chain(long).collect();
         let images: Vec<&Reference> = self.pushed.then(|| self.pusher.repository(&image.service)).flatten().into_iter().collect();
         let anew = plan.chain(image.root).1.iter().any(|step| plan.steps[*step].no_cache);
-        for repository in self.shared.written(std::slice::from_ref(&image.service)) {
+        let services = std::slice::from_ref(&image.service);
+        for repository in self.shared.written(services) {
             let target = Target { service: &image.service, image: &repository };
             let given = || -> Result<(), Error> {
-                if !anew && self.shared.has_image(&repository, &image.key)? {
+                if !anew && self.shared.has_image(&repository, &image.key, services)? {
                     return Ok(());
                 }
                 if known {
                     self.give_steps_of(plan, image, record);
                 }
                 let (blobs, places) = self.blobs(target, &own, &images)?;
-                let record = ImageRecord { claimed_by: Claims::new(), ..record.clone() };
+                let claimed_by = self.shared.claims_in(&repository, &record.claimed_by, services);
+                let record = ImageRecord { claimed_by, ..record.clone() };
                 let entry = ImageEntry { key: image.key, record, manifest: manifest.clone(), carried: carried.clone(), places };
                 self.shared.put_image(&repository, &image.key, &entry, blobs)?;
                 let store = self.pusher.layers.store;
@@ -119,7 +121,7 @@ impl<'a> Share<'a> {
         let Some(first) = keys.first().filter(|_| self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id)) else { return };
         let step = &plan.steps[id];
         let files = record.files.clone().filter(|files| self.files(files).is_some());
-        let record = StepRecord { inputs: record.inputs.abridged(), claimed_by: Claims::new(), files, ..record };
+        let record = StepRecord { inputs: record.inputs.abridged(), files, ..record };
         let images: Vec<&Reference> = match self.pushed && shipped {
             true => step.services.iter().filter_map(|service| self.pusher.repository(service)).collect(),
             false => Vec::new(),
@@ -129,15 +131,17 @@ impl<'a> Share<'a> {
             let target = Target { service, image: &repository };
             let given = || -> Result<(), Error> {
                 // Who asks for everything anew wants what comes of it to be found.
-                if !step.no_cache && self.shared.has_step(&repository, first)? {
+                if !step.no_cache && self.shared.has_step(&repository, first, &step.services)? {
                     return Ok(());
                 }
-                let toc = self.pusher.layers.toc(&record.diff_id);
+                let toc = self.pusher.layers.toc(&record.layer());
                 let mut carried = Carried::default();
                 let long = toc.iter().chain(&record.files).filter(|blob| !carried.take_up(blob, || self.read(blob)));
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(long).collect();
                 let (blobs, places) = self.blobs(target, &wanted, &images)?;
-                let entry = StepEntry { keys: keys.to_vec(), record: record.clone(), toc: toc.clone(), carried, places };
+                let claimed_by = self.shared.claims_in(&repository, &record.claimed_by, &step.services);
+                let record = StepRecord { claimed_by, ..record.clone() };
+                let entry = StepEntry { keys: keys.to_vec(), record, toc: toc.clone(), carried, places };
                 keys.iter().try_for_each(|key| self.shared.put_step(&repository, key, &entry, blobs.clone()))?;
                 self.give_tocs_of_base(plan, id, target)
             };
@@ -149,27 +153,28 @@ impl<'a> Share<'a> {
     /// nobody asks for the others.
     fn give_tocs_of_base(&self, plan: &Plan, id: StepId, target: Target) -> Result<(), Error> {
         let base = plan.chain(Root::Step(id)).0.map(|base| base_layers(&plan.bases[base])).unwrap_or_default();
-        let mut missing: Vec<DiffId> = Vec::new();
+        let (mut missing, services): (Vec<&Layer>, _) = (Vec::new(), &plan.steps[id].services);
         if let Some((top, below)) = base.split_last()
-            && self.lacks_toc(target, top.diff_id)?
+            && self.lacks_toc(target, top.diff_id, services)?
         {
             for layer in below {
-                missing.extend(self.lacks_toc(target, layer.diff_id)?.then_some(layer.diff_id));
+                missing.extend(self.lacks_toc(target, layer.diff_id, services)?.then_some(layer));
             }
-            missing.push(top.diff_id);
+            missing.push(top);
         }
         for layer in missing {
-            let Some(toc) = self.pusher.layers.toc(&layer) else { continue };
+            let Some(toc) = self.pusher.layers.toc(layer) else { continue };
             let (blobs, places) = self.blobs(target, &[&toc], &[])?;
-            self.shared.put_toc(target.image, &TocEntry { layer, toc, claimed_by: Claims::new(), places }, blobs)?;
+            let entry = TocEntry { layer: layer.diff_id, toc, claimed_by: Claims::new(), places };
+            self.shared.put_toc(target.image, &entry, blobs)?;
         }
         Ok(())
     }
 
     /// Whether a repository lacks a table of contents that nobody in this run is about to give.
-    fn lacks_toc(&self, target: Target, layer: DiffId) -> Result<bool, Error> {
+    fn lacks_toc(&self, target: Target, layer: DiffId, services: &[String]) -> Result<bool, Error> {
         let first = self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert((target.image.name(), layer));
-        Ok(first && !self.shared.has_toc(target.image, &layer)?)
+        Ok(first && !self.shared.has_toc(target.image, &layer, services)?)
     }
 
     /// A short blob.

@@ -35,14 +35,14 @@ impl<'a> Layers<'a> {
     }
 
     /// The table of contents of a layer that was made or unpacked here, if it is here.
-    pub(super) fn toc(&self, layer: &DiffId) -> Option<Descriptor> {
-        let here = |toc: &Descriptor| self.is_here(toc);
-        self.origins.toc(layer).filter(here).or_else(|| self.store.record(RecordKind::Toc, &layer.0).filter(here))
+    pub(super) fn toc(&self, layer: &Layer) -> Option<Descriptor> {
+        let here = |toc: &Descriptor| self.is_here(toc) && self.may_use_layer(layer);
+        self.origins.toc(&layer.diff_id).filter(here).or_else(|| self.store.record(RecordKind::Toc, &layer.diff_id.0).filter(here))
     }
 
     /// The same of a layer that a Step has made somewhere: else as a cache repository said that it is, of this Step alone.
-    pub(super) fn toc_of_step(&self, step: &CacheKey, layer: &DiffId) -> Option<(Descriptor, Claims)> {
-        self.toc(layer).map(|toc| (toc, Claims::new())).or_else(|| self.origins.claimed_toc(step, layer))
+    pub(super) fn toc_of_step(&self, step: &CacheKey, layer: &Layer) -> Option<(Descriptor, Claims)> {
+        self.toc(layer).map(|toc| (toc, Claims::new())).or_else(|| self.origins.claimed_toc(step, &layer.diff_id))
     }
 
     fn write_failed(&self) -> impl Fn(std::io::Error) -> Error + use<> {
@@ -57,14 +57,14 @@ impl Engine<'_> {
     pub(super) fn tocs(&self, layers: &[StateLayer], user: &Step) -> Result<Option<(Vec<Toc>, Claims)>, Error> {
         let (asked, services) = (self.asked.filter(|_| !user.no_cache), &user.services);
         let known = |of: &StateLayer| {
-            let diff_id = &of.layer.diff_id;
+            let (layer, diff_id) = (&of.layer, &of.layer.diff_id);
             let here = match of.step {
-                Some(step) if !user.no_cache => self.layers.toc_of_step(&step, diff_id).or_else(|| {
+                Some(step) if !user.no_cache => self.layers.toc_of_step(&step, layer).or_else(|| {
                     let entry = asked?.step(&step, services).filter(|entry| entry.record.diff_id == *diff_id)?;
                     self.layers.origins.note_step(&step, &entry);
-                    self.layers.toc_of_step(&step, diff_id)
+                    self.layers.toc_of_step(&step, layer)
                 }),
-                _ => self.layers.toc(diff_id).map(|toc| (toc, Claims::new())),
+                _ => self.layers.toc(layer).map(|toc| (toc, Claims::new())),
             };
             here.or_else(|| {
                 let entry = asked?.toc(diff_id, services)?;

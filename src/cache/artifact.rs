@@ -87,10 +87,13 @@ pub trait Entry: Serialize + DeserializeOwned + Send {
     /// The blobs that it is of use with.
     fn blobs(&self) -> Vec<&Descriptor>;
 
-    /// Who says what it says, where anything rests on that.
-    fn claimed_by(&mut self) -> Option<&mut Claims> {
+    /// On whose word it rests that it is true, where anything rests on that: whoever gave it names others than its own repository.
+    fn claimed_by(&self) -> Option<&Claims> {
         None
     }
+
+    /// Adds its own repository.
+    fn claim(&mut self, _repository: String) {}
 
     /// Whether its parts agree.
     fn is_sound(&self) -> bool {
@@ -110,8 +113,12 @@ impl Entry for StepEntry {
         &mut self.places
     }
 
-    fn claimed_by(&mut self) -> Option<&mut Claims> {
-        Some(&mut self.record.claimed_by)
+    fn claimed_by(&self) -> Option<&Claims> {
+        Some(&self.record.claimed_by)
+    }
+
+    fn claim(&mut self, repository: String) {
+        self.record.claimed_by.insert(repository);
     }
 
     fn blobs(&self) -> Vec<&Descriptor> {
@@ -135,8 +142,12 @@ impl Entry for ImageEntry {
         &mut self.places
     }
 
-    fn claimed_by(&mut self) -> Option<&mut Claims> {
-        Some(&mut self.record.claimed_by)
+    fn claimed_by(&self) -> Option<&Claims> {
+        Some(&self.record.claimed_by)
+    }
+
+    fn claim(&mut self, repository: String) {
+        self.record.claimed_by.insert(repository);
     }
 
     fn blobs(&self) -> Vec<&Descriptor> {
@@ -166,8 +177,12 @@ impl Entry for TocEntry {
         &mut self.places
     }
 
-    fn claimed_by(&mut self) -> Option<&mut Claims> {
-        Some(&mut self.claimed_by)
+    fn claimed_by(&self) -> Option<&Claims> {
+        Some(&self.claimed_by)
+    }
+
+    fn claim(&mut self, repository: String) {
+        self.claimed_by.insert(repository);
     }
 
     fn blobs(&self) -> Vec<&Descriptor> {
@@ -237,9 +252,7 @@ pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
     if !artifact.layers.is_empty() || entry.blobs().is_empty() {
         entry.places().insert(0, Reference { tag: None, digest: None, ..place.clone() });
     }
-    if let Some(claims) = entry.claimed_by() {
-        *claims = Claims::from([place.name()]);
-    }
+    entry.claim(place.name());
     entry.is_sound().then_some(entry)
 }
 

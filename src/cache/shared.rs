@@ -85,10 +85,14 @@ impl<'a> Shared<'a> {
     }
 
     /// An image's entry does not say what its Dockerfile does: it counts as absent.
-    pub fn refuse_image(&self, key: &CacheKey, entry: &ImageEntry) {
+    pub fn refuse_image(&self, key: &CacheKey, entry: &ImageEntry, service: &str) {
         let tag = tag(IMAGE, &key.0);
-        let entries = entry.record.claimed_by.iter().filter_map(|name| Some(name.parse::<Reference>().ok()?.with_tag(&tag)));
-        entries.for_each(|entry| self.refuse(&entry, "is not what the Dockerfile makes of its layers"));
+        for place in self.places.get(service).into_iter().flat_map(|places| &places.read).map(|place| place.with_tag(&tag)) {
+            let is_it = matches!(lock(&self.known.images).get(&place.to_string()), Some(Some(found)) if found == entry);
+            if is_it {
+                self.refuse(&place, "is not what the Dockerfile makes of its layers");
+            }
+        }
     }
 
     /// The table of contents of a layer, if the repositories of `services` have it.
@@ -118,17 +122,27 @@ impl<'a> Shared<'a> {
         Ok(found.and_then(|(_, manifest)| artifact::read(&manifest, repository)))
     }
 
-    /// Whether a repository has an entry that is of use, as far as this run knows: one that is not is replaced.
-    pub fn has_step(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has(&self.known.steps, repository, &tag(STEP, &key.0))
+    /// Whether a repository has an entry that is of use to `services`, as far as this run knows: one that is not is replaced.
+    pub fn has_step(&self, repository: &Reference, key: &CacheKey, services: &[String]) -> Result<bool, Error> {
+        self.has(&self.known.steps, repository, &tag(STEP, &key.0), services)
     }
 
-    pub fn has_image(&self, repository: &Reference, key: &CacheKey) -> Result<bool, Error> {
-        self.has(&self.known.images, repository, &tag(IMAGE, &key.0))
+    pub fn has_image(&self, repository: &Reference, key: &CacheKey, services: &[String]) -> Result<bool, Error> {
+        self.has(&self.known.images, repository, &tag(IMAGE, &key.0), services)
     }
 
-    pub fn has_toc(&self, repository: &Reference, layer: &DiffId) -> Result<bool, Error> {
-        self.has(&self.known.tocs, repository, &tag(TOC, &layer.0))
+    pub fn has_toc(&self, repository: &Reference, layer: &DiffId, services: &[String]) -> Result<bool, Error> {
+        self.has(&self.known.tocs, repository, &tag(TOC, &layer.0), services)
+    }
+
+    /// Of what rests on `claims`, those that its entry in a repository is to name, so that it counts only where they are believed, too: what
+    /// else the services read that write there. A Step that they share with others may come from the caches of those.
+    pub fn claims_in(&self, repository: &Reference, claims: &Claims, services: &[String]) -> Claims {
+        let writers =
+            services.iter().filter_map(|service| self.places.get(service)).filter(|places| places.write.as_ref() == Some(repository));
+        let others: Claims =
+            writers.flat_map(|places| &places.believed).map(Reference::name).filter(|name| *name != repository.name()).collect();
+        claims & &others
     }
 
     /// What the image of a service that was given last was made of.
@@ -201,8 +215,9 @@ impl<'a> Shared<'a> {
         self.known.is_closed(name) || self.known.is_closed(&repository.registry)
     }
 
-    fn is_whole(&self, entry: &impl Entry) -> bool {
-        entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest))
+    fn is_of_use(&self, entry: &impl Entry, services: &[String]) -> bool {
+        let is_believed = entry.claimed_by().is_none_or(|claims| self.believes(claims, services));
+        is_believed && entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest))
     }
 
     /// What the first of the repositories of `services` has that has any. The first is asked alone, as it mostly has what any has.
@@ -215,18 +230,11 @@ impl<'a> Shared<'a> {
             }
         }
         let (first, others) = places.split_first()?;
-        let found = self.ask_one(answers, first, tag);
-        found.or_else(|| others.chunks(ASKED_AT_ONCE).find_map(|places| self.ask_at_once(answers, places, tag)))
+        let ask = |place: &Reference| self.ask_one(answers, place, tag).filter(|entry| self.is_of_use(entry, services));
+        ask(first).or_else(|| others.chunks(ASKED_AT_ONCE).find_map(|places| at_once(places, ask)))
     }
 
-    fn ask_at_once<E: Entry + Clone>(&self, answers: &Answers<E>, places: &[&Reference], tag: &str) -> Option<E> {
-        std::thread::scope(|scope| {
-            let asked: Vec<_> = places.iter().map(|place| scope.spawn(|| self.ask_one(answers, place, tag))).collect();
-            asked.into_iter().find_map(|asked| asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
-    }
-
-    /// What a repository has, if it is of use.
+    /// What a repository has, if it can be read.
     fn ask_one<E: Entry + Clone>(&self, answers: &Answers<E>, place: &Reference, tag: &str) -> Option<E> {
         if self.known.has_lost_much() {
             return None;
@@ -239,7 +247,7 @@ impl<'a> Shared<'a> {
             lock(answers).insert(asked, entry.clone());
             entry
         });
-        entry.filter(|entry| self.is_whole(entry) && !self.known.is_refused(&reference))
+        entry.filter(|_| !self.known.is_refused(&reference))
     }
 
     fn request<E: Entry>(&self, place: &Reference, reference: &Reference) -> Option<E> {
@@ -293,9 +301,9 @@ impl<'a> Shared<'a> {
         self.known.shared_notice(&reason, &name, format!("cache {name} is {fate}: {error}"));
     }
 
-    fn has<E: Entry>(&self, answers: &Answers<E>, repository: &Reference, tag: &str) -> Result<bool, Error> {
+    fn has<E: Entry>(&self, answers: &Answers<E>, repository: &Reference, tag: &str, services: &[String]) -> Result<bool, Error> {
         let (reference, name) = (repository.with_tag(tag), repository.name());
-        let is_spoilt = matches!(lock(answers).get(&reference.to_string()), Some(Some(entry)) if !self.is_whole(entry));
+        let is_spoilt = matches!(lock(answers).get(&reference.to_string()), Some(Some(entry)) if !self.is_of_use(entry, services));
         if is_spoilt || self.known.is_refused(&reference) {
             return Ok(false);
         }
@@ -314,6 +322,13 @@ impl<'a> Shared<'a> {
         let Ok(manifest) = artifact::write(entry, blobs) else { return Ok(()) };
         self.client.put_manifest(&repository.with_tag(tag), &manifest, media_type::OCI_MANIFEST).map(drop)
     }
+}
+
+fn at_once<E: Send>(places: &[&Reference], ask: impl Fn(&Reference) -> Option<E> + Sync) -> Option<E> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = places.iter().map(|place| scope.spawn(|| ask(place))).collect();
+        asked.into_iter().find_map(|asked| asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// The blob that every entry's manifest names: it has to be in the repository.

@@ -35,10 +35,13 @@ pub enum RecordKind {
     Checkout,
     /// The name and platform of an image -> what it was built from last.
     Trail,
+    /// A repository, and a blob of a layer that it had -> what the blob unpacks to.
+    Origin,
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 8] = [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Toc, Self::Checkout, Self::Trail];
+    pub const ALL: [Self; 9] =
+        [Self::Step, Self::Image, Self::Base, Self::Download, Self::Name, Self::Toc, Self::Checkout, Self::Trail, Self::Origin];
 
     /// As in `records/<kind>`, and on the command line.
     pub fn name(self) -> &'static str {
@@ -51,6 +54,7 @@ impl RecordKind {
             Self::Toc => "toc",
             Self::Checkout => "checkout",
             Self::Trail => "trail",
+            Self::Origin => "origin",
         }
     }
 }

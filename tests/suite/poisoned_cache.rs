@@ -296,8 +296,12 @@ fn what_the_store_has_of_others_is_given_to_nobody_for_its_digest() {
         }
         monorepo.put(&tag, manifest, &entry);
     }
+    // An image that nobody has asked the layers of yet, and then one that is exported.
+    let reads = format!("--cache-from={}/team/a-cache", monorepo.registry.host());
+    let _ = monorepo.brik("shared", &[&reads, "a"]).succeeds();
+    let exported = monorepo.brik("shared", &[&reads, "--output", "oci:exported", "a"]).succeeds();
     let run = monorepo.push("shared", &["a"]).succeeds();
-    assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
+    assert_eq!([digest(&exported, "a"), digest(&run, "a")], [monorepo.honest("a"), monorepo.honest("a")], "{}", run.stderr);
     assert!(!monorepo.blob(layer["digest"].as_str().unwrap()).exists());
     let carried = STANDARD.encode(read(&layer["digest"]));
     for repository in ["team/a", "team/a-cache"] {
@@ -345,4 +349,43 @@ fn a_build_without_the_cache_believes_no_table_of_contents() {
     }
     assert_ne!(digest(&monorepo.push("believing", &["a"]).succeeds(), "a"), a, "a believes its own cache");
     assert_eq!(digest(&monorepo.brik("fresh", &["--push", "--no-cache", "a"]).succeeds(), "a"), a);
+}
+
+/// Another project was built on the same store, and somebody has learned the DiffId of its layer.
+#[test]
+fn what_the_store_has_unpacked_of_others_is_in_no_image_for_its_diff_id() {
+    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
+    let vault = Project::dockerfile("FROM {busybox}\nCOPY f.txt /srv/in/\nRUN cat /srv/in/f.txt\n").file("f.txt", "private\n");
+    let private = vault.build(["--output", "oci:out"]).store(&monorepo.project.beside("shared")).succeeds();
+    assert!(private.steps_run().len() == 2, "{}", private.stderr);
+    let built = vault.built();
+    for (tag, manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        if entry["record"]["inputs"].to_string().contains("files f.txt") {
+            entry["record"]["diff_id"] = built.config["rootfs"]["diff_ids"][built.layers() - 2].clone();
+            entry["carried"] = json!({});
+            entry.as_object_mut().unwrap().remove("toc");
+        }
+        monorepo.put(&tag, manifest, &entry);
+    }
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    let run = monorepo.push("shared", &["a"]).succeeds();
+    assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
+}
+
+/// As a build of the main branch that was given the cache of a pull request, once.
+#[test]
+fn what_rests_on_a_cache_counts_in_other_caches_only_where_that_one_is_read() {
+    let monorepo = Monorepo::new(other_layer, "files f.txt");
+    let (host, of_others) = (monorepo.registry.host().to_owned(), format!("--cache-from={}/team/a-cache", monorepo.registry.host()));
+    let toml = fs::read_to_string(monorepo.project.path("brik.toml")).unwrap();
+    monorepo.project.write("brik.toml", format!("{toml}\n[services.a]\ncache = \"{host}/team/main\"\n"));
+    let a = monorepo.honest("a");
+    let first = monorepo.push("first-main", &[&of_others, "a"]).succeeds();
+    assert_ne!(digest(&first, "a"), a, "who reads it believes it");
+    let again = monorepo.push("second-main", &[&of_others, "a"]).succeeds();
+    assert_eq!((digest(&again, "a"), again.steps_run().len()), (digest(&first, "a"), 0), "and believes what rests on it");
+    let without = monorepo.push("third-main", &["a"]).succeeds();
+    assert_eq!(digest(&without, "a"), a, "{}", without.stderr);
+    let after = monorepo.push("fourth-main", &["a"]).succeeds();
+    assert_eq!((digest(&after, "a"), after.steps_run().len()), (a, 0), "what is of no use was replaced");
 }

@@ -1,0 +1,67 @@
+//! Layers on the word of cache repositories. What the store has of one for other reasons, as that another project is built here, too, is used
+//! only where a repository of the run was seen to have it: who names a digest may not know more of it than that.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use super::layers::Layers;
+use crate::oci::{Descriptor, DiffId, Digest, Layer, Reference};
+use crate::store::RecordKind;
+
+/// A repository was seen to have a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OriginRecord {
+    pub repository: String,
+    pub blob: Digest,
+    /// What it unpacks to, where that was found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff_id: Option<DiffId>,
+}
+
+impl OriginRecord {
+    fn key(repository: &str, blob: &Digest) -> Digest {
+        Digest::of(format!("{repository} {blob}").as_bytes())
+    }
+}
+
+impl Layers<'_> {
+    /// Whether a blob of the store may be used.
+    pub(super) fn may_use(&self, blob: &Descriptor) -> bool {
+        if self.origins.is_only_claimed(blob) && self.origin(&blob.digest).is_some() {
+            self.origins.note_had(&blob.digest);
+        }
+        !self.origins.is_only_claimed(blob)
+    }
+
+    /// Whether what the store has of the layer of this DiffId may be used.
+    pub(super) fn may_use_layer(&self, layer: &Layer) -> bool {
+        let diff_id = || self.origin(&layer.descriptor.digest)?.diff_id;
+        if self.origins.is_only_claimed_layer(layer) && diff_id() == Some(layer.diff_id) {
+            self.origins.note_seen(layer);
+        }
+        !self.origins.is_only_claimed_layer(layer)
+    }
+
+    /// Asks for a blob that is here, and may not be used as it is, in the repositories that should have it.
+    pub(super) fn is_elsewhere(&self, blob: &Descriptor) -> bool {
+        let has = |place: &&Reference| !self.origins.is_gone(&place.registry) && self.client.blob_is_there(place, blob).unwrap_or(false);
+        let place = self.origins.places(&blob.digest).iter().find(has).map(Reference::name);
+        place.is_some_and(|place| {
+            self.origins.note_had_from(&blob.digest, place);
+            true
+        })
+    }
+
+    /// Remembers where a layer was had from, for other runs, if that matters to them.
+    pub(super) fn keep_origin(&self, blob: &Digest, diff_id: Option<DiffId>) -> Result<bool, Error> {
+        let Some(repository) = self.origins.had_from(blob) else { return Ok(false) };
+        let key = OriginRecord::key(&repository, blob);
+        self.store.put_record_soon(RecordKind::Origin, &key, &OriginRecord { repository, blob: *blob, diff_id })?;
+        Ok(true)
+    }
+
+    fn origin(&self, blob: &Digest) -> Option<OriginRecord> {
+        let places = self.origins.places(blob);
+        places.iter().find_map(|place| self.store.record(RecordKind::Origin, &OriginRecord::key(&place.name(), blob)))
+    }
+}
