@@ -93,7 +93,7 @@
 //! | a build check | `dockerfile/lint/<rule>.rs` and its page `dockerfile/lint/doc/<Rule>.md`; a row in `dockerfile::lint::RULES` |
 //! | a rule of the policy | `policy/<what it looks at>.rs`, a row in `policy::RULES`, a variant of `config::PolicyRule`, a page in `cli/explain/policy.md` |
 //! | the code of a diagnostic | where it is raised, and a page in `cli/explain/<room>.md` |
-//! | on whose word a result rests, and for whom that counts | `cache/records.rs` (`Claims`), `cache/shared.rs` (`Belief`) |
+//! | on whose word a result rests, and for whom that counts | `cache/records.rs` (`Claims`), `cache/shared.rs` (`Belief`); what the store has of it: `build/claimed.rs` |
 //! | a kind of cache entry | `cache/artifact.rs` (`open` tells it from others), and what makes it worth to keep: `cache/reach.rs` |
 //! | something that `brik doctor` looks at | `cli/doctor/<what>.rs`; what it needs of a registry: `registry/greet.rs`, `registry/preflight.rs` |
 //! | an event | `report/event.rs` (from which `schema/progress.schema.json` is made), and a line in each renderer |

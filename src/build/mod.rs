@@ -10,6 +10,7 @@
 //! skeleton    what a COPY works on where its parent's layers are not here
 //! origins     where blobs can be had from
 //! layers      blobs pulled, snapshots unpacked
+//! claimed     what may be used of what the store has of a layer that a cache repository names
 //! finish      images assembled and recorded
 //! push        layers, configs, manifests and tags to registries
 //! content_key what a Step works on, by what it holds

@@ -26,8 +26,9 @@
 //! Whoever may write to a cache repository is trusted as whoever may push the images of the services that read it: a record names a layer
 //! that nobody computes again, and a table of contents is believed in place of its layer. That a blob is the one that an entry names, and that
 //! an image is what its Dockerfile makes of the layers, is verified; that the entry is true cannot be without making it again. So whatever
-//! rests on an entry says so ([`Claims`]), also in the store, and counts only for services that read that repository. What is found by its
-//! content rests on what is said of that content, and not on how it came about. `--no-remote-cache` believes nobody.
+//! rests on an entry says so ([`Claims`]), also in the store and in entries of other repositories, and counts only for services that read that
+//! repository; only the caches of services that share a Step count for each of them. What is found by its content rests on what is said of
+//! that content, and not on how it came about. `--no-remote-cache` believes nobody.
 //!
 //! What moves too is the directory of a `RUN --mount=type=cache`, under `m-<id of the mount>` (where `[cache] mounts` asks for it): the last
 //! who writes it wins. That harms nobody, for what a cache mount holds is a hint. Its manifest lists chunks, which are named by what they

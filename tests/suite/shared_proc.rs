@@ -49,6 +49,30 @@ fn without_landlock_there_is_one_run_at_a_time_and_no_private_network() {
     run.says(&["network = \\\"private\\\"", "slirp4netns would be open to it", "systempaths=unconfined"]);
 }
 
+/// Another program of the container, without capabilities, beside brik.
+fn beside_a_neighbour() -> Command {
+    let mut command = container();
+    let script = "NEIGHBOUR=1 setpriv --bounding-set=-all --inh-caps=-all sleep 30 & \"$@\"; code=$?; kill $!; exit $code";
+    command.args(["sh", "-c", script, "sh"]);
+    command
+}
+
+#[test]
+fn landlock_without_scopes_keeps_a_run_from_other_programs_of_the_container() {
+    if !can_be_made() || !tools::installed(&["setpriv"]) {
+        return;
+    }
+    let look = "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c '^NEIGHBOUR=' > /n";
+    let moves = "mkdir /x /y && touch /x/f && mv /x/f /y && ln /y/f /x && mv /y /x && mv /x /tmp";
+    let project = Project::dockerfile(&format!("FROM {{busybox}}\nRUN {look}; mkdir -p /tmp; {moves}\n"));
+    let build = || project.build([""; 0]).under(beside_a_neighbour());
+    let seen = |run: Brik| {
+        run.succeeds().says(&["RUNs see the processes of this container"]);
+        project.built().text("/n")
+    };
+    assert_eq!([seen(build().without_landlock()), seen(build().args(["--no-cache"]).with_old_landlock())], ["1\n", "0\n"]);
+}
+
 #[test]
 fn with_landlock_runs_go_on_at_the_same_time_and_none_looks_into_another() {
     if !can_be_made() {

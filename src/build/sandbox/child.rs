@@ -162,13 +162,13 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     plan.limits.offer_to_the_oom_killer();
     connect(plan).map_err(at(Step::Stdio))?;
     rustix::process::chdir(&plan.root).map_err(at(Step::Root))?;
-    let mut open = false;
+    let mut sees_others = false;
     match &plan.isolation {
         Isolation::Namespaces { null } => {
             if mount_proc(plan)? {
                 plan.limits.limit_process_ids().map_err(at(Step::Limits))?;
             } else {
-                open = !plan.alone;
+                sees_others = true;
             }
             confine_proc(*null).map_err(at(Step::ConfineProc))?;
             let null = null.as_raw_fd().unsigned_abs();
@@ -178,7 +178,7 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
             rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(at(Step::Root))?;
         }
         Isolation::Chroot { .. } => {
-            open = !plan.alone;
+            sees_others = true;
             rustix::process::chroot(c".").map_err(at(Step::Root))?;
         }
     }
@@ -191,7 +191,7 @@ fn become_command(plan: &Plan<'_>) -> Result<(), Failure> {
     forbid_core_dumps().map_err(at(Step::Limits))?;
 
     let entered = rustix::process::chdir(&plan.cwd);
-    confine_privileges(plan, open)?;
+    confine_privileges(plan, sees_others)?;
     // A directory that only the user may enter, or that only root may.
     if entered.is_err() {
         rustix::process::chdir(&plan.cwd).map_err(at(Step::WorkingDirectory))?;
@@ -246,8 +246,8 @@ fn confine_proc(null: BorrowedFd<'_>) -> rustix::io::Result<()> {
 
 /// The capabilities, the filters, the user, in the order that needs no `no_new_privs` (set-uid programs work in a RUN, as under
 /// BuildKit): a filter is installed while CAP_SYS_ADMIN is there, and a user that is not root loses the rest by execve(2).
-/// `open`: only Landlock keeps other RUNs from it (see `apart`).
-fn confine_privileges(plan: &Plan<'_>, open: bool) -> Result<(), Failure> {
+/// `sees_others`: only Landlock keeps it from other RUNs (see `apart`), and from whatever else runs in a container.
+fn confine_privileges(plan: &Plan<'_>, sees_others: bool) -> Result<(), Failure> {
     let mut kept = plan.capabilities;
     let chroot = matches!(plan.isolation, Isolation::Chroot { .. });
     if chroot {
@@ -272,9 +272,12 @@ fn confine_privileges(plan: &Plan<'_>, open: bool) -> Result<(), Failure> {
     plan.limits.limit_processes().map_err(at(Step::Limits))?;
     // Where the kernel does not know that, or a container refuses it, they are what they are under `docker build --network=host`.
     if let Err(errno) = sys::scope_abstract_sockets()
-        && open
+        && sees_others
     {
-        return Err((Step::KeepApart, errno));
+        let _ = sys::scope_ptrace();
+        if !plan.alone {
+            return Err((Step::KeepApart, errno));
+        }
     }
     for filter in &plan.filters {
         sys::install_seccomp_filter(filter).map_err(at(Step::Filter))?;

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
@@ -192,12 +193,41 @@ pub(super) fn scope_abstract_sockets() -> rustix::io::Result<()> {
     }
     const ABSTRACT_UNIX_SOCKET: u64 = 1;
     let rules = Ruleset { handled_access_fs: 0, handled_access_net: 0, scoped: ABSTRACT_UNIX_SOCKET };
-    // SAFETY: the structure is of the size that is passed and outlives the call; the result is checked before it is owned.
+    // SAFETY: the structure is of the size that is passed and outlives the call.
     let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size_of::<Ruleset>(), 0) };
-    check(ruleset)?;
-    let Ok(ruleset) = c_int::try_from(ruleset) else { return Err(Errno::BADF) };
-    // SAFETY: a new descriptor that nobody else owns.
-    let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
+    restrict_self(&own_ruleset(ruleset)?)
+}
+
+/// The same for memory, files and environments alone, from Linux 5.19 on: ptrace(2) leads out of no domain, whatever that restricts. This one
+/// restricts links and renames between directories, and allows them below the root directory.
+pub(super) fn scope_ptrace() -> rustix::io::Result<()> {
+    const REFER: u64 = 1 << 13;
+    const PATH_BENEATH: c_int = 1;
+    /// struct landlock_path_beneath_attr of linux/landlock.h.
+    #[repr(C, packed)]
+    struct PathBeneath {
+        allowed_access: u64,
+        parent_fd: c_int,
+    }
+    let handled_access_fs: u64 = REFER;
+    // SAFETY: that alone is the first version of the structure; it outlives the call.
+    let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled_access_fs, size_of::<u64>(), 0) };
+    let ruleset = own_ruleset(ruleset)?;
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let rule = PathBeneath { allowed_access: REFER, parent_fd: root.as_raw_fd() };
+    // SAFETY: the structure is the one of this kind of rule, and outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, &raw const rule, 0) })?;
+    restrict_self(&ruleset)
+}
+
+fn own_ruleset(created: libc::c_long) -> rustix::io::Result<OwnedFd> {
+    check(created)?;
+    let Ok(ruleset) = c_int::try_from(created) else { return Err(Errno::BADF) };
+    // SAFETY: by its only callers, a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(ruleset) })
+}
+
+fn restrict_self(ruleset: &OwnedFd) -> rustix::io::Result<()> {
     // SAFETY: no memory is passed.
     check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
 }

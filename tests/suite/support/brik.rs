@@ -72,6 +72,13 @@ impl Brik {
         Self { command }
     }
 
+    /// As on a kernel whose Landlock has no scopes.
+    pub fn with_old_landlock(self) -> Self {
+        let mut command = container::with_old_landlock(&self.command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command }
+    }
+
     /// Under strace, which writes to the empty `directory`.
     pub fn traced(self, directory: &Path) -> Self {
         self.under(trace::strace(directory))

@@ -27,6 +27,11 @@ pub fn without_landlock(command: &Command) -> Command {
     launched(command, "launch_without_landlock")
 }
 
+/// The same command, run as on a kernel whose Landlock has no scopes yet (before Linux 6.12).
+pub fn with_old_landlock(command: &Command) -> Command {
+    launched(command, "launch_with_old_landlock")
+}
+
 fn launched(command: &Command, launch: &str) -> Command {
     let text = |word: &std::ffi::OsStr| word.to_str().expect("UTF-8").to_owned();
     // A launcher in its turn takes its words from the environment.
@@ -69,6 +74,20 @@ fn launch_without_landlock() {
     let Ok(words) = std::env::var(COMMAND) else { return };
     let without = compile(BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]), libc::ENOSYS);
     apply_filter(&without).expect("a filter");
+    become_another(&words);
+}
+
+#[test]
+#[ignore = "a program for the other tests"]
+fn launch_with_old_landlock() {
+    let Ok(words) = std::env::var(COMMAND) else { return };
+    // landlock_create_ruleset(attr, size, flags): nobody asks for the version, and knows more than a handled_access_fs.
+    let is = |argument: u8, value: u64| {
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value).expect("a condition");
+        SeccompRule::new(vec![condition]).expect("a rule")
+    };
+    let newer = BTreeMap::from([(libc::SYS_landlock_create_ruleset, vec![is(1, 24), is(2, 1)])]);
+    apply_filter(&compile(newer, libc::E2BIG)).expect("a filter");
     become_another(&words);
 }
 
