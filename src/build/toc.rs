@@ -14,6 +14,8 @@ use crate::oci::{Descriptor, DiffId, Layer, media_type};
 use crate::plan::{CacheKey, Step};
 use crate::store::{BlobWriter, RecordKind};
 
+/// Entries of the tables of contents of a state: each takes some 400 bytes of memory. Beyond that its layers are unpacked.
+const MOST_ENTRIES: usize = 500_000;
 /// Requests at the same time.
 const AT_ONCE: usize = 6;
 
@@ -85,12 +87,18 @@ impl Engine<'_> {
             return Ok(None);
         }
         let claims = tocs.values().flat_map(|(_, claims)| claims.iter().cloned()).collect();
-        let read = |(toc, _): (Descriptor, Claims)| {
+        let (mut read, mut entries): (Vec<Toc>, usize) = Default::default();
+        for (toc, _) in tocs.into_values() {
             // One that was pulled is not synced: what a crash has left of it may make sense. A damaged one is removed.
             self.layers.store.verify_blob(&toc.digest)?;
-            Ok::<_, Error>(Toc::read(BufReader::new(self.layers.store.open_blob(&toc.digest)?))?)
-        };
-        Ok(Some((tocs.into_values().map(read).collect::<Result<_, _>>()?, claims)))
+            let toc = Toc::read(BufReader::new(self.layers.store.open_blob(&toc.digest)?))?;
+            entries += toc.count();
+            if entries > MOST_ENTRIES {
+                return Ok(None);
+            }
+            read.push(toc);
+        }
+        Ok(Some((read, claims)))
     }
 }
 

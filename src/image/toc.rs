@@ -103,6 +103,11 @@ struct Entry {
 }
 
 impl Toc {
+    /// How many entries it has.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// # Errors
     /// Where `blob` is none.
     pub fn read(blob: impl Read + Send) -> Result<Self, Error> {
