@@ -235,7 +235,9 @@ impl<'a> Engine<'a> {
     /// What is known of a Step by the key of its content: here, or in cache repositories.
     fn found(&self, step: &Step, key: &CacheKey) -> Option<StepRecord> {
         let single_uid = || self.single_uid();
-        recorded(self.layers.store, key, self.belief(step), &single_uid).or_else(|| {
+        // What is only claimed to be what the Step works on may be known to others for theirs.
+        let is_ours = used_by(self.plan, step).filter_map(|id| self.layer(id)).all(|layer| self.layers.may_use_layer(&layer));
+        recorded(self.layers.store, key, self.belief(step), &single_uid).filter(|_| is_ours).or_else(|| {
             let entry = self.asked?.step(key, &step.services)?;
             self.layers.origins.note_step(&step.key, &entry);
             Some(entry.record).filter(|record| !record.single_uid || single_uid())
