@@ -1,11 +1,12 @@
 //! Layers on the word of cache repositories. What the store has of one for other reasons, as that another project is built here, too, is used
-//! only where a repository of the run was seen to have it: who names a digest may not know more of it than that.
+//! only where a repository of the run was seen to have it, all of its bytes: who names a digest may not know more of it than that. What is not known to
+//! have come from one is had from it again.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::layers::Layers;
-use crate::oci::{Descriptor, DiffId, Digest, Layer, Reference};
+use crate::oci::{Descriptor, DiffId, Digest, Layer};
 use crate::store::RecordKind;
 
 /// A repository was seen to have a blob.
@@ -40,16 +41,6 @@ impl Layers<'_> {
             self.origins.note_seen(layer);
         }
         !self.origins.is_only_claimed_layer(layer)
-    }
-
-    /// Asks for a blob that is here, and may not be used as it is, in the repositories that should have it.
-    pub(super) fn is_elsewhere(&self, blob: &Descriptor) -> bool {
-        let has = |place: &&Reference| !self.origins.is_gone(&place.registry) && self.client.blob_is_there(place, blob).unwrap_or(false);
-        let place = self.origins.places(&blob.digest).iter().find(has).map(Reference::name);
-        place.is_some_and(|place| {
-            self.origins.note_had_from(&blob.digest, place);
-            true
-        })
     }
 
     /// Remembers where a layer was had from, for other runs, if that matters to them.

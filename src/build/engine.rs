@@ -64,15 +64,22 @@ pub struct Engine<'a> {
 /// A Step that need not run any more.
 struct Done {
     record: StepRecord,
-    /// What it may be found by: its key, unless something was made without its secret; that of its content, where that was found out.
-    keys: Vec<CacheKey>,
+    /// What it may be found by: its key, unless something was made without its secret; that of its content, where that was found out. And on
+    /// whose word it rests that this leads to it.
+    keys: Vec<(CacheKey, Claims)>,
+}
+
+impl Done {
+    fn known(record: StepRecord, key: CacheKey) -> Self {
+        Self { keys: vec![(key, record.claimed_by.clone())], record }
+    }
 }
 
 impl<'a> Engine<'a> {
     pub fn new(plan: &'a Plan, layers: Layers<'a>, supplies: &'a Supplies, lookup: &Lookup, options: &RunOptions<'a>) -> Self {
         let results: Vec<OnceLock<Done>> = plan.steps.iter().map(|_| OnceLock::new()).collect();
         for (&step, record) in &lookup.steps {
-            let _ = results[step].set(Done { record: record.clone(), keys: vec![plan.steps[step].key] });
+            let _ = results[step].set(Done::known(record.clone(), plan.steps[step].key));
         }
         // Repositories that have never heard of these images need not be asked for each result of it.
         let asked = options.shared.filter(|_| lookup.shared.any);
@@ -133,13 +140,13 @@ impl<'a> Engine<'a> {
     }
 
     /// What such a Step may be found by.
-    pub fn keys(&self, step: StepId) -> &[CacheKey] {
+    pub fn keys(&self, step: StepId) -> &[(CacheKey, Claims)] {
         self.results[step].get().map_or(&[], |done| &done.keys)
     }
 
     /// Whether a Step is what its key says: not what was made of a Step that lacked its secret.
     pub fn is_lasting(&self, step: StepId) -> bool {
-        self.results[step].get().is_none_or(|done| done.keys.contains(&self.plan.steps[step].key))
+        self.results[step].get().is_none_or(|done| done.keys.iter().any(|(key, _)| *key == self.plan.steps[step].key))
     }
 
     /// Runs a Step, unless another process has meanwhile. Its parent and sources are there.
@@ -172,13 +179,13 @@ impl<'a> Engine<'a> {
         let flight = store.single_flight(Flight::Step, &step.key.0)?;
         let known = recorded(store, &step.key, self.belief(step), &|| self.single_uid()).filter(|_| !step.no_cache);
         if let Some(record) = known {
-            self.layers.origins.note_seen(&record.layer());
-            let _ = self.results[id].set(Done { record, keys: vec![step.key] });
+            self.layers.origins.note_recorded(&record);
+            let _ = self.results[id].set(Done::known(record, step.key));
             return Ok(Outcome::Cached);
         }
         let work = store.temp_dir()?;
         let second_key = self.content_key(step, &work)?;
-        let found = second_key.filter(|_| !step.no_cache).and_then(|key| self.found(step, &key));
+        let found = second_key.filter(|_| !step.no_cache).map(|key| self.found(step, &key)).transpose()?.flatten();
         let (of_content, outcome) = match found {
             Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
             None => {
@@ -188,7 +195,6 @@ impl<'a> Engine<'a> {
                     let made = self.execute(id, step, &work)?;
                     Ok::<_, Error>((made, files.and_then(|files| files.join().ok().flatten())))
                 })?;
-                self.layers.origins.note_seen(&layer);
                 let record = StepRecord {
                     diff_id: layer.diff_id,
                     layer: layer.descriptor,
@@ -198,15 +204,17 @@ impl<'a> Engine<'a> {
                     single_uid: self.single_uid(),
                     claimed_by,
                 };
+                self.layers.origins.note_recorded(&record);
                 (record, Outcome::Built)
             }
         };
         let record = StepRecord { claimed_by: &of_content.claimed_by | &self.claims_below(step), ..of_content.clone() };
-        let keys = self.lasting_keys(step, second_key, outcome);
+        let keys = self.lasting_keys(step, second_key, outcome).into_iter();
+        let keys = keys.map(|key| (key, if second_key == Some(key) { of_content.claimed_by.clone() } else { record.claimed_by.clone() }));
+        let keys: Vec<(CacheKey, Claims)> = keys.collect();
         // Of what is only claimed the store says nothing: it would count as its own in the next run.
-        for key in keys.iter().filter(|_| self.layers.may_use(&record.layer) && self.layers.may_use_layer(&record.layer())) {
-            let record = if second_key == Some(*key) { &of_content } else { &record };
-            store.put_record_soon(RecordKind::Step, &key.0, record)?;
+        for (key, claims) in keys.iter().filter(|_| self.layers.may_use(&record.layer) && self.layers.may_use_layer(&record.layer())) {
+            store.put_record_soon(RecordKind::Step, &key.0, &StepRecord { claimed_by: claims.clone(), ..record.clone() })?;
         }
         store.hold_until_durable(flight)?;
         let _ = self.results[id].set(Done { record, keys });
@@ -233,15 +241,22 @@ impl<'a> Engine<'a> {
     }
 
     /// What is known of a Step by the key of its content: here, or in cache repositories.
-    fn found(&self, step: &Step, key: &CacheKey) -> Option<StepRecord> {
+    fn found(&self, step: &Step, key: &CacheKey) -> Result<Option<StepRecord>, Error> {
         let single_uid = || self.single_uid();
-        // What is only claimed to be what the Step works on may be known to others for theirs.
-        let is_ours = used_by(self.plan, step).filter_map(|id| self.layer(id)).all(|layer| self.layers.may_use_layer(&layer));
-        recorded(self.layers.store, key, self.belief(step), &single_uid).filter(|_| is_ours).or_else(|| {
-            let entry = self.asked?.step(key, &step.services)?;
-            self.layers.origins.note_step(&step.key, &entry);
-            Some(entry.record).filter(|record| !record.single_uid || single_uid())
-        })
+        if let Some(record) = recorded(self.layers.store, key, self.belief(step), &single_uid) {
+            // What is only claimed to be what the Step works on may be known to others for theirs. A RUN would need it anyway.
+            let is_ours = || used_by(self.plan, step).filter_map(|id| self.layer(id)).all(|layer| self.layers.may_use_layer(&layer));
+            if matches!(step.op, Op::Run(_)) && !is_ours() {
+                [step.parent].into_iter().chain(step.sources()).try_for_each(|root| self.lowers(root).map(drop))?;
+            }
+            if is_ours() {
+                self.layers.origins.note_recorded(&record);
+                return Ok(Some(record));
+            }
+        }
+        let Some(entry) = self.asked.and_then(|asked| asked.step(key, &step.services)) else { return Ok(None) };
+        self.layers.origins.note_step(&step.key, &entry);
+        Ok(Some(entry.record).filter(|record| !record.single_uid || single_uid()))
     }
 
     /// The layer that a Step makes of what it works on, and on whose word it rests how that looks.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::copy::CopyError;
 use super::sandbox::{Limit, SandboxError};
+use crate::cache::Loss;
 use crate::oci::Digest;
 use crate::plan::StepId;
 use crate::{image, registry, source, store};
@@ -61,8 +62,8 @@ pub enum Error {
     #[error("RUN for {platform} cannot be executed on this machine, which has no emulator registered for it")]
     ForeignPlatform { platform: String },
     /// A blob that a cache repository promised: what needs it has to be made again.
-    #[error("the cache's {blob} cannot be had: {reason}")]
-    Lost { blob: Digest, reason: Box<Error> },
+    #[error("the cache's {} cannot be had: {reason}", .loss.blob)]
+    Lost { loss: Loss, reason: Box<Error> },
     #[error("interrupted")]
     Cancelled,
 }
@@ -79,9 +80,10 @@ impl Error {
     }
 
     /// The blob that is not what a cache repository or the store promised, if that is all there is: what needs it can be made again.
-    pub fn gone(&self) -> Option<&Digest> {
+    pub fn gone(&self) -> Option<Loss> {
         match self {
-            Self::Lost { blob: digest, .. } | Self::Store(store::Error::Damaged { digest, .. }) => Some(digest),
+            Self::Lost { loss, .. } => Some(*loss),
+            Self::Store(store::Error::Damaged { digest, .. }) => Some(Loss { blob: *digest, not: None }),
             _ => None,
         }
     }

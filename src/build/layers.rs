@@ -9,6 +9,7 @@ use super::error::Error;
 use super::fan_out::fan_out;
 use super::origins::Origins;
 use super::sandbox::Rung;
+use crate::cache::Loss;
 use crate::image::{self, UnpackOptions, unpack_layer};
 use crate::oci::{Descriptor, Digest, Layer, Reference};
 use crate::registry::{self, Client};
@@ -65,7 +66,7 @@ impl Layers<'_> {
             return Ok(None);
         }
         let _flight = self.store.single_flight(Flight::Blob, &blob.digest)?;
-        if self.is_here(blob) && (self.may_use(blob) || self.is_elsewhere(blob)) {
+        if self.has_blob(blob) {
             return Ok(None);
         }
         if let Some(bytes) = self.origins.carried(&blob.digest) {
@@ -129,7 +130,11 @@ impl Layers<'_> {
 
     /// What is only remembered can be made again.
     pub(super) fn lost(&self, blob: &Descriptor, error: Error) -> Error {
-        if self.origins.is_remembered_blob(blob) { Error::Lost { blob: blob.digest, reason: Box::new(error) } } else { error }
+        if self.origins.is_remembered_blob(blob) {
+            Error::Lost { loss: Loss { blob: blob.digest, not: None }, reason: Box::new(error) }
+        } else {
+            error
+        }
     }
 
     /// The same of a layer that is there, and not what it should be.
@@ -138,7 +143,7 @@ impl Layers<'_> {
             Error::Image(image::Error::NeedsLowers { .. }) | Error::Store(_) | Error::Io { .. } => error,
             error if error.is_no_space() || !self.origins.is_remembered(layer) => error,
             error @ Error::Lost { .. } => error,
-            error => Error::Lost { blob: layer.descriptor.digest, reason: Box::new(error) },
+            error => Error::Lost { loss: Loss { blob: layer.descriptor.digest, not: Some(layer.diff_id) }, reason: Box::new(error) },
         }
     }
 

@@ -107,7 +107,7 @@ fn steps(plan: &Plan, sources: &Sources, mut pending: Vec<Root>, services: &BTre
             }
             match recorded(sources.store, &step.key, sources.belief(&step.services), sources.single_uid) {
                 Some(record) => {
-                    sources.origins.note_seen(&record.layer());
+                    sources.origins.note_recorded(&record);
                     lookup.single_uid |= record.single_uid;
                     lookup.steps.insert(id, record);
                 }
@@ -142,12 +142,13 @@ impl Sources<'_> {
         let image = &plan.images[index];
         let record: ImageRecord = self.store.record(RecordKind::Image, &image.key.0)?;
         // Layers of the base need not be here: they are in the base's repository.
-        let own = || record.layers.iter().skip(base_of(plan, image.root).len()).map(|layer| &layer.descriptor);
-        if !self.belief(std::slice::from_ref(&image.service)).holds(&record.claimed_by, own()) {
+        let own = || record.layers.iter().skip(base_of(plan, image.root).len());
+        let layers = own().map(|layer| (layer.descriptor.digest, layer.diff_id));
+        if !self.belief(std::slice::from_ref(&image.service)).holds(&record.claimed_by, layers) {
             return None;
         }
         let here = |blob: &Descriptor| self.store.blob_size(&blob.digest) == Some(blob.size);
-        let complete = own().chain([&record.manifest, &record.config]).all(here);
+        let complete = own().map(|layer| &layer.descriptor).chain([&record.manifest, &record.config]).all(here);
         (complete && (!record.single_uid || (self.single_uid)())).then_some(record)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::engine::base_layers;
-use crate::cache::{Claims, StepEntry};
+use crate::cache::{Claims, StepEntry, StepRecord};
 use crate::oci::{Descriptor, DiffId, Digest, Layer, Reference};
 use crate::plan::{CacheKey, Plan};
 
@@ -25,7 +25,7 @@ pub struct Origins {
     tocs: Mutex<HashMap<DiffId, Descriptor>>,
     /// What cache repositories say of the layer that a Step makes. It is said of that Step alone: no digest holds it to the layer, which others may have, too.
     claims: Mutex<HashMap<(CacheKey, DiffId), (Descriptor, Claims)>>,
-    /// Blobs that are layers on the word of cache repositories. That the store has one does not say that these have, or may.
+    /// Blobs that are what they are called on the word of cache repositories. That the store has one does not say that these have, or may.
     claimed: Mutex<HashSet<Digest>>,
     /// Blobs that this run has made, or that a repository was seen to have: its name.
     had: Mutex<HashMap<Digest, Option<String>>>,
@@ -66,7 +66,7 @@ impl Origins {
         add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.named.contains(&place.name())));
     }
 
-    /// Notes that an entry of a cache repository calls a blob a layer.
+    /// Notes that an entry of a cache repository calls a blob something.
     pub fn note_claimed(&self, blob: &Digest) {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob);
     }
@@ -79,6 +79,11 @@ impl Origins {
         self.had.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob, Some(repository));
     }
 
+    /// Whether this run, or one before, has made a blob.
+    pub fn is_made(&self, blob: &Digest) -> bool {
+        matches!(self.had.lock().unwrap_or_else(PoisonError::into_inner).get(blob), Some(None))
+    }
+
     /// The repository that was seen to have a blob of which cache repositories say what it is.
     pub fn had_from(&self, blob: &Digest) -> Option<String> {
         self.had.lock().unwrap_or_else(PoisonError::into_inner).get(blob).cloned().flatten().filter(|_| self.is_claimed(blob))
@@ -88,6 +93,12 @@ impl Origins {
     pub fn note_seen(&self, layer: &Layer) {
         self.note_had(&layer.descriptor.digest);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((layer.diff_id, layer.descriptor.digest));
+    }
+
+    /// The same of what the store has recorded, or this run has made.
+    pub fn note_recorded(&self, record: &StepRecord) {
+        self.note_seen(&record.layer());
+        record.files.iter().for_each(|files| self.note_had(&files.digest));
     }
 
     /// Whether a blob of the store is not to be used, or given to anybody: who says that it belongs into an image may not know more of it
@@ -122,12 +133,19 @@ impl Origins {
     pub fn note_step(&self, step: &CacheKey, entry: &StepEntry) {
         self.note_cached(&entry.record.layer.digest, &entry.places);
         self.note_claimed(&entry.record.layer.digest);
+        entry.record.files.iter().for_each(|files| self.note_claimed(&files.digest));
         if let Some(toc) = &entry.toc {
-            self.note_cached(&toc.digest, &entry.places);
+            self.note_toc_claimed(toc, &entry.places);
             let claim = (toc.clone(), entry.record.claimed_by.clone());
             self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert((*step, entry.record.diff_id), claim);
         }
         self.carried.lock().unwrap_or_else(PoisonError::into_inner).extend(entry.carried.blobs());
+    }
+
+    /// Notes that a cache repository calls a blob a table of contents.
+    pub fn note_toc_claimed(&self, toc: &Descriptor, places: &[Reference]) {
+        self.note_cached(&toc.digest, places);
+        self.note_claimed(&toc.digest);
     }
 
     /// A short blob that came with what a cache repository knows.
@@ -194,7 +212,7 @@ fn add<'r>(origin: &mut Origin, places: impl Iterator<Item = &'r Reference>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{Carried, StepRecord};
+    use crate::cache::Carried;
     use crate::plan::KeyInputs;
 
     #[test]

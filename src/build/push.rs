@@ -125,7 +125,8 @@ impl<'a> Pusher<'a> {
         if known.has(target.image) {
             return Ok(Vec::new());
         }
-        let origins = self.layers.origins.places(&blob.digest);
+        // Others only say that they have what was made here.
+        let origins = if self.layers.origins.is_made(&blob.digest) { Vec::new() } else { self.layers.origins.places(&blob.digest) };
         let places = known.places.iter().chain(&origins).chain(also.iter().copied()).cloned().collect::<Vec<_>>();
         // Nobody waits long for a cache.
         let client = self.layers.client.hasty();

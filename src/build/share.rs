@@ -110,15 +110,26 @@ impl<'a> Share<'a> {
                 pending.extend(step.sources());
                 let belief = Belief { shared: Some(self.shared), services: &step.services };
                 if let Some(known) = recorded(self.pusher.layers.store, &step.key, belief, &|| record.single_uid) {
-                    let layer = layers.get(&id).map_or_else(|| known.layer.clone(), |layer| layer.descriptor.clone());
-                    self.give_step(plan, id, StepRecord { layer, ..known }, layers.contains_key(&id), &[step.key]);
+                    let claims = &known.claimed_by | &record.claimed_by;
+                    let (shipped, given) = match layers.get(&id) {
+                        None => (false, known),
+                        // As the image has it, on whose word that may rest.
+                        Some(layer) if layer.diff_id == known.diff_id => {
+                            (true, StepRecord { layer: layer.descriptor.clone(), claimed_by: claims, ..known })
+                        }
+                        // The Step has made something else since.
+                        Some(_) => continue,
+                    };
+                    let keys = [(step.key, given.claimed_by.clone())];
+                    self.give_step(plan, id, given, shipped, &keys);
                 }
             }
         }
     }
 
-    fn give_step(&self, plan: &Plan, id: StepId, record: StepRecord, shipped: bool, keys: &[CacheKey]) {
-        let Some(first) = keys.first().filter(|_| self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id)) else { return };
+    /// `keys`: what it may be found by, and on whose word it rests that this leads to it.
+    fn give_step(&self, plan: &Plan, id: StepId, record: StepRecord, shipped: bool, keys: &[(CacheKey, Claims)]) {
+        let Some((first, _)) = keys.first().filter(|_| self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id)) else { return };
         let step = &plan.steps[id];
         let files = record.files.clone().filter(|files| self.files(files).is_some());
         let record = StepRecord { inputs: record.inputs.abridged(), files, ..record };
@@ -139,10 +150,13 @@ impl<'a> Share<'a> {
                 let long = toc.iter().chain(&record.files).filter(|blob| !carried.take_up(blob, || self.read(blob)));
                 let wanted: Vec<&Descriptor> = std::iter::once(&record.layer).chain(long).collect();
                 let (blobs, places) = self.blobs(target, &wanted, &images)?;
-                let claimed_by = self.shared.claims_in(&repository, &record.claimed_by, &step.services);
-                let record = StepRecord { claimed_by, ..record.clone() };
-                let entry = StepEntry { keys: keys.to_vec(), record, toc: toc.clone(), carried, places };
-                keys.iter().try_for_each(|key| self.shared.put_step(&repository, key, &entry, blobs.clone()))?;
+                for (key, claims) in keys {
+                    let claimed_by = self.shared.claims_in(&repository, claims, &step.services);
+                    let record = StepRecord { claimed_by, ..record.clone() };
+                    let (carried, places) = (carried.clone(), places.clone());
+                    let entry = StepEntry { keys: keys.iter().map(|(key, _)| *key).collect(), record, toc: toc.clone(), carried, places };
+                    self.shared.put_step(&repository, key, &entry, blobs.clone())?;
+                }
                 self.give_tocs_of_base(plan, id, target)
             };
             self.settle(&repository, given());
@@ -180,7 +194,8 @@ impl<'a> Share<'a> {
     /// A short blob.
     fn read(&self, blob: &Descriptor) -> Option<Vec<u8>> {
         let layers = &self.pusher.layers;
-        layers.store.read_blob(&blob.digest).ok().or_else(|| layers.origins.carried(&blob.digest))
+        let here = layers.may_use(blob).then(|| layers.store.read_blob(&blob.digest).ok()).flatten();
+        here.or_else(|| layers.origins.carried(&blob.digest))
     }
 
     /// The files that a Step took from contexts. What a cache repository calls so may be anything that is in the store.

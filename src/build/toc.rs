@@ -39,7 +39,10 @@ impl<'a> Layers<'a> {
     /// The table of contents of a layer that was made or unpacked here, if it is here.
     pub(super) fn toc(&self, layer: &Layer) -> Option<Descriptor> {
         let here = |toc: &Descriptor| self.is_here(toc) && self.may_use_layer(layer);
-        self.origins.toc(&layer.diff_id).filter(here).or_else(|| self.store.record(RecordKind::Toc, &layer.diff_id.0).filter(here))
+        let toc =
+            self.origins.toc(&layer.diff_id).filter(here).or_else(|| self.store.record(RecordKind::Toc, &layer.diff_id.0).filter(here))?;
+        self.origins.note_had(&toc.digest);
+        Some(toc)
     }
 
     /// The same of a layer that a Step has made somewhere: else as a cache repository said that it is, of this Step alone.
@@ -70,7 +73,7 @@ impl Engine<'_> {
             };
             here.or_else(|| {
                 let entry = asked?.toc(diff_id, services)?;
-                self.layers.origins.note_cached(&entry.toc.digest, &entry.places);
+                self.layers.origins.note_toc_claimed(&entry.toc, &entry.places);
                 Some((entry.toc, entry.claimed_by))
             })
         };

@@ -87,6 +87,11 @@ pub trait Entry: Serialize + DeserializeOwned + Send {
     /// The blobs that it is of use with.
     fn blobs(&self) -> Vec<&Descriptor>;
 
+    /// The layer that it calls one of them.
+    fn diff_id(&self, _blob: &Digest) -> Option<DiffId> {
+        None
+    }
+
     /// On whose word it rests that it is true, where anything rests on that: whoever gave it names others than its own repository.
     fn claimed_by(&self) -> Option<&Claims> {
         None
@@ -125,6 +130,10 @@ impl Entry for StepEntry {
         vec![&self.record.layer]
     }
 
+    fn diff_id(&self, blob: &Digest) -> Option<DiffId> {
+        (*blob == self.record.layer.digest).then_some(self.record.diff_id)
+    }
+
     fn is_sound(&self) -> bool {
         let layers = [media_type::OCI_LAYER, media_type::OCI_LAYER_GZIP, media_type::OCI_LAYER_ZSTD];
         layers.contains(&self.record.layer.media_type.as_str())
@@ -152,6 +161,10 @@ impl Entry for ImageEntry {
 
     fn blobs(&self) -> Vec<&Descriptor> {
         self.record.blobs().filter(|blob| self.carried.get(&blob.digest).is_none()).collect()
+    }
+
+    fn diff_id(&self, blob: &Digest) -> Option<DiffId> {
+        self.record.layers.iter().find(|layer| layer.descriptor.digest == *blob).map(|layer| layer.diff_id)
     }
 
     fn is_sound(&self) -> bool {

@@ -5,11 +5,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{ImageEntry, StepEntry, TocEntry, TrailEntry};
-use crate::oci::{Digest, Reference};
+use super::artifact::{Entry, ImageEntry, StepEntry, TocEntry, TrailEntry};
+use crate::oci::{DiffId, Digest, Reference};
 
-/// Each costs another look at everything: who has promised more that cannot be had is not listened to any more.
+/// Each costs another look at everything: a repository that has promised more of what cannot be had is not listened to any more, and none is
+/// where so many have.
 const MOST_LOST: usize = 8;
+
+/// A blob that could not be had, or that is not the layer it was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Loss {
+    pub blob: Digest,
+    /// It is there, and not this layer: it may well be another.
+    pub not: Option<DiffId>,
+}
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Known {
@@ -21,8 +30,10 @@ pub struct Known {
     pub(super) trails: Mutex<HashMap<String, Option<TrailEntry>>>,
     /// Repositories, and registries, that are not asked any more.
     closed: Mutex<BTreeSet<String>>,
-    /// Blobs that could not be had, or are not what they should be.
-    lost: Mutex<BTreeSet<Digest>>,
+    /// What could not be had, or is not what it should be.
+    lost: Mutex<BTreeSet<Loss>>,
+    /// How much of that each repository has promised, by its name.
+    broken: Mutex<BTreeMap<String, usize>>,
     /// Entries that cannot be what they should be, by their tags.
     refused: Mutex<BTreeSet<String>>,
     /// What there is to tell, by what it is about: each once.
@@ -42,23 +53,35 @@ pub(super) type Answers<E> = Mutex<HashMap<String, Option<E>>>;
 
 impl Known {
     /// Says that a blob is of no use: entries that need it count as absent from now on.
-    pub fn lose(&self, blob: Digest) {
-        let lost = {
-            let mut lost = lock(&self.lost);
-            lost.insert(blob);
-            lost.len()
-        };
-        if lost == MOST_LOST {
-            self.warn("lost", "caches are not read any more in this run: they lack too much of what they promise".to_owned());
+    pub fn lose(&self, loss: Loss) {
+        lock(&self.lost).insert(loss);
+        let promising = [promising(&self.steps, loss), promising(&self.images, loss), promising(&self.tocs, loss)];
+        for repository in promising.into_iter().flatten().collect::<BTreeSet<_>>() {
+            let (much, all) = {
+                let mut broken = lock(&self.broken);
+                let count = broken.entry(repository.clone()).or_default();
+                *count += 1;
+                (*count == MOST_LOST, broken.len() >= MOST_LOST)
+            };
+            if all {
+                self.warn("lost", "caches are not read any more in this run: they lack too much of what they promise".to_owned());
+            } else if much {
+                let text = format!("cache {repository} is not read any more in this run: it lacks too much of what it promises");
+                self.warn(&format!("{repository} (lost)"), text);
+            }
         }
     }
 
-    pub(super) fn has_lost_much(&self) -> bool {
-        lock(&self.lost).len() >= MOST_LOST
+    /// Whether a repository has promised too much, or too many have.
+    pub(super) fn has_lost_much(&self, repository: &str) -> bool {
+        let broken = lock(&self.broken);
+        broken.len() >= MOST_LOST || broken.get(repository).is_some_and(|count| *count >= MOST_LOST)
     }
 
-    pub fn is_lost(&self, blob: &Digest) -> bool {
-        lock(&self.lost).contains(blob)
+    /// Whether a blob is of no use, as the layer of a DiffId where it is called one.
+    pub fn is_lost(&self, blob: Digest, layer: Option<DiffId>) -> bool {
+        let lost = lock(&self.lost);
+        lost.contains(&Loss { blob, not: None }) || layer.is_some() && lost.contains(&Loss { blob, not: layer })
     }
 
     pub(super) fn refuse(&self, entry: &Reference) {
@@ -108,6 +131,16 @@ impl Known {
         };
         lock(&self.told).values_mut().filter_map(take).collect()
     }
+}
+
+/// The repositories of entries that need what is lost.
+fn promising<E: Entry>(answers: &Answers<E>, loss: Loss) -> Vec<String> {
+    let needs = |entry: &E| {
+        entry.blobs().into_iter().any(|blob| blob.digest == loss.blob && (loss.not.is_none() || entry.diff_id(&blob.digest) == loss.not))
+    };
+    let answers = lock(answers);
+    let needing = answers.iter().filter(|(_, entry)| entry.as_ref().is_some_and(needs));
+    needing.filter_map(|(asked, _)| Some(asked.rsplit_once(':')?.0.to_owned())).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

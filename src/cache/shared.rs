@@ -34,10 +34,10 @@ pub struct Belief<'a> {
 }
 
 impl Belief<'_> {
-    /// Whether all that `claims` names is believed, and none of the blobs turned out to be of no use.
-    pub fn holds<'d>(self, claims: &Claims, blobs: impl IntoIterator<Item = &'d Descriptor>) -> bool {
+    /// Whether all that `claims` names is believed, and none of the layers turned out to be of no use.
+    pub fn holds(self, claims: &Claims, layers: impl IntoIterator<Item = (Digest, DiffId)>) -> bool {
         let Some(shared) = self.shared else { return claims.is_empty() };
-        shared.believes(claims, self.services) && !blobs.into_iter().any(|blob| shared.known.is_lost(&blob.digest))
+        shared.believes(claims, self.services) && !layers.into_iter().any(|(blob, diff_id)| shared.known.is_lost(blob, Some(diff_id)))
     }
 }
 
@@ -217,7 +217,7 @@ impl<'a> Shared<'a> {
 
     fn is_of_use(&self, entry: &impl Entry, services: &[String]) -> bool {
         let is_believed = entry.claimed_by().is_none_or(|claims| self.believes(claims, services));
-        is_believed && entry.blobs().iter().all(|blob| !self.known.is_lost(&blob.digest))
+        is_believed && !entry.blobs().iter().any(|blob| self.known.is_lost(blob.digest, entry.diff_id(&blob.digest)))
     }
 
     /// What the first of the repositories of `services` has that has any. The first is asked alone, as it mostly has what any has.
@@ -236,7 +236,7 @@ impl<'a> Shared<'a> {
 
     /// What a repository has, if it can be read.
     fn ask_one<E: Entry + Clone>(&self, answers: &Answers<E>, place: &Reference, tag: &str) -> Option<E> {
-        if self.known.has_lost_much() {
+        if self.known.has_lost_much(&place.name()) {
             return None;
         }
         let reference = place.with_tag(tag);

@@ -11,6 +11,7 @@ use super::bases::{bases, unlocked, unused};
 use super::environment;
 use super::evidence::write_evidence;
 use super::failure::{Code, Failure, render_all};
+use super::host_network::host_networks;
 use super::lint::{Bases, Reach, lint_all};
 use super::places::Places;
 use super::policy::{self, Known};
@@ -83,6 +84,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
         findings.extend(missing_sources(&workspace, service));
     }
     findings.extend(unbuilt(&workspace));
+    findings.extend(host_networks(&workspace));
     let bases = bases(&workspace);
     // What cannot be read may use any base.
     let complete = services.is_empty() && !Findings(findings.clone()).has_errors();

@@ -19,6 +19,7 @@ mod github_output;
 mod graph;
 mod handover;
 mod help;
+mod host_network;
 mod image_args;
 mod init;
 mod inspect;
@@ -128,8 +129,10 @@ fn environment() -> BTreeMap<String, String> {
 impl Global {
     fn cwd(&self) -> Result<PathBuf, Failure> {
         let cwd = std::env::current_dir().map_err(|e| Failure::usage(format!("the current directory cannot be read: {e}")))?;
-        let dir = self.directory.as_ref().map_or(cwd.clone(), |dir| cwd.join(dir));
-        if dir.is_dir() { Ok(dir) } else { Err(Failure::usage(format!("{} is not a directory", dir.display()))) }
+        let Some(dir) = self.directory.as_ref().map(|dir| cwd.join(dir)) else { return Ok(cwd) };
+        // What is above it is above what it is, not above what it is called: `..` and links are gone.
+        let real = dir.canonicalize().ok().filter(|real| real.is_dir());
+        real.ok_or_else(|| Failure::usage(format!("{} is not a directory", dir.display())))
     }
 
     /// How brik.toml is found and read.

@@ -9,7 +9,7 @@ use super::select::select;
 use super::tagging::{GivenTags, Tagging};
 use super::{environment, one_image, remote_context, size};
 use crate::build::Answers;
-use crate::config::{Config, Findings, LoadOptions, Secret, SshAgent, Timestamps, load};
+use crate::config::{Config, Findings, LoadOptions, Secret, SshAgent, Timestamps, load, load_variables};
 use crate::plan;
 use crate::source::{Disk, Files, GitFacts};
 
@@ -44,7 +44,7 @@ impl Request {
         let remote = remote_context::fetch(global, args, &cwd, &env, answers)?;
         let overrides = Overrides::new(args, &cwd, &env)?;
         let mut tags = GivenTags::new(&args.tagging)?;
-        let read = || {
+        let read = |load: fn(&LoadOptions, &dyn Files) -> Result<Config, Findings>| {
             let options = global.load_options(cwd.clone(), env.clone());
             load(&options, &Disk).map_err(|Findings(findings)| Failure::findings(Code::Usage, &findings, None))
         };
@@ -57,16 +57,12 @@ impl Request {
             true => {
                 let (config, own) = one_image::config(args, &cwd, &env, remote.as_ref())?;
                 tags.entries.get_or_insert(own);
-                match global.config {
-                    // Of the machine and its registries it knows more than flags say.
-                    Some(_) => {
-                        let Config { registries, build, cache, policy, .. } = read()?;
-                        Config { registries, build, cache, policy, ..config }
-                    }
-                    None => config,
-                }
+                // Of the machine and its registries they know more than flags say.
+                let Config { registries, build, cache, policy, .. } =
+                    if global.config.is_some() { read(load)? } else { read(load_variables)? };
+                Config { registries, build, cache, policy, ..config }
             }
-            false => read()?,
+            false => read(load)?,
         };
         if !args.image.is_given() {
             overrides.apply(&mut config);

@@ -19,7 +19,7 @@ use super::refused::refused_pushes;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
 use crate::build::{self, Ahead, Built, Finished, Layers, Mounts, PushCounts, Pusher, RunOptions, Share, Supplies};
-use crate::cache::Shared;
+use crate::cache::{Loss, Shared};
 use crate::config::{Finding, ImageFormat};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
@@ -240,14 +240,14 @@ impl Session<'_> {
     fn stop(&self, failures: &[build::Failure]) -> Stop {
         let known = self.shared.known;
         let gone = failures.iter().filter_map(|failure| Some((failure.error.gone()?, &failure.error)));
-        let gone: Vec<_> = gone.filter(|(blob, _)| !known.is_lost(blob)).collect();
-        let Some((blob, error)) = gone.first() else { return Stop::Failed(self.failure(failures)) };
+        let gone: Vec<_> = gone.filter(|(loss, _)| !known.is_lost(loss.blob, loss.not)).collect();
+        let Some((Loss { blob, .. }, error)) = gone.first() else { return Stop::Failed(self.failure(failures)) };
         let what = match &***error {
             build::Error::Lost { reason, .. } => format!("{blob} of the cache cannot be had, what needs it is built again: {reason}"),
             _ => format!("{blob} of the store was damaged and is removed, what needs it is built again"),
         };
         known.warn(&blob.to_string(), what);
-        gone.iter().for_each(|(blob, _)| known.lose(**blob));
+        gone.iter().for_each(|(loss, _)| known.lose(*loss));
         Stop::Lost
     }
 

@@ -22,12 +22,19 @@ pub(super) struct Layers(Vec<Layer>);
 /// Service keys that take the place of a global list; `+=` starts from that.
 const INHERITED_LISTS: [&str; 2] = ["tags", "platforms"];
 
+/// Tables that say how, and not what.
+const NOT_OF_SERVICES: [&str; 4] = ["build", "cache", "policy", "registries"];
+
+fn defaults() -> Result<Layer, Finding> {
+    let text = format!("tags = [\"sha-{{sha}}\"]\nplatforms = [\"{}\"]\n", Platform::host());
+    Layer::toml(Source::new("the defaults", text))
+}
+
 impl Layers {
     /// Reads every layer. Text that cannot be read at all (TOML syntax, a malformed `--set`) ends it here, all of it reported.
     pub fn gather(options: &LoadOptions, place: &Place) -> Result<Self, Findings> {
         let file = |path: &Path| place::read(place.files, path, &place.shown(path)).and_then(Layer::toml);
-        let defaults = format!("tags = [\"sha-{{sha}}\"]\nplatforms = [\"{}\"]\n", Platform::host());
-        let mut layers = vec![Layer::toml(Source::new("the defaults", defaults)), file(&place.file)];
+        let mut layers = vec![defaults(), file(&place.file)];
         layers.extend(
             place.overlay(options).map(|overlay| overlay.map(|overlay| file(&overlay))).unwrap_or_else(|finding| Some(Err(finding))),
         );
@@ -38,6 +45,18 @@ impl Layers {
         }
         layers.extend(options.env.iter().filter_map(|(name, value)| Layer::variable(shape(), name, value)));
         layers.extend(options.set.iter().map(|text| Layer::assignment(shape(), text)));
+        Self::whole(layers)
+    }
+
+    /// Variables alone, as far as they are about what [`NOT_OF_SERVICES`] names.
+    pub fn of_variables(options: &LoadOptions) -> Result<Self, Findings> {
+        let table = |name: &str| name.strip_prefix("BRIK_")?.split("__").next().map(str::to_lowercase);
+        let wanted = options.env.iter().filter(|(name, _)| table(name).is_some_and(|table| NOT_OF_SERVICES.contains(&table.as_str())));
+        let variables = wanted.filter_map(|(name, value)| Layer::variable(shape(), name, value));
+        Self::whole([defaults()].into_iter().chain(variables).collect())
+    }
+
+    fn whole(layers: Vec<Result<Layer, Finding>>) -> Result<Self, Findings> {
         let broken: Vec<Finding> = layers.iter().filter_map(|layer| layer.as_ref().err().cloned()).collect();
         if broken.is_empty() { Ok(Self(layers.into_iter().flatten().collect())) } else { Err(Findings(broken)) }
     }

@@ -81,10 +81,21 @@ pub struct LoadOptions {
 /// Every finding, warnings included, if at least one is an error.
 pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Config, Findings> {
     let place = place::Place::find(options, files)?;
-    let layers = layers::Layers::gather(options, &place)?;
+    resolved(options, &place, &layers::Layers::gather(options, &place)?)
+}
+
+/// What variables say of how images are built, where there is no brik.toml: a configuration without services.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_variables(options: &LoadOptions, files: &dyn Files) -> Result<Config, Findings> {
+    resolved(options, &place::Place::without_file(options, files), &layers::Layers::of_variables(options)?)
+}
+
+fn resolved(options: &LoadOptions, place: &place::Place, layers: &layers::Layers) -> Result<Config, Findings> {
     let mut findings = Vec::new();
     let file = layers.merge(&mut findings);
-    let mut config = resolve::resolve(options, &place, &layers, &file, &mut findings);
+    let mut config = resolve::resolve(options, place, layers, &file, &mut findings);
     layers.sort(&mut findings);
     let findings = Findings(findings);
     if findings.has_errors() {

@@ -58,6 +58,12 @@ impl<'f> Place<'f> {
         Ok(Self { files, file: root.join(name), root, repository, cwd })
     }
 
+    /// Where there is none.
+    pub fn without_file(options: &LoadOptions, files: &'f dyn Files) -> Self {
+        let root = options.cwd.clone();
+        Self { files, file: root.join(FILE_NAME), repository: root.clone(), cwd: root.clone(), root }
+    }
+
     /// A file's name from where the user stands: `brik.toml`, `../brik.toml` from below.
     pub fn shown(&self, file: &Path) -> String {
         if let Ok(below) = file.strip_prefix(&self.cwd) {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use crate::config::Network;
 use crate::dockerfile::WordError;
 use crate::oci::Platform;
 
@@ -64,6 +65,8 @@ pub enum ErrorKind {
     Instruction(String),
     #[error("the Dockerfile takes more than {limit} bytes of variables and history for its stages and instructions")]
     TooMuch { limit: usize },
+    #[error("RUN --network=host is refused: `network` in [build] is {:?}", .network.name())]
+    HostNetwork { network: Network },
     #[error("{what} is not supported by this version of brik")]
     Unsupported { what: String, instead: &'static str },
 }
@@ -85,6 +88,7 @@ impl Error {
             ErrorKind::Signal(_) => Some("write a number or a name, as in 9, SIGKILL or RTMIN+3".to_owned()),
             ErrorKind::TooMuch { .. } => Some("keep large values in files; they are copied to every RUN after them".to_owned()),
             ErrorKind::Unsupported { instead, .. } => Some((*instead).to_owned()),
+            ErrorKind::HostNetwork { .. } => Some("leave the flag out, or set `network` in [build] of brik.toml to \"host\"".to_owned()),
             ErrorKind::ContextScheme { .. } => {
                 Some("a context is a directory, docker-image://, oci-layout://, service:, a git repository or an http(s) URL".to_owned())
             }

@@ -47,12 +47,7 @@ impl StagePlanner<'_, '_> {
             ast::Network::None => Network::None,
             ast::Network::Default => options.network,
             ast::Network::Host if options.network == Network::Host => Network::Host,
-            ast::Network::Host => {
-                return Err(unsupported(
-                    "RUN --network=host",
-                    "leave the flag out, or `network` in [build] of brik.toml, which keeps RUNs off the host's network",
-                ));
-            }
+            ast::Network::Host => return Err(self.dockerfile.error(span, ErrorKind::HostNetwork { network: options.network })),
         };
         let mut inputs = KeyInputs::new("run");
         args.iter().for_each(|arg| inputs.add("argument", arg));

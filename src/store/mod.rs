@@ -110,7 +110,7 @@ pub enum Error {
     #[error("no space left on the device of the store at {path}; free some, run `brik cache prune` or choose another with --store")]
     Full { path: PathBuf },
     #[error(
-        "{action} {path}: permission denied: it is another user's, who has run brik with this store; give all of it to one user (chown -R), \
+        "{action} {path}: permission denied: it is another user's, who may have run brik with this store; give all of it to one user (chown -R), \
          or choose another with --store"
     )]
     Strange { action: &'static str, path: PathBuf },
@@ -120,6 +120,11 @@ pub enum Error {
     Link { path: PathBuf },
     #[error("the store at {path} was made by another user, where anybody may make one; choose another with --store")]
     Planted { path: PathBuf },
+    #[error(
+        "{path} was made by another user, who can change what is built of it; give all of the store to one user (chown -R), or choose another \
+         with --store"
+    )]
+    Foreign { path: PathBuf },
     #[error("cannot {action} {path}: {reason}; choose another place for the store with --store or $XDG_CACHE_HOME")]
     Place { action: &'static str, path: PathBuf, reason: String },
 }
@@ -139,6 +144,13 @@ fn refuse_planted(root: &Path) -> Result<(), Error> {
     let is_open = root.parent().and_then(owner).is_some_and(|(_, mode)| mode & 0o002 != 0);
     let is_another_s = owner(root).is_some_and(|(uid, _)| uid != geteuid().as_raw() && uid != 0);
     if is_open && is_another_s { Err(Error::Planted { path: root.to_owned() }) } else { Ok(()) }
+}
+
+/// Whether a directory of the store is somebody else's, who could write to it. Root in a container has what a user outside gives to it, if
+/// that is all of the store.
+fn is_foreign(path: &Path, root: &Path) -> io::Result<bool> {
+    let (me, owner) = (geteuid(), fs::symlink_metadata(path)?.uid());
+    Ok(owner != me.as_raw() && owner != 0 && !(me.is_root() && owner == fs::metadata(root)?.uid()))
 }
 
 /// The same for what makes a directory a store: where there is none yet, or none can be written, it has to be elsewhere.
@@ -210,6 +222,9 @@ impl Store {
             disk.create_dir_all(&path).map_err(making("create", &path, &root))?;
             if path.is_symlink() {
                 return Err(Error::Link { path });
+            }
+            if is_foreign(&path, &root).map_err(at("open", &path))? {
+                return Err(Error::Foreign { path });
             }
             close(&path, 0o700).map_err(at("restrict", &path))?;
         }

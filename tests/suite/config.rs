@@ -120,3 +120,14 @@ fn a_flag_of_one_image_is_told_as_the_key_of_a_service() {
     platform.says(&[missing, "help: with a brik.toml it is --set services.app.platforms=linux/arm64"]);
     project.brik(["build", "app", "--target", "x"]).exits(2).says(&[missing, "--set services.app.target=x"]);
 }
+
+/// `a/../b` is beside `a`, not below it.
+#[test]
+fn the_directory_of_another_place_is_not_below_this_one() {
+    let project = Project::monorepo("members = [\"app\"]\ntags = [\"v1\"]\n").file("app/Dockerfile", "FROM scratch\n");
+    std::fs::create_dir(project.beside("empty")).unwrap();
+    for there in ["app/../../empty", "../empty"] {
+        project.brik(["-C", there, "list"]).exits(2).says(&["no brik.toml in"]);
+    }
+    let _ = project.brik(["-C", "app/..", "list"]).succeeds();
+}

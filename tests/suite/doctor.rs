@@ -66,6 +66,14 @@ fn a_store_is_made_on_request() {
 }
 
 #[test]
+fn a_store_that_others_may_write_to_is_told() {
+    let project = Project::empty();
+    let _ = doctor(&project).args(["--fix"]).succeeds();
+    std::fs::set_permissions(project.store(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    says(&check(&doctor(&project).succeeds(), "store", ""), "warning", "can be written to by other users", "chmod go-w");
+}
+
+#[test]
 fn a_home_that_cannot_be_written_to_fails_with_another_place() {
     let run = doctor(&Project::empty()).env("XDG_CACHE_HOME", "/proc/1/cache").exits(3);
     says(&check(&run, "store", ""), "failed", "cannot be written to", "export BRIK_STORE=");

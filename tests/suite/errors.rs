@@ -200,6 +200,21 @@ fn a_file_that_may_not_be_read_is_named() {
 }
 
 #[test]
+fn what_another_user_has_made_in_the_store_is_refused() {
+    if !tools::is_root() {
+        tools::skipped("only root can be given another user's directory");
+        return;
+    }
+    let project = Project::dockerfile("FROM scratch\nCOPY Dockerfile /\n");
+    let _ = project.image::<&str>([]);
+    let own = |owner| std::os::unix::fs::chown(project.store().join("records"), Some(owner), None).unwrap();
+    own(65534);
+    project.build([""; 0]).exits(1).says(&["records was made by another user", "chown -R", "--store"]);
+    own(0);
+    works_on(&project);
+}
+
+#[test]
 fn names_that_are_no_text_are_copied_as_they_are() {
     let project = Project::dockerfile("FROM {busybox}\nCOPY data /data\nRUN printf %s /data/* | od -An -tx1 > /out\n");
     fs::create_dir(project.path("data")).unwrap();

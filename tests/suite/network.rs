@@ -31,10 +31,22 @@ fn no_network_can_be_the_rule_for_every_run() {
 fn a_run_does_not_take_the_hosts_network_where_the_rule_is_another() {
     for network in ["none", "private"] {
         let project = service(&format!("[build]\nnetwork = \"{network}\"\n"), "FROM {busybox}\nRUN --network=host true\n");
-        let run = project.brik(["build"]).exits(1);
-        run.says(&["RUN --network=host", "app/Dockerfile", "`network` in [build]"]);
+        for run in [project.brik(["build"]).exits(1), project.brik(["check"]).exits(3)] {
+            run.says(&["RUN --network=host is refused", "app/Dockerfile", "`network` in [build]", network]);
+        }
         let _ = project.brik(["build", "--network", "host"]).succeeds();
     }
+}
+
+#[test]
+fn variables_hold_for_one_image_without_a_brik_toml_too() {
+    let project = Project::dockerfile(LOOKS);
+    let build = |name: &str, value: &str| project.build([""; 0]).env(name, value);
+    let _ = build("BRIK_BUILD__NETWORK", "none").succeeds();
+    assert_eq!(project.built().text("/out").trim(), "lo");
+    build("BRIK_BUILD__NETWORK", "nowhere").exits(2).says(&["$BRIK_BUILD__NETWORK", "nowhere"]);
+    // What is about services is none's here.
+    let _ = build("BRIK_SERVICES__API__TARGET", "x").succeeds();
 }
 
 #[test]

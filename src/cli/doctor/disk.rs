@@ -1,6 +1,7 @@
 //! The store and the disk that it is on.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD};
@@ -59,6 +60,9 @@ impl Place {
         // A directory that is none yet is left as it is, until a build or `--fix` makes it one.
         if self.store.join("version").exists() {
             return match Store::open(&self.store) {
+                Ok(_) if is_open(&self.store) => {
+                    Check::warning(NAME, format!("{shown} can be written to by other users")).fix(format!("chmod go-w {shown}"))
+                }
                 Ok(_) => Check::ok(NAME, shown.to_string()),
                 Err(error) => Check::failed(NAME, error.to_string()).fix(elsewhere),
             };
@@ -85,6 +89,11 @@ impl Place {
         let kind = file_system(kind.f_type as u64);
         judge(kind, space.f_bavail.saturating_mul(space.f_frsize), (space.f_files > 0).then_some(space.f_favail))
     }
+}
+
+/// Whether others may put something else in the place of what lies in a directory.
+fn is_open(directory: &Path) -> bool {
+    directory.metadata().is_ok_and(|metadata| metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0)
 }
 
 /// `inodes`: `None` where the file system makes them as they are needed.
