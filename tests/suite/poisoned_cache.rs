@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::support::aftermath::whole_images;
 use crate::support::{Brik, Image, Project, Registry, Run, busybox};
 
 /// What they have in common but for the first Step is made in two ways, so that only its content is the same.
@@ -374,6 +375,55 @@ fn what_the_store_has_made_of_others_is_in_no_image_for_its_diff_id() {
         monorepo.project.write("a/Dockerfile", dockerfile("/three"));
         let run = monorepo.push("shared", &["a"]).succeeds();
         assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{last}: {}", run.stderr);
+    }
+}
+
+/// A RUN that is made again makes something else.
+#[test]
+fn an_entry_does_not_name_the_layer_of_one_result_and_the_diff_id_of_another() {
+    let registry = Registry::start();
+    let project = Monorepo::services(registry.host(), "team", &["a"]);
+    let monorepo = Monorepo { registry, project };
+    let random = "FROM {busybox}\nRUN head -c 9 /dev/urandom > /r\nCOPY f.txt /srv/\n";
+    let change = |f: &str, dockerfile: &str| {
+        monorepo.project.write("a/f.txt", f);
+        monorepo.project.write("a/Dockerfile", dockerfile);
+    };
+    let last = format!("{random}RUN cat /srv/f.txt > /g\n");
+    change("1", &last);
+    let _ = monorepo.push("ci", &["a"]).succeeds();
+    change("2", &last);
+    let _ = monorepo.push("dev", &["a"]).succeeds();
+    change("3", &last);
+    let _ = monorepo.brik("dev", &["--no-remote-cache", "a"]).succeeds();
+    for kind in ['s', 'i', 't'] {
+        for (tag, ..) in monorepo.entries("team/a-cache", kind) {
+            fs::remove_dir_all(monorepo.tags("team/a-cache").join(tag)).unwrap();
+        }
+    }
+    change("2", &last);
+    let _ = monorepo.push("dev", &["--tags", "v2", "a"]).succeeds();
+    change("4", random);
+    let _ = monorepo.push("fresh", &["--tags", "v3", "a"]).succeeds();
+    assert_eq!(whole_images(&monorepo.registry, "team/a"), 3);
+}
+
+/// Pull requests write one cache, and read that of the main branch of each service, too.
+#[test]
+fn services_find_a_shared_step_in_one_cache_though_it_rests_on_their_own_ones() {
+    let registry = Registry::start();
+    let project = Monorepo::services(registry.host(), "team", &["a", "b"]);
+    let monorepo = Monorepo { registry, project };
+    let _ = monorepo.push("main", &["a", "b"]).succeeds();
+    let to = format!("--cache-to={}/team/pr", monorepo.registry.host());
+    for name in ["a", "b"] {
+        let shared = DOCKERFILE.replace("RUN : NAME; echo one > /one", "RUN echo shared > /shared\nRUN : NAME; echo one > /one");
+        monorepo.project.write(&format!("{name}/Dockerfile"), shared.replace("NAME", name));
+    }
+    let ran = |store: &str, service: &str| monorepo.brik(store, &[&to, service]).succeeds().steps_run().concat();
+    assert!(ran("1", "a").contains("shared"));
+    for (store, service) in [("2", "b"), ("3", "a"), ("4", "b"), ("5", "a")] {
+        assert!(!ran(store, service).contains("shared"), "{store}");
     }
 }
 

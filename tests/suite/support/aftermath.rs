@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,7 +72,7 @@ fn listed(store: &Path, place: &str) -> Vec<String> {
 }
 
 /// How many tags there are below `namespace`, each of which names an image that is whole: manifests, configs and layers of the size and the
-/// digest that they have to have, in the same repository.
+/// digest that they have to have, in the same repository, and layers that unpack to what the config says.
 #[track_caller]
 pub fn whole_images(registry: &Registry, namespace: &str) -> usize {
     let root = registry.data().join("docker/registry/v2");
@@ -107,6 +108,20 @@ fn is_whole(root: &Path, repository: &Path, manifest: &str) {
         let name = blob["digest"].as_str().expect("a digest");
         assert!(repository.join("_layers").join(named(name)).join("link").is_file(), "{manifest} names {name}, {repository:?} has not");
         assert_eq!(content(root, name).len() as u64, blob["size"], "{name} of {manifest}");
+    }
+    let Some(config) = document["config"]["digest"].as_str() else { return };
+    let config: Value = serde_json::from_slice(&content(root, config)).expect("a config");
+    let layers = document["layers"].as_array().expect("layers");
+    for (layer, diff_id) in layers.iter().zip(config["rootfs"]["diff_ids"].as_array().into_iter().flatten()) {
+        let blob = content(root, layer["digest"].as_str().expect("a digest"));
+        let mut tar = Vec::new();
+        let read = match layer["mediaType"].as_str().expect("a media type") {
+            kind if kind.ends_with("gzip") => flate2::read::MultiGzDecoder::new(&blob[..]).read_to_end(&mut tar),
+            kind if kind.ends_with("zstd") => zstd::Decoder::new(&blob[..]).and_then(|mut layer| layer.read_to_end(&mut tar)),
+            _ => (&blob[..]).read_to_end(&mut tar),
+        };
+        read.expect("a whole stream");
+        assert_eq!(digest(&tar), *diff_id, "{layer} of {manifest}");
     }
 }
 
