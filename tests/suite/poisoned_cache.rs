@@ -277,7 +277,7 @@ fn an_entry_leads_to_no_repository_that_nobody_named() {
 #[test]
 fn what_the_store_has_of_others_is_given_to_nobody_for_its_digest() {
     let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
-    let vault = Project::empty().file("Dockerfile", "FROM scratch\nCOPY key /\n").file("key", "private\n");
+    let vault = Project::empty().file("Dockerfile", "FROM scratch\nCOPY key-of-acme /\n").file("key-of-acme", "private\n");
     let built = vault.brik(["build", "--image", "localhost/vault", "--output", "oci:out"]).store(&monorepo.project.beside("shared"));
     let _ = built.succeeds();
     let read = |digest: &Value| fs::read(vault.path("out/blobs/sha256").join(&digest.as_str().unwrap()["sha256:".len()..])).unwrap();
@@ -285,6 +285,11 @@ fn what_the_store_has_of_others_is_given_to_nobody_for_its_digest() {
     let index: Value = serde_json::from_slice(&fs::read(vault.path("out/index.json")).unwrap()).unwrap();
     let manifest = json(&index["manifests"][0]["digest"]);
     let (layer, diff_id) = (&manifest["layers"][0], &json(&manifest["config"]["digest"])["rootfs"]["diff_ids"][0]);
+    let store = monorepo.project.beside("shared");
+    let records = fs::read_dir(store.join("records/step")).unwrap().map(|record| fs::read_to_string(record.unwrap().path()).unwrap());
+    let record: Value = serde_json::from_str(records.last().unwrap().rsplit_once("\nblake3").unwrap().0).unwrap();
+    let names = fs::read(store.join("blobs/sha256").join(&record["files"]["digest"].as_str().unwrap()["sha256:".len()..])).unwrap();
+    assert!(String::from_utf8_lossy(&names).contains("acme"));
     for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
         let inputs = entry["record"]["inputs"].to_string();
         if inputs.contains("workdir") {
@@ -293,7 +298,7 @@ fn what_the_store_has_of_others_is_given_to_nobody_for_its_digest() {
             entry.as_object_mut().unwrap().remove("toc");
             manifest["layers"] = json!([]);
         } else if inputs.contains("files f.txt") {
-            entry["record"]["files"] = json!({ "mediaType": "x", "digest": layer["digest"], "size": 5 });
+            entry["record"]["files"] = record["files"].clone();
         }
         monorepo.put(&tag, manifest, &entry);
     }
@@ -304,11 +309,12 @@ fn what_the_store_has_of_others_is_given_to_nobody_for_its_digest() {
     let run = monorepo.push("shared", &["a"]).succeeds();
     assert_eq!([digest(&exported, "a"), digest(&run, "a")], [monorepo.honest("a"), monorepo.honest("a")], "{}", run.stderr);
     assert!(!monorepo.blob(layer["digest"].as_str().unwrap()).exists());
-    let carried = STANDARD.encode(read(&layer["digest"]));
+    let carried = [STANDARD.encode(read(&layer["digest"])), STANDARD.encode(names)];
     for repository in ["team/a", "team/a-cache"] {
         for tag in monorepo.registry.tags(repository) {
             let digest = fs::read_to_string(monorepo.tags(repository).join(&tag).join("current/link")).unwrap();
-            assert!(!fs::read_to_string(monorepo.blob(&digest)).unwrap().contains(&carried), "{repository}:{tag}");
+            let manifest = fs::read_to_string(monorepo.blob(&digest)).unwrap();
+            assert!(!carried.iter().any(|carried| manifest.contains(carried)), "{repository}:{tag}");
         }
     }
 }
@@ -406,6 +412,26 @@ fn an_entry_does_not_name_the_layer_of_one_result_and_the_diff_id_of_another() {
     change("4", random);
     let _ = monorepo.push("fresh", &["--tags", "v3", "a"]).succeeds();
     assert_eq!(whole_images(&monorepo.registry, "team/a"), 3);
+}
+
+#[test]
+fn a_cache_that_promises_what_nobody_has_costs_nobody_else_anything() {
+    let registry = Registry::start();
+    let steps: String = (0..10).map(|n| format!("RUN echo {n} > /{n}\n")).collect();
+    let project = Monorepo::services(registry.host(), "team", &["a", "b"]);
+    project.write("a/Dockerfile", format!("FROM {{busybox}}\n{steps}RUN cat /0\n"));
+    project.write("b/Dockerfile", "FROM {busybox}\nRUN head -c 9 /dev/urandom > /r\n");
+    let monorepo = Monorepo { registry, project };
+    let b = digest(&monorepo.push("first", &["a", "b"]).succeeds(), "b");
+    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        entry["record"]["layer"]["digest"] = sha256(tag.as_bytes()).into();
+        manifest["layers"] = json!([]);
+        monorepo.put(&tag, manifest, &entry);
+    }
+    monorepo.project.write("a/Dockerfile", format!("FROM {{busybox}}\n{steps}RUN cat /1\n"));
+    let run = monorepo.push("fresh", &["a", "b"]).succeeds();
+    run.says(&["team/a-cache is not read any more in this run"]);
+    assert_eq!([digest(&run, "a"), digest(&run, "b")], [monorepo.honest("a"), b]);
 }
 
 /// Pull requests write one cache, and read that of the main branch of each service, too.
