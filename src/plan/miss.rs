@@ -164,7 +164,7 @@ impl fmt::Display for MissReason {
             Self::After { text, .. } => write!(f, "after {}", Line(text, MOST_SHOWN)),
             Self::Source { name } => write!(f, "{} is another source", Line(name, LONGEST_PATH)),
             Self::New => write!(f, "not built before"),
-            Self::Evicted => write!(f, "no longer in the cache"),
+            Self::Evicted => write!(f, "no longer in the store or a cache that is read"),
             Self::Forgotten => write!(f, "changed; what the last build was made of is no longer known"),
             Self::Version => write!(f, "the last build was by another version of brik"),
             Self::NoCache => write!(f, "--no-cache"),

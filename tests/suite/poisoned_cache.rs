@@ -1,137 +1,18 @@
 //! Whoever may write to the cache repository of a service can change the images of that service, by layers. Of nothing else: not those of
 //! others, nor what is built without that repository, whatever the store has taken from it.
 
+mod monorepo;
+mod others;
+
 use std::fs;
-use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::aftermath::whole_images;
-use crate::support::{Brik, Image, Project, Registry, Run, busybox};
-
-/// What they have in common but for the first Step is made in two ways, so that only its content is the same.
-const DOCKERFILE: &str = "FROM {busybox}\nRUN echo tools > /tools\nRUN : NAME; echo one > /one\nCOPY f.txt /srv/in/\nWORKDIR /app\nRUN cat /srv/in/f.txt > /two\nUSER guest\n";
-
-struct Monorepo {
-    registry: Registry,
-    project: Project,
-}
-
-impl Monorepo {
-    /// Services a and b, pushed by somebody, so that there are caches; then a's cache has been in other hands.
-    fn new(forge: impl Fn(&mut Value, &Value), of: &str) -> Self {
-        let registry = Registry::start();
-        let host = registry.host();
-        let evil = Self::services(host, "evil", &["a"]).file("a/f.txt", "EVIL\n");
-        if of == "echo one" {
-            evil.write("a/Dockerfile", DOCKERFILE.replace("echo one > /one", "echo one > /one; ln -s /etc /srv"));
-        }
-        let project = Self::services(host, "team", &["a", "b"]);
-        let monorepo = Self { registry, project };
-        let _ = monorepo.push("first", &["a", "b"]).succeeds();
-        let _ = evil.brik(["build", "--push"]).succeeds();
-        let wanted = |entry: &Value| entry["record"]["inputs"].to_string().contains(of);
-        let theirs = monorepo.entries("evil/a-cache", 's').into_iter().map(|(_, _, entry)| entry).find(wanted).expect("an evil entry");
-        for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's').into_iter().filter(|(_, _, entry)| wanted(entry)) {
-            forge(&mut entry, &theirs);
-            let layer = entry["record"]["layer"].clone();
-            monorepo.give(&layer);
-            manifest["layers"] = json!([layer]);
-            monorepo.put(&tag, manifest, &entry);
-        }
-        // Without its image, a is made of its Steps.
-        for (tag, ..) in monorepo.entries("team/a-cache", 'i') {
-            fs::remove_dir_all(monorepo.tags("team/a-cache").join(tag)).unwrap();
-        }
-        monorepo
-    }
-
-    fn services(host: &str, namespace: &str, names: &[&str]) -> Project {
-        let toml = format!("registry = \"{host}/{namespace}\"\nmembers = [\"*\"]\ntags = [\"v1\"]\n");
-        let project = Project::empty().file("brik.toml", toml);
-        for name in names {
-            project.write(&format!("{name}/Dockerfile"), DOCKERFILE.replace("NAME", name));
-            project.write(&format!("{name}/f.txt"), "good\n");
-        }
-        project
-    }
-
-    fn brik(&self, store: &str, args: &[&str]) -> Brik {
-        self.project.brik(["build", "--progress", "json", "--format", "json"]).args(args).store(&self.project.beside(store))
-    }
-
-    fn push(&self, store: &str, services: &[&str]) -> Brik {
-        self.brik(store, &["--push"]).args(services)
-    }
-
-    fn without_caches(&self, store: &str, service: &str) -> Brik {
-        self.brik(store, &["--no-remote-cache", service])
-    }
-
-    fn repository(&self, name: &str) -> PathBuf {
-        self.registry.data().join("docker/registry/v2/repositories").join(name)
-    }
-
-    fn tags(&self, repository: &str) -> PathBuf {
-        self.repository(repository).join("_manifests/tags")
-    }
-
-    fn blob(&self, digest: &str) -> PathBuf {
-        let hex = digest.trim_start_matches("sha256:");
-        self.registry.data().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
-    }
-
-    /// Tags of a kind, with their manifests and the records in these.
-    fn entries(&self, repository: &str, kind: char) -> Vec<(String, Value, Value)> {
-        let tags = self.registry.tags(repository).into_iter().filter(|tag| tag.starts_with(&format!("{kind}-")));
-        let read = |tag: String| {
-            let digest = fs::read_to_string(self.tags(repository).join(&tag).join("current/link")).unwrap();
-            let manifest: Value = serde_json::from_slice(&fs::read(self.blob(&digest)).unwrap()).unwrap();
-            let record = serde_json::from_str(manifest["annotations"]["dev.brik.record"].as_str().unwrap()).unwrap();
-            (tag, manifest, record)
-        };
-        tags.map(read).collect()
-    }
-
-    /// Puts an entry into a's cache.
-    fn put(&self, tag: &str, mut manifest: Value, entry: &Value) {
-        manifest["annotations"]["dev.brik.record"] = entry.to_string().into();
-        let bytes = manifest.to_string();
-        let digest = sha256(bytes.as_bytes());
-        write(&self.blob(&digest), &bytes);
-        let hex = digest.trim_start_matches("sha256:");
-        write(&self.repository("team/a-cache").join(format!("_manifests/revisions/sha256/{hex}/link")), &digest);
-        write(&self.tags("team/a-cache").join(tag).join("current/link"), &digest);
-    }
-
-    /// Lets a's cache have a blob that the registry has.
-    fn give(&self, blob: &Value) {
-        let digest = blob["digest"].as_str().unwrap();
-        let hex = digest.trim_start_matches("sha256:");
-        write(&self.repository("team/a-cache").join(format!("_layers/sha256/{hex}/link")), digest);
-    }
-
-    /// The digest of a service's image, made of what it says and of nothing else.
-    fn honest(&self, service: &str) -> String {
-        digest(&self.without_caches("honest", service).succeeds(), service)
-    }
-}
-
-fn write(path: &std::path::Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    brik::oci::Digest::of(bytes).to_string()
-}
-
-fn digest(run: &Run, service: &str) -> String {
-    let rows = serde_json::from_str::<Value>(&run.stdout).unwrap()["rows"].as_array().unwrap().clone();
-    rows.iter().find(|row| row["service"] == service).unwrap()["digest"].as_str().unwrap().to_owned()
-}
+use crate::support::{Registry, busybox};
+use monorepo::{DOCKERFILE, Monorepo, digest, sha256};
 
 /// A COPY that brings something else.
 fn other_layer(entry: &mut Value, theirs: &Value) {
@@ -256,85 +137,6 @@ fn an_image_is_what_its_dockerfile_says_whatever_a_cache_says() {
 }
 
 #[test]
-fn an_entry_leads_to_no_repository_that_nobody_named() {
-    let private = |entry: &mut Value, theirs: &Value| {
-        other_layer(entry, theirs);
-        entry["record"]["layer"]["digest"] = format!("sha256:{}", "2".repeat(64)).into();
-    };
-    let monorepo = Monorepo::new(private, "files f.txt");
-    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
-        manifest["layers"] = json!([]);
-        entry["places"] = json!([format!("{}/private/repository", monorepo.registry.host())]);
-        monorepo.put(&tag, manifest, &entry);
-    }
-    let run = monorepo.push("fresh", &["a"]).succeeds();
-    assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
-    let asked: Vec<String> = monorepo.registry.requests().into_iter().filter(|request| request.contains("private")).collect();
-    assert_eq!(asked, [""; 0]);
-}
-
-/// Another project was built on the same store, and somebody has learned the digest of its layer.
-#[test]
-fn what_the_store_has_of_others_is_given_to_nobody_for_its_digest() {
-    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
-    let vault = Project::empty().file("Dockerfile", "FROM scratch\nCOPY key-of-acme /\n").file("key-of-acme", "private\n");
-    let built = vault.brik(["build", "--image", "localhost/vault", "--output", "oci:out"]).store(&monorepo.project.beside("shared"));
-    let _ = built.succeeds();
-    let read = |digest: &Value| fs::read(vault.path("out/blobs/sha256").join(&digest.as_str().unwrap()["sha256:".len()..])).unwrap();
-    let json = |digest: &Value| serde_json::from_slice::<Value>(&read(digest)).unwrap();
-    let index: Value = serde_json::from_slice(&fs::read(vault.path("out/index.json")).unwrap()).unwrap();
-    let manifest = json(&index["manifests"][0]["digest"]);
-    let (layer, diff_id) = (&manifest["layers"][0], &json(&manifest["config"]["digest"])["rootfs"]["diff_ids"][0]);
-    let store = monorepo.project.beside("shared");
-    let records = fs::read_dir(store.join("records/step")).unwrap().map(|record| fs::read_to_string(record.unwrap().path()).unwrap());
-    let record: Value = serde_json::from_str(records.last().unwrap().rsplit_once("\nblake3").unwrap().0).unwrap();
-    let names = fs::read(store.join("blobs/sha256").join(&record["files"]["digest"].as_str().unwrap()["sha256:".len()..])).unwrap();
-    assert!(String::from_utf8_lossy(&names).contains("acme"));
-    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
-        let inputs = entry["record"]["inputs"].to_string();
-        if inputs.contains("workdir") {
-            (entry["record"]["layer"], entry["record"]["diff_id"]) = (layer.clone(), diff_id.clone());
-            entry["carried"] = json!({});
-            entry.as_object_mut().unwrap().remove("toc");
-            manifest["layers"] = json!([]);
-        } else if inputs.contains("files f.txt") {
-            entry["record"]["files"] = record["files"].clone();
-        }
-        monorepo.put(&tag, manifest, &entry);
-    }
-    // An image that nobody has asked the layers of yet, and then one that is exported.
-    let reads = format!("--cache-from={}/team/a-cache", monorepo.registry.host());
-    let _ = monorepo.brik("shared", &[&reads, "a"]).succeeds();
-    let exported = monorepo.brik("shared", &[&reads, "--output", "oci:exported", "a"]).succeeds();
-    let run = monorepo.push("shared", &["a"]).succeeds();
-    assert_eq!([digest(&exported, "a"), digest(&run, "a")], [monorepo.honest("a"), monorepo.honest("a")], "{}", run.stderr);
-    assert!(!monorepo.blob(layer["digest"].as_str().unwrap()).exists());
-    let carried = [STANDARD.encode(read(&layer["digest"])), STANDARD.encode(names)];
-    for repository in ["team/a", "team/a-cache"] {
-        for tag in monorepo.registry.tags(repository) {
-            let digest = fs::read_to_string(monorepo.tags(repository).join(&tag).join("current/link")).unwrap();
-            let manifest = fs::read_to_string(monorepo.blob(&digest)).unwrap();
-            assert!(!carried.iter().any(|carried| manifest.contains(carried)), "{repository}:{tag}");
-        }
-    }
-}
-
-#[test]
-fn the_configuration_of_an_image_is_read_from_no_host_that_nobody_named() {
-    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
-    let a = digest(&monorepo.push("again", &["a"]).succeeds(), "a");
-    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    elsewhere.set_nonblocking(true).unwrap();
-    let (tag, mut manifest, mut entry) = monorepo.entries("team/a-cache", 'i').remove(0);
-    manifest["layers"] = json!([]);
-    entry["carried"] = json!({});
-    entry["places"] = json!([format!("{}/x", elsewhere.local_addr().unwrap())]);
-    monorepo.put(&tag, manifest, &entry);
-    assert_eq!(digest(&monorepo.push("fresh", &["a"]).succeeds(), "a"), a);
-    assert_eq!(elsewhere.accept().map(drop).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-}
-
-#[test]
 fn a_build_without_the_cache_believes_no_table_of_contents() {
     let monorepo = Monorepo::new(other_contents, "echo one");
     monorepo.project.write("a/Dockerfile", "FROM {busybox}\nCOPY f.txt /srv/in/\n");
@@ -356,32 +158,6 @@ fn a_build_without_the_cache_believes_no_table_of_contents() {
     }
     assert_ne!(digest(&monorepo.push("believing", &["a"]).succeeds(), "a"), a, "a believes its own cache");
     assert_eq!(digest(&monorepo.brik("fresh", &["--push", "--no-cache", "a"]).succeeds(), "a"), a);
-}
-
-/// Another project was built on the same store, and somebody has learned the DiffId of its layer.
-#[test]
-fn what_the_store_has_made_of_others_is_in_no_image_for_its_diff_id() {
-    // What works on that layer has run there, too, or not.
-    for last in ["/three", "/four"] {
-        let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
-        let dockerfile = |last: &str| DOCKERFILE.replace("NAME", "a").replace("/two", last);
-        let vault = Monorepo::services(monorepo.registry.host(), "vault", &["a"]).file("a/f.txt", "private\n");
-        vault.write("a/Dockerfile", dockerfile(last));
-        let built = vault.brik(["build", "--output", "oci:out"]).store(&monorepo.project.beside("shared"));
-        let _ = built.succeeds();
-        let diff_ids = Image::read(&vault.path("out")).config["rootfs"]["diff_ids"].as_array().unwrap().clone();
-        for (tag, manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
-            if entry["record"]["inputs"].to_string().contains("files f.txt") {
-                entry["record"]["diff_id"] = diff_ids[diff_ids.len() - 3].clone();
-                entry["carried"] = json!({});
-                entry.as_object_mut().unwrap().remove("toc");
-            }
-            monorepo.put(&tag, manifest, &entry);
-        }
-        monorepo.project.write("a/Dockerfile", dockerfile("/three"));
-        let run = monorepo.push("shared", &["a"]).succeeds();
-        assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{last}: {}", run.stderr);
-    }
 }
 
 /// A RUN that is made again makes something else.

@@ -155,7 +155,7 @@ fn what_runs_without_a_change_says_why_too() {
         }
     }
     let lost = project.build::<&str>([]).succeeds();
-    assert!(lost.events_of("step_started").iter().all(|event| event["reason"] == "no longer in the cache"));
+    assert!(lost.events_of("step_started").iter().all(|event| event["reason"] == "no longer in the store or a cache that is read"));
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn every_kind_of_change_is_named_with_old_and_new_and_what_follows_says_after_wh
     let files = |change: fn(&Path)| Box::new(move |repository: &mut Repository| change(repository.directory.path())) as Box<_>;
     type Change<'c> = (&'c str, Box<dyn Fn(&mut Repository)>, String);
     let changes: Vec<Change> = vec![
-        ("nothing", files(|_| {}), "image: no longer in the cache".to_owned()),
+        ("nothing", files(|_| {}), "image: no longer in the store or a cache that is read".to_owned()),
         (
             "a file that one COPY selects",
             files(|root| fs::write(root.join("b"), "new").unwrap()),
@@ -120,7 +120,7 @@ fn every_kind_of_change_is_named_with_old_and_new_and_what_follows_says_after_wh
         (
             "a stage's name",
             Box::new(|repository| repository.rewrite(&TEXT.replace("AS make", "AS build").replace("=make", "=build"))),
-            "image: no longer in the cache".to_owned(),
+            "image: no longer in the store or a cache that is read".to_owned(),
         ),
     ];
     for (what, change, expected) in changes {
@@ -180,7 +180,7 @@ fn without_records_or_lists_less_is_said_and_nothing_wrong() {
     // Of the Steps that did not change, one is gone.
     let same = Trail::of(&plan, image, None);
     let evicted = explain(&question(&[3].into()), image, Some(&same));
-    assert_eq!(told(&plan, &evicted), format!("{}: no longer in the cache", plan.steps[3].position));
+    assert_eq!(told(&plan, &evicted), format!("{}: no longer in the store or a cache that is read", plan.steps[3].position));
 }
 
 struct Nothing;
