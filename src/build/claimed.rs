@@ -1,6 +1,5 @@
 //! Layers on the word of cache repositories. What the store has of one for other reasons, as that another project is built here, too, is used
-//! only where a repository of the run was seen to have it, all of its bytes: who names a digest may not know more of it than that. What is not known to
-//! have come from one is had from it again.
+//! only where a repository of the run has given it, to this run or to one before: who names a digest may not know more of it than that.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +8,7 @@ use super::layers::Layers;
 use crate::oci::{Descriptor, DiffId, Digest, Layer};
 use crate::store::RecordKind;
 
-/// A repository was seen to have a blob.
+/// A repository has given a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct OriginRecord {
     pub repository: String,
@@ -20,9 +19,13 @@ pub(super) struct OriginRecord {
 }
 
 impl OriginRecord {
-    fn key(repository: &str, blob: &Digest) -> Digest {
-        Digest::of(format!("{repository} {blob}").as_bytes())
+    pub fn key(&self) -> Digest {
+        key(&self.repository, &self.blob)
     }
+}
+
+fn key(repository: &str, blob: &Digest) -> Digest {
+    Digest::of(format!("{repository} {blob}").as_bytes())
 }
 
 impl Layers<'_> {
@@ -46,13 +49,13 @@ impl Layers<'_> {
     /// Remembers where a layer was had from, for other runs, if that matters to them.
     pub(super) fn keep_origin(&self, blob: &Digest, diff_id: Option<DiffId>) -> Result<bool, Error> {
         let Some(repository) = self.origins.had_from(blob) else { return Ok(false) };
-        let key = OriginRecord::key(&repository, blob);
-        self.store.put_record_soon(RecordKind::Origin, &key, &OriginRecord { repository, blob: *blob, diff_id })?;
+        let record = OriginRecord { repository, blob: *blob, diff_id };
+        self.store.put_record_soon(RecordKind::Origin, &record.key(), &record)?;
         Ok(true)
     }
 
     fn origin(&self, blob: &Digest) -> Option<OriginRecord> {
         let places = self.origins.places(blob);
-        places.iter().find_map(|place| self.store.record(RecordKind::Origin, &OriginRecord::key(&place.name(), blob)))
+        places.iter().find_map(|place| self.store.record(RecordKind::Origin, &key(&place.name(), blob)))
     }
 }

@@ -303,9 +303,11 @@ fn chain_id(layer: &Layer, below: &[PathBuf]) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use super::super::claimed::OriginRecord;
     use super::*;
     use crate::oci::media_type;
     use crate::registry::{ClientOptions, RetryPolicy};
+    use crate::store::RecordKind;
 
     #[test]
     fn a_registry_that_does_not_answer_is_asked_for_one_remembered_blob_only() {
@@ -324,6 +326,30 @@ mod tests {
             assert!(matches!(&error, Error::Lost { .. }) && error.to_string().contains(reason), "{error}");
             assert_eq!(client.counters().requests, requests, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_here_for_others_is_had_from_where_it_is_claimed_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let client = Client::new(ClientOptions { retries: RetryPolicy { tries: 1, ..RetryPolicy::default() }, ..ClientOptions::default() });
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let place: Reference = format!("{nobody}/app-cache").parse().unwrap();
+        let origins = Origins::default().and_of([&place].into_iter());
+        let (client, reporter) = (client.unwrap(), Reporter::silent());
+        let layers = Layers { store: &store, client: &client, reporter: &reporter, rung: Rung::Root, origins: &origins };
+        let (digest, size) = store.put_blob(b"private").unwrap();
+        let blob = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, size);
+        origins.note_cached(&digest, std::slice::from_ref(&place));
+        assert!(layers.pull(&blob).is_ok());
+        origins.note_claimed(&digest);
+        assert!(matches!(layers.pull(&blob), Err(Error::Lost { .. })) && store.read_blob(&digest).is_ok());
+        let record = |repository: String| OriginRecord { repository, blob: digest, diff_id: None };
+        let keep = |record: OriginRecord| store.put_record(RecordKind::Origin, &record.key(), &record).unwrap();
+        keep(record("r.example/other-cache".to_owned()));
+        assert!(layers.pull(&blob).is_err(), "another repository has given it");
+        keep(record(place.name()));
+        assert!(layers.pull(&blob).is_ok());
     }
 
     #[test]
