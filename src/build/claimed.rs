@@ -37,6 +37,13 @@ impl Layers<'_> {
         !self.origins.is_only_claimed(blob)
     }
 
+    /// The same of a short one, which may have come with the entry that names it.
+    pub(super) fn take_carried(&self, blob: &Descriptor) -> bool {
+        let carried = self.origins.carried(&blob.digest).filter(|bytes| self.store.put_blob(bytes).is_ok());
+        carried.iter().for_each(|_| self.origins.note_had(&blob.digest));
+        self.may_use(blob)
+    }
+
     /// Whether what the store has of the layer of this DiffId may be used.
     pub(super) fn may_use_layer(&self, layer: &Layer) -> bool {
         let diff_id = || self.origin(&layer.descriptor.digest)?.diff_id;

@@ -187,7 +187,10 @@ impl<'a> Engine<'a> {
         let second_key = self.content_key(step, &work)?;
         let found = second_key.filter(|_| !step.no_cache).map(|key| self.found(step, &key)).transpose()?.flatten();
         let (of_content, outcome) = match found {
-            Some(record) => (StepRecord { inputs: step.inputs.clone(), ..record }, Outcome::Cached),
+            Some(record) => {
+                let files = record.files.clone().filter(|files| self.layers.take_carried(files));
+                (StepRecord { inputs: step.inputs.clone(), files, ..record }, Outcome::Cached)
+            }
             None => {
                 // Nobody waits for the list of files alone.
                 let ((layer, claimed_by), files) = thread::scope(|scope| {

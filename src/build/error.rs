@@ -83,7 +83,7 @@ impl Error {
     pub fn gone(&self) -> Option<Loss> {
         match self {
             Self::Lost { loss, .. } => Some(*loss),
-            Self::Store(store::Error::Damaged { digest, .. }) => Some(Loss { blob: *digest, not: None }),
+            Self::Store(store::Error::Damaged { digest, .. }) => Some(Loss { blob: *digest, size: None, not: None }),
             _ => None,
         }
     }

@@ -131,7 +131,7 @@ impl Layers<'_> {
     /// What is only remembered can be made again.
     pub(super) fn lost(&self, blob: &Descriptor, error: Error) -> Error {
         if self.origins.is_remembered_blob(blob) {
-            Error::Lost { loss: Loss { blob: blob.digest, not: None }, reason: Box::new(error) }
+            Error::Lost { loss: Loss { blob: blob.digest, size: Some(blob.size), not: None }, reason: Box::new(error) }
         } else {
             error
         }
@@ -143,7 +143,10 @@ impl Layers<'_> {
             Error::Image(image::Error::NeedsLowers { .. }) | Error::Store(_) | Error::Io { .. } => error,
             error if error.is_no_space() || !self.origins.is_remembered(layer) => error,
             error @ Error::Lost { .. } => error,
-            error => Error::Lost { loss: Loss { blob: layer.descriptor.digest, not: Some(layer.diff_id) }, reason: Box::new(error) },
+            error => Error::Lost {
+                loss: Loss { blob: layer.descriptor.digest, size: Some(layer.descriptor.size), not: Some(layer.diff_id) },
+                reason: Box::new(error),
+            },
         }
     }
 

@@ -143,7 +143,7 @@ impl Sources<'_> {
         let record: ImageRecord = self.store.record(RecordKind::Image, &image.key.0)?;
         // Layers of the base need not be here: they are in the base's repository.
         let own = || record.layers.iter().skip(base_of(plan, image.root).len());
-        let layers = own().map(|layer| (layer.descriptor.digest, layer.diff_id));
+        let layers = own().map(|layer| (&layer.descriptor, layer.diff_id));
         if !self.belief(std::slice::from_ref(&image.service)).holds(&record.claimed_by, layers) {
             return None;
         }

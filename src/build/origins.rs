@@ -8,7 +8,7 @@ use crate::cache::{Claims, StepEntry, StepRecord};
 use crate::oci::{Descriptor, DiffId, Digest, Layer, Reference};
 use crate::plan::{CacheKey, Plan};
 
-/// Places of a blob that are worth a request each.
+/// Places of a blob that one entry may lead to.
 const MOST_PLACES: usize = 8;
 
 #[derive(Default)]
@@ -201,9 +201,10 @@ pub(super) fn identity(layer: &Layer) -> (DiffId, Digest, u64) {
     (layer.diff_id, layer.descriptor.digest, layer.descriptor.size)
 }
 
+/// The first of the places is the best that somebody knows: it counts however many others have said before.
 fn add<'r>(origin: &mut Origin, places: impl Iterator<Item = &'r Reference>) {
-    for place in places {
-        if origin.places.len() < MOST_PLACES && !origin.places.iter().any(|known| known.same_repository(place)) {
+    for (n, place) in places.enumerate() {
+        if (n == 0 || origin.places.len() < MOST_PLACES) && !origin.places.iter().any(|known| known.same_repository(place)) {
             origin.places.push(place.clone());
         }
     }
@@ -245,5 +246,7 @@ mod tests {
         assert_eq!(origins.places(&blob), []);
         origins.note_cached(&blob, &many);
         assert_eq!(origins.places(&blob), many[..MOST_PLACES]);
+        origins.note_cached(&blob, &many[50..]);
+        assert_eq!(origins.places(&blob)[MOST_PLACES..], many[50..51], "another entry, which may know better");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{Entry, ImageEntry, StepEntry, TocEntry, TrailEntry};
-use crate::oci::{DiffId, Digest, Reference};
+use crate::oci::{Descriptor, DiffId, Digest, Reference};
 
 /// Each costs another look at everything: a repository that has promised more of what cannot be had is not listened to any more, and none is
 /// where so many have.
@@ -16,8 +16,17 @@ const MOST_LOST: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Loss {
     pub blob: Digest,
+    /// Of this size, as somebody has said, in bytes; of whichever, where the store has lost it.
+    pub size: Option<u64>,
     /// It is there, and not this layer: it may well be another.
     pub not: Option<DiffId>,
+}
+
+impl Loss {
+    /// Whether a blob is lost to whoever calls it so, and the layer of `diff_id`.
+    fn is_of(&self, blob: &Descriptor, diff_id: Option<DiffId>) -> bool {
+        self.blob == blob.digest && self.size.is_none_or(|size| size == blob.size) && (self.not.is_none() || self.not == diff_id)
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -79,9 +88,13 @@ impl Known {
     }
 
     /// Whether a blob is of no use, as the layer of a DiffId where it is called one.
-    pub fn is_lost(&self, blob: Digest, layer: Option<DiffId>) -> bool {
-        let lost = lock(&self.lost);
-        lost.contains(&Loss { blob, not: None }) || layer.is_some() && lost.contains(&Loss { blob, not: layer })
+    pub fn is_lost(&self, blob: &Descriptor, layer: Option<DiffId>) -> bool {
+        lock(&self.lost).iter().any(|loss| loss.is_of(blob, layer))
+    }
+
+    /// Whether that has been told already.
+    pub fn knows(&self, loss: &Loss) -> bool {
+        lock(&self.lost).contains(loss)
     }
 
     pub(super) fn refuse(&self, entry: &Reference) {
@@ -135,9 +148,7 @@ impl Known {
 
 /// The repositories of entries that need what is lost.
 fn promising<E: Entry>(answers: &Answers<E>, loss: Loss) -> Vec<String> {
-    let needs = |entry: &E| {
-        entry.blobs().into_iter().any(|blob| blob.digest == loss.blob && (loss.not.is_none() || entry.diff_id(&blob.digest) == loss.not))
-    };
+    let needs = |entry: &E| entry.blobs().into_iter().any(|blob| loss.is_of(blob, entry.diff_id(&blob.digest)));
     let answers = lock(answers);
     let needing = answers.iter().filter(|(_, entry)| entry.as_ref().is_some_and(needs));
     needing.filter_map(|(asked, _)| Some(asked.rsplit_once(':')?.0.to_owned())).collect()
@@ -162,4 +173,24 @@ impl Message {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_something_false_of_a_blob_spoils_it_for_nobody_else() {
+        let [blob, longer] = [3, 4].map(|size| Descriptor::new("layer", Digest::of(b"blob"), size));
+        let [layer, other] = [b"layer", b"other"].map(|name| DiffId(Digest::of(name)));
+        let lost = |loss: Loss| {
+            let known = Known::default();
+            known.lose(loss);
+            [(&blob, layer), (&blob, other), (&longer, layer)].map(|(blob, layer)| known.is_lost(blob, Some(layer)))
+        };
+        let loss = Loss { blob: blob.digest, size: Some(3), not: None };
+        assert_eq!(lost(loss), [true, true, false]);
+        assert_eq!(lost(Loss { not: Some(layer), ..loss }), [true, false, false]);
+        assert_eq!(lost(Loss { size: None, ..loss }), [true; 3]);
+    }
 }

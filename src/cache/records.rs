@@ -66,6 +66,6 @@ impl ImageRecord {
 pub fn recorded(store: &Store, key: &CacheKey, belief: Belief, single_uid: &dyn Fn() -> bool) -> Option<StepRecord> {
     let record: StepRecord = store.record(RecordKind::Step, &key.0)?;
     let here = store.blob_size(&record.layer.digest) == Some(record.layer.size);
-    let usable = here && belief.holds(&record.claimed_by, [(record.layer.digest, record.diff_id)]);
+    let usable = here && belief.holds(&record.claimed_by, [(&record.layer, record.diff_id)]);
     (usable && (!record.single_uid || single_uid())).then_some(record)
 }

@@ -240,7 +240,7 @@ impl Session<'_> {
     fn stop(&self, failures: &[build::Failure]) -> Stop {
         let known = self.shared.known;
         let gone = failures.iter().filter_map(|failure| Some((failure.error.gone()?, &failure.error)));
-        let gone: Vec<_> = gone.filter(|(loss, _)| !known.is_lost(loss.blob, loss.not)).collect();
+        let gone: Vec<_> = gone.filter(|(loss, _)| !known.knows(loss)).collect();
         let Some((Loss { blob, .. }, error)) = gone.first() else { return Stop::Failed(self.failure(failures)) };
         let what = match &***error {
             build::Error::Lost { reason, .. } => format!("{blob} of the cache cannot be had, what needs it is built again: {reason}"),
