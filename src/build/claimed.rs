@@ -8,24 +8,29 @@ use super::layers::Layers;
 use crate::oci::{Descriptor, DiffId, Digest, Layer};
 use crate::store::RecordKind;
 
-/// A repository has given a blob.
+/// Repositories that one blob is remembered to have come from.
+const MOST_REPOSITORIES: usize = 64;
+
+/// Who has given a blob, by its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct OriginRecord {
-    pub repository: String,
     pub blob: Digest,
+    /// By name, the latest last.
+    pub repositories: Vec<String>,
     /// What it unpacks to, where that was found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff_id: Option<DiffId>,
 }
 
 impl OriginRecord {
-    pub fn key(&self) -> Digest {
-        key(&self.repository, &self.blob)
+    /// Adds what another run has found out before, without which this would be forgotten.
+    fn and_of(mut self, earlier: Option<Self>) -> Self {
+        let Some(mut earlier) = earlier else { return self };
+        earlier.repositories.retain(|name| !self.repositories.contains(name));
+        self.repositories.splice(..0, earlier.repositories);
+        self.repositories.drain(..self.repositories.len().saturating_sub(MOST_REPOSITORIES));
+        Self { diff_id: self.diff_id.or(earlier.diff_id), ..self }
     }
-}
-
-fn key(repository: &str, blob: &Digest) -> Digest {
-    Digest::of(format!("{repository} {blob}").as_bytes())
 }
 
 impl Layers<'_> {
@@ -56,13 +61,15 @@ impl Layers<'_> {
     /// Remembers where a layer was had from, for other runs, if that matters to them.
     pub(super) fn keep_origin(&self, blob: &Digest, diff_id: Option<DiffId>) -> Result<bool, Error> {
         let Some(repository) = self.origins.had_from(blob) else { return Ok(false) };
-        let record = OriginRecord { repository, blob: *blob, diff_id };
-        self.store.put_record_soon(RecordKind::Origin, &record.key(), &record)?;
+        let record = OriginRecord { blob: *blob, repositories: vec![repository], diff_id };
+        self.store.put_record_soon(RecordKind::Origin, blob, &record.and_of(self.store.record(RecordKind::Origin, blob)))?;
         Ok(true)
     }
 
+    /// What is remembered of a blob, if a repository that this run knows has given it: which of them is one, as services that share a Step
+    /// have its layer from any of theirs.
     fn origin(&self, blob: &Digest) -> Option<OriginRecord> {
-        let places = self.origins.places(blob);
-        places.iter().find_map(|place| self.store.record(RecordKind::Origin, &key(&place.name(), blob)))
+        let record: OriginRecord = self.store.record(RecordKind::Origin, blob)?;
+        record.repositories.iter().any(|name| self.origins.is_named(name)).then_some(record)
     }
 }

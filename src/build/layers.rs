@@ -347,11 +347,13 @@ mod tests {
         assert!(layers.pull(&blob).is_ok());
         origins.note_claimed(&digest);
         assert!(matches!(layers.pull(&blob), Err(Error::Lost { .. })) && store.read_blob(&digest).is_ok());
-        let record = |repository: String| OriginRecord { repository, blob: digest, diff_id: None };
-        let keep = |record: OriginRecord| store.put_record(RecordKind::Origin, &record.key(), &record).unwrap();
-        keep(record("r.example/other-cache".to_owned()));
-        assert!(layers.pull(&blob).is_err(), "another repository has given it");
-        keep(record(place.name()));
+        let given_by = |repositories: &[&str]| {
+            let repositories = repositories.iter().map(|&name| name.to_owned()).collect();
+            store.put_record(RecordKind::Origin, &digest, &OriginRecord { blob: digest, repositories, diff_id: None }).unwrap();
+        };
+        given_by(&["r.example/other-cache"]);
+        assert!(layers.pull(&blob).is_err(), "a repository that this run does not know has given it");
+        given_by(&["r.example/other-cache", &place.name()]);
         assert!(layers.pull(&blob).is_ok());
     }
 

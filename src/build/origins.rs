@@ -61,9 +61,14 @@ impl Origins {
         self
     }
 
+    /// Whether a repository is one of those, by its name.
+    pub fn is_named(&self, repository: &str) -> bool {
+        self.named.contains(repository)
+    }
+
     /// Notes that cache repositories have a blob. What an entry says of repositories that this run knows nothing of does not count.
     pub fn note_cached(&self, blob: &Digest, places: &[Reference]) {
-        add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.named.contains(&place.name())));
+        add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.is_named(&place.name())));
     }
 
     /// Notes that an entry of a cache repository calls a blob something.
@@ -114,6 +119,11 @@ impl Origins {
         self.is_claimed(&layer.descriptor.digest)
             && !self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&(layer.diff_id, layer.descriptor.digest))
             && self.is_remembered(layer)
+    }
+
+    /// Whether cache repositories have said what a blob is.
+    pub fn is_from_cache(&self, blob: &Descriptor) -> bool {
+        self.is_claimed(&blob.digest) && self.is_remembered_blob(blob)
     }
 
     fn is_claimed(&self, blob: &Digest) -> bool {

@@ -34,6 +34,8 @@ pub struct Target<'a> {
 struct Known {
     /// Repositories that have it.
     places: Vec<Reference>,
+    /// In bytes, as it was measured here or there.
+    size: Option<u64>,
     /// What came of sending it ahead, by repository, until an image asks.
     ahead: HashMap<String, Result<Pushed, Error>>,
 }
@@ -135,7 +137,10 @@ impl<'a> Pusher<'a> {
             false => client.offer_blob(target.image, &blob.digest, &places)?,
         };
         match offer {
-            Offer::Has(_) => {}
+            Offer::Has(_, size) if size.is_some_and(|size| size != blob.size) => {
+                return Err(store::Error::Missing { digest: blob.digest }.into());
+            }
+            Offer::Has(..) => {}
             Offer::Wants(_) if self.layers.origins.is_only_claimed(blob) && known.places.is_empty() && origins.is_empty() => {
                 return Err(store::Error::Missing { digest: blob.digest }.into());
             }
@@ -182,9 +187,32 @@ impl<'a> Pusher<'a> {
     fn push_blob(&self, target: Target, blob: &Descriptor) -> Result<Pushed, Error> {
         let known = self.known(target.image, blob);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.ahead.remove(&target.image.name()) {
-            Some(outcome) => outcome,
-            None => self.send(&mut known, target, blob, &|| false),
+        let pushed = match known.ahead.remove(&target.image.name()) {
+            Some(outcome) => outcome?,
+            None => self.send(&mut known, target, blob, &|| false)?,
+        };
+        self.measure(&mut known, target, blob).map(|()| pushed)
+    }
+
+    /// Compares the size that a manifest is going to name with what the blob has, where only a cache repository says it.
+    fn measure(&self, known: &mut Known, target: Target, blob: &Descriptor) -> Result<(), Error> {
+        if !self.layers.origins.is_from_cache(blob) {
+            return Ok(());
+        }
+        known.size = known.size.or_else(|| self.layers.store.blob_size(&blob.digest).filter(|size| *size == blob.size));
+        let measured = match known.size {
+            Some(size) if size == blob.size => Ok(true),
+            Some(actual) => {
+                let Reference { registry, repository, .. } = target.image.clone();
+                let at = registry::At { registry, repository, step: format!("push blob {}", blob.digest) };
+                Err(registry::Error::WrongSize { at: Box::new(at), expected: blob.size, actual })
+            }
+            // It was taken over unseen.
+            None => self.layers.client.blob_is_there(target.image, blob),
+        };
+        match measured {
+            Err(error @ registry::Error::WrongSize { .. }) => Err(self.layers.lost(blob, error.into())),
+            measured => Ok(measured.map(drop)?),
         }
     }
 
@@ -201,7 +229,10 @@ impl<'a> Pusher<'a> {
         let origins = self.layers.origins.places(&blob.digest);
         mount_from.extend(origins.iter().flat_map(|origin| [Some(origin.clone()), self.mirrored(origin)]).flatten());
         let pushed = match self.layers.client.offer_blob(image, &blob.digest, &mount_from)? {
-            Offer::Has(pushed) => pushed,
+            Offer::Has(pushed, size) => {
+                known.size = known.size.or(size);
+                pushed
+            }
             Offer::Wants(upload) => {
                 let is_ours = match self.layers.is_here(blob) {
                     true => !self.layers.origins.is_only_claimed(blob),
@@ -219,6 +250,7 @@ impl<'a> Pusher<'a> {
                 } else {
                     self.copy(target, blob, &origins, upload, stop)?;
                 }
+                known.size = Some(blob.size);
                 Pushed::Uploaded
             }
         };
@@ -236,7 +268,7 @@ impl<'a> Pusher<'a> {
             let session = match upload.take() {
                 Some(upload) => upload,
                 None => match client.offer_blob(target.image, &blob.digest, &[])? {
-                    Offer::Has(_) => return Ok(()),
+                    Offer::Has(..) => return Ok(()),
                     Offer::Wants(upload) => upload,
                 },
             };

@@ -70,8 +70,8 @@ impl Remembered {
                 Self { what, bytes: 0, needs: Vec::new(), layers: Vec::new() }
             }
             RecordKind::Origin => {
-                let OriginRecord { repository, blob, .. } = parse(entry)?;
-                let what = format!("layer {} as {repository} has it", blob.short());
+                let OriginRecord { repositories, blob, .. } = parse(entry)?;
+                let what = format!("layer {} as {} has it", blob.short(), repositories.join(", "));
                 Self { what, bytes: 0, needs: Vec::new(), layers: Vec::new() }
             }
             RecordKind::Checkout => {

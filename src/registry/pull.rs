@@ -73,7 +73,7 @@ pub(super) async fn exists(session: &Session<'_>, digest: &Digest, scopes: &Scop
 }
 
 /// A blob's size in bytes, if the registry tells it; `None` where there is no blob.
-async fn look_up(session: &Session<'_>, digest: &Digest, scopes: &Scopes) -> Result<Option<Option<u64>>, Error> {
+pub(super) async fn look_up(session: &Session<'_>, digest: &Digest, scopes: &Scopes) -> Result<Option<Option<u64>>, Error> {
     let call = session.call(Method::HEAD, &format!("blobs/{digest}"), session.at(format!("look up blob {digest}")));
     match session.send(&call, scopes).await {
         // Where a redirect led to a page for people, nothing is known of the blob.

@@ -17,7 +17,7 @@ use tokio_util::io::{InspectReader, ReaderStream};
 use super::auth::Scopes;
 use super::http::{Failure, Http, Payload, silent};
 use super::manifests::content_digest;
-use super::pull::exists;
+use super::pull::{exists, look_up};
 use super::redirect::location;
 use super::session::Session;
 use super::{At, Client, Error};
@@ -44,8 +44,8 @@ pub enum Pushed {
 /// What a registry says to the offer of a blob.
 #[derive(Debug)]
 pub enum Offer {
-    /// It has the blob in this repository now: no byte of it is needed.
-    Has(Pushed),
+    /// It has the blob in this repository now: no byte of it is needed. And the blob's size in bytes, where it has told that.
+    Has(Pushed, Option<u64>),
     Wants(Upload),
 }
 
@@ -103,23 +103,26 @@ pub(super) struct Push<'a> {
 
 impl Push<'_> {
     async fn offer(&self, sources: &[&str], look_first: bool) -> Result<Offer, Error> {
-        let is_there = async || exists(self.session, &self.digest, &self.scopes()).await;
-        if look_first && is_there().await? {
-            return Ok(Offer::Has(Pushed::Existed));
+        let is_there = async || look_up(self.session, &self.digest, &self.scopes()).await;
+        if look_first && let Some(size) = is_there().await? {
+            return Ok(Offer::Has(Pushed::Existed, size));
         }
         let mut upload = None;
         for source in sources {
             match self.mount(source).await {
                 Mount::Done => {
                     self.session.http.counters.mount();
-                    return Ok(Offer::Has(Pushed::Mounted));
+                    return Ok(Offer::Has(Pushed::Mounted, None));
                 }
                 Mount::UploadInstead(url) => upload = Some(url),
                 Mount::Refused => {}
             }
         }
-        if !look_first && !sources.is_empty() && is_there().await? {
-            return Ok(Offer::Has(Pushed::Existed));
+        if !look_first
+            && !sources.is_empty()
+            && let Some(size) = is_there().await?
+        {
+            return Ok(Offer::Has(Pushed::Existed, size));
         }
         Ok(Offer::Wants(Upload(upload)))
     }

@@ -35,7 +35,7 @@ pub enum RecordKind {
     Checkout,
     /// The name and platform of an image -> what it was built from last.
     Trail,
-    /// A repository, and a blob of a layer that it had -> what the blob unpacks to.
+    /// A blob that cache repositories speak of -> who has given it.
     Origin,
 }
 

@@ -229,6 +229,43 @@ fn services_find_a_shared_step_in_one_cache_though_it_rests_on_their_own_ones() 
     }
 }
 
+/// Which of the caches tells of a layer that both have may differ from one run to the next.
+#[test]
+fn a_layer_that_came_from_the_cache_of_one_service_is_known_when_that_of_another_tells_of_it() {
+    let registry = Registry::start();
+    let project = Monorepo::services(registry.host(), "team", &["a", "b"]);
+    let monorepo = Monorepo { registry, project };
+    let dockerfile =
+        "FROM {busybox} AS tools\nRUN echo tools > /t\nFROM {busybox}\nCOPY --from=tools /t /t\nCOPY f.txt /srv/\nRUN ls /srv\n";
+    let write = |name: &str, file: &str, text: &str| monorepo.project.write(&format!("{name}/{file}"), text);
+    ["a", "b"].map(|name| write(name, "Dockerfile", dockerfile));
+    ["a", "b"].map(|name| write(name, "f.txt", &format!("old {name}")));
+    let _ = monorepo.push("ci", &["a", "b"]).succeeds();
+    ["a", "b"].map(|name| write(name, "f.txt", &format!("new {name}")));
+    let ran = || monorepo.brik("laptop", &["--cache-from"]).succeeds().steps_run();
+    assert_eq!([ran().len(), ran().len()], [4, 0]);
+}
+
+/// Where no byte of a layer moves through brik.
+#[test]
+fn a_size_that_an_entry_makes_up_stands_in_no_manifest() {
+    for mounted in [false, true] {
+        let longer = |entry: &mut Value, _: &Value| {
+            let size = &mut entry["record"]["layer"]["size"];
+            *size = (size.as_u64().unwrap() + 1).into();
+        };
+        let monorepo = Monorepo::new(longer, "files f.txt");
+        if mounted {
+            fs::remove_dir_all(monorepo.repository("team/a")).unwrap();
+        }
+        monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("guest", "nobody"));
+        let run = monorepo.push("fresh", &["--tags", "v2", "a"]).succeeds();
+        assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
+        run.says(&["of the cache cannot be had, what needs it is built again", "expected"]);
+        assert_eq!(whole_images(&monorepo.registry, "team/a"), if mounted { 1 } else { 2 });
+    }
+}
+
 /// As a build of the main branch that was given the cache of a pull request, once.
 #[test]
 fn what_rests_on_a_cache_counts_in_other_caches_only_where_that_one_is_read() {

@@ -58,7 +58,7 @@ fn push_blob(
     progress: &dyn Fn(u64),
 ) -> Result<Pushed, Error> {
     match client.offer_blob(target, &blob.digest, mount_from)? {
-        Offer::Has(pushed) => Ok(pushed),
+        Offer::Has(pushed, _) => Ok(pushed),
         Offer::Wants(upload) => client.upload_blob(target, blob, body, upload, progress, &|| false).map(|()| Pushed::Uploaded),
     }
 }
