@@ -20,6 +20,7 @@ use super::sarif::sarif;
 use super::select::select;
 use super::tagging::{GivenTags, Tagging};
 use super::unbuilt::unbuilt;
+use super::ungiven_secrets::ungiven_secrets;
 use super::workspace::{Loaded, Workspace, source_of, within};
 use crate::build::last_seen;
 use crate::config::{Finding, Findings, Lock, Severity, load};
@@ -85,6 +86,7 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     findings.extend(unbuilt(&workspace));
     findings.extend(host_networks(&workspace));
+    findings.extend(ungiven_secrets(&workspace));
     let bases = bases(&workspace);
     // What cannot be read may use any base.
     let complete = services.is_empty() && !Findings(findings.clone()).has_errors();

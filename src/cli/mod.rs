@@ -56,6 +56,7 @@ mod surroundings;
 mod tagging;
 mod tags;
 mod unbuilt;
+mod ungiven_secrets;
 mod unused_args;
 mod update;
 mod why;

@@ -192,7 +192,9 @@ pub fn secrets(options: &ImageArgs, cwd: &Path) -> Result<Vec<Secret>, Failure> 
             }
         }
         let id = id.ok_or_else(|| refuse("has no id"))?;
-        Ok(Secret { source: source.unwrap_or_else(|| SecretSource::Variable(id.clone())), id, origin: "the command line".to_owned() })
+        let location = Source::new("--secret", text.as_str()).at(0..text.len());
+        let source = source.unwrap_or_else(|| SecretSource::Variable(id.clone()));
+        Ok(Secret { id, source, origin: "the command line".to_owned(), location })
     };
     options.secret.iter().map(one).collect()
 }

@@ -163,7 +163,10 @@ impl Overrides {
             for secret in &self.secrets {
                 match service.secrets.iter_mut().find(|declared| declared.id == secret.id) {
                     // Its key is the same: what a laptop gives by a file, CI gives by the variable of brik.toml.
-                    Some(declared) => declared.source = secret.source.clone(),
+                    Some(declared) => {
+                        declared.source = secret.source.clone();
+                        declared.location = secret.location.clone();
+                    }
                     None => service.secrets.push(secret.clone()),
                 }
             }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::failure::Failure;
+use super::failure::{Code, Failure};
 use crate::build::Access;
-use crate::config::{Secret, SecretSource, Service, SshAgent};
+use crate::config::{Finding, Secret, SecretSource, Service, SshAgent};
 use crate::report::{Redactor, redact_panics};
 use crate::source::split_credentials;
 
@@ -43,7 +43,7 @@ impl Given {
         let mut given = Self::default();
         for service in services {
             for secret in &service.secrets {
-                let value = value_of(secret, env).map_err(|error| Failure::usage(format!("service {}: {error}", service.name)))?;
+                let value = value_of(secret, env).map_err(|error| unreadable(service, secret, &error))?;
                 if let (None, SecretSource::Variable(name)) = (&value, &secret.source) {
                     given.missing.insert((service.name.clone(), secret.id.clone()), name.clone());
                 }
@@ -59,6 +59,12 @@ impl Given {
         }
         Ok(given)
     }
+}
+
+fn unreadable(service: &Service, secret: &Secret, error: &str) -> Failure {
+    let finding = Finding::error("brik::secret::unreadable", format!("service {}: {error}", service.name));
+    let help = format!("`--secret id={},src=FILE` stands in for it; a variable that is not set is no failure", secret.id);
+    Failure::findings(Code::Usage, &[finding.help(help).at(secret.location.clone())], None)
 }
 
 /// What a service may show to servers.

@@ -6,9 +6,10 @@ use super::glob::{Glob, GlobError};
 use super::groups::is_glob;
 use super::metadata_action::Flavor;
 use super::size::parse_bytes;
+use super::suggest::did_you_mean;
 use super::tag_entry::TagEntry;
 use super::template::TemplateError;
-use crate::oci::{Platform, Reference};
+use crate::oci::{ARCHITECTURES, Platform, Reference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -188,6 +189,11 @@ fn platform(text: &str) -> Result<(), Complaint> {
     if parsed.os != "linux" {
         let message = format!("brik builds for linux only, not for {:?}", parsed.os);
         return Err(Complaint::new("brik::config::unsupported-platform", message));
+    }
+    if !parsed.has_known_architecture() {
+        let message = format!("linux runs on no architecture that is called {:?}", parsed.architecture);
+        let help = did_you_mean(&parsed.architecture, ARCHITECTURES).unwrap_or_else(|| format!("there are {}", ARCHITECTURES.join(", ")));
+        return Err(Complaint::new("brik::config::unsupported-platform", message).help(&help));
     }
     Ok(())
 }

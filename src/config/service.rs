@@ -184,7 +184,7 @@ impl Resolver<'_> {
             if secrets.iter().any(|secret| secret.id == *id) {
                 self.report("brik::config::duplicate-id", format!("two secrets have the id {id}"), self.entry("secrets", id));
             }
-            secrets.push(Secret { id: id.clone(), source, origin });
+            secrets.push(Secret { id: id.clone(), source, origin, location: self.entry("secrets", id) });
         }
         secrets
     }

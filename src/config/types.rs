@@ -83,6 +83,8 @@ pub struct Secret {
     pub source: SecretSource,
     /// What a CacheKey says of the source: as brik.toml has it, so the same on every machine. Never the value.
     pub origin: String,
+    /// Its entry.
+    pub location: Location,
 }
 
 /// Where a secret's value is; the value itself is read only by the RUN that mounts it.

@@ -13,5 +13,5 @@ pub use hasher::Hasher;
 pub use image_config::{ContainerConfig, Empty, Healthcheck, HistoryEntry, ImageConfig, RootFs};
 pub use manifest::{Descriptor, Document, Index, Layer, Manifest, media_type};
 pub use pin::{Pin, Pins};
-pub use platform::{Platform, PlatformError};
+pub use platform::{ARCHITECTURES, Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, validate_tag};

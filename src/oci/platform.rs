@@ -35,7 +35,7 @@ const OSES: [&str; 15] = [
     "solaris",
     "windows",
 ];
-const ARCHITECTURES: [&str; 13] =
+pub const ARCHITECTURES: [&str; 13] =
     ["386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"];
 
 impl Platform {
@@ -80,6 +80,11 @@ impl Platform {
         } else {
             text.parse()
         }
+    }
+
+    /// Whether it is an architecture that Linux runs on, as Go calls it; a wrong name makes an image that no machine takes for its own.
+    pub fn has_known_architecture(&self) -> bool {
+        ARCHITECTURES.contains(&self.architecture.as_str())
     }
 
     /// Whether an image of platform `image` may stand where this platform is asked for.

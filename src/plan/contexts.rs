@@ -16,6 +16,10 @@ impl FromIterator<(String, NamedContext)> for NamedContexts {
 }
 
 impl NamedContexts {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// What stands in for the stage of this name.
     pub fn for_stage(&self, name: &str) -> Option<&NamedContext> {
         self.0.get(&name.to_ascii_lowercase())

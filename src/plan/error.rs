@@ -36,8 +36,9 @@ pub enum ErrorKind {
     Reference(#[from] crate::oci::ReferenceError),
     #[error("{0}")]
     Platform(#[from] crate::oci::PlatformError),
+    /// `near`: what of brik.toml and this Dockerfile is called almost so.
     #[error("{name}: {reason}")]
-    Base { name: String, reason: String },
+    Base { name: String, reason: String, near: Option<String> },
     /// `built`: the platforms that the service has.
     #[error("{name}: service {service} is not built for {}", listed(.missing))]
     NotBuilt { name: String, service: String, missing: Vec<Platform>, built: Vec<Platform> },
@@ -76,6 +77,7 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match &*self.kind {
             ErrorKind::UnknownTarget { stages, .. } if !stages.is_empty() => Some(format!("the stages are: {}", stages.join(", "))),
+            ErrorKind::Base { near: Some(near), .. } => Some(near.clone()),
             ErrorKind::BlankBase(_) => Some("give the ARG a default before the first FROM, or set it in `args`".to_owned()),
             // One that has none could not be planned itself.
             ErrorKind::NotBuilt { service, missing, built, .. } if !built.is_empty() => {
@@ -92,10 +94,13 @@ impl Error {
             ErrorKind::ContextScheme { .. } => {
                 Some("a context is a directory, docker-image://, oci-layout://, service:, a git repository or an http(s) URL".to_owned())
             }
-            ErrorKind::Source(crate::source::Error::NotFound(path)) if has_scheme(path) => {
+            ErrorKind::Source(crate::source::Error::NotFound { path, .. }) if has_scheme(path) => {
                 Some("if this is to be a URL: ADD takes http, https, git and ssh, and COPY none".to_owned())
             }
-            ErrorKind::Source(crate::source::Error::NotFound(_)) => {
+            ErrorKind::Source(crate::source::Error::NotFound { leads_to: Some(target), .. }) => {
+                Some(format!("it is a link, to {target} of the context: no link leads out of that"))
+            }
+            ErrorKind::Source(crate::source::Error::NotFound { .. }) => {
                 Some("the path is relative to the context; .dockerignore may exclude it".to_owned())
             }
             _ => None,
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn a_path_that_was_to_be_a_url_is_told_which_urls_there_are() {
         for (path, url) in [("/file:/etc", true), ("/ext::sh", true), ("/dir/a:b", false), ("/a", false), ("/c:x", false)] {
-            let kind = Box::new(ErrorKind::Source(crate::source::Error::NotFound(path.to_owned())));
+            let kind = Box::new(ErrorKind::Source(crate::source::Error::NotFound { path: path.to_owned(), leads_to: None }));
             let help = Error { dockerfile: PathBuf::new(), span: 0..0, kind }.help().unwrap();
             assert_eq!(help.contains("https, git and ssh"), url, "{path}: {help}");
         }

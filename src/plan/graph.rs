@@ -42,6 +42,10 @@ impl ServiceNames {
         self.services.insert(service.to_owned(), (image.clone(), tags));
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.services.keys().map(String::as_str)
+    }
+
     /// The service that `name`, as it stands in a `FROM` or a `--from`, means for a Dockerfile of `asking`.
     ///
     /// It is one if it is a service's name, or if the repository matches and the tag is absent, `latest` or one that this run

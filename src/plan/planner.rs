@@ -16,7 +16,7 @@ use super::state::StageState;
 use super::step::{BaseId, ContextId, Root, Step, StepId};
 use super::survey::{OutsideName, Survey};
 use super::{BaseImage, ImagePlan, Plan, Remote, Selection};
-use crate::config::{ImageFormat, NamedContext, Network};
+use crate::config::{ImageFormat, NamedContext, Network, did_you_mean};
 use crate::dockerfile::Span;
 use crate::oci::{ImageConfig, Platform, Reference};
 use crate::source::{
@@ -287,7 +287,17 @@ impl<'a> Planner<'a> {
         if let Some(service) = self.options.names.service_of(name, &target.service).map(str::to_owned) {
             return self.service(&service, platform, name);
         }
-        self.image(&name.parse()?, platform, name)
+        self.image(&name.parse()?, platform, name).map_err(|error| match error {
+            ErrorKind::Base { name, reason, .. } => ErrorKind::Base { near: self.near(target, &name), name, reason },
+            other => other,
+        })
+    }
+
+    /// What a name that leads to no image may have been meant to be.
+    fn near(&self, target: &Target, name: &str) -> Option<String> {
+        let stages = target.dockerfile.syntax.stages.iter().filter_map(|stage| Some(stage.name.as_ref()?.text.as_str()));
+        let others = self.options.names.names().filter(|service| *service != target.service);
+        did_you_mean(name, stages.chain(others).chain(target.contexts.names()))
     }
 
     fn service(&self, service: &str, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
@@ -306,7 +316,7 @@ impl<'a> Planner<'a> {
     }
 
     fn on_image(&mut self, image: Result<Arc<BaseImage>, String>, platform: &Platform, name: &str) -> Result<Outside, ErrorKind> {
-        let image = image.map_err(|reason| ErrorKind::Base { name: name.to_owned(), reason })?;
+        let image = image.map_err(|reason| ErrorKind::Base { name: name.to_owned(), reason, near: None })?;
         let mut config = image.config.clone();
         // Its own layers are listed again when the image that is built on it is put together.
         config.rootfs.diff_ids.clear();

@@ -16,11 +16,18 @@ pub enum Error {
     Ignore { path: PathBuf, source: IgnoreError },
     #[error(transparent)]
     Pattern(#[from] PatternError),
-    /// The path as the tree's user would write it, with a leading slash; worded as BuildKit does.
-    #[error("{0:?}: not found")]
-    NotFound(String),
+    /// The path as the tree's user would write it, with a leading slash; worded as BuildKit does. `leads_to`: where links of it end.
+    #[error("{path:?}: not found")]
+    NotFound { path: String, leads_to: Option<String> },
     #[error("{0:?}: too many levels of symbolic links")]
     LinkLoop(String),
+}
+
+impl Error {
+    /// `name` was looked for at `path`.
+    pub(super) fn not_found(name: &[u8], path: &[u8]) -> Self {
+        Self::NotFound { path: shown(name), leads_to: (name != path).then(|| shown(path)) }
+    }
 }
 
 /// A tree path as people read it: absolute from the tree's root, lossy where it is not UTF-8.

@@ -56,7 +56,7 @@ pub(super) fn select_with<I>(tree: &dyn Tree, source: &[u8], options: &SelectOpt
 
 fn found<I>(tree: &dyn Tree, name: TreePath, options: &SelectOptions, walk: &Walk<'_, I>) -> Result<Match<I>, Error> {
     let path = resolve(tree, &name)?;
-    let node = lookup(tree, &path)?.ok_or_else(|| Error::NotFound(shown(&name)))?;
+    let node = lookup(tree, &path)?.ok_or_else(|| Error::not_found(&name, &path))?;
     let below = match node.kind {
         NodeKind::Directory => walk(&path, Taken::new(None, &options.exclude))?,
         _ => Vec::new(),
@@ -75,7 +75,7 @@ fn select_with_parents<I>(tree: &dyn Tree, source: &[u8], options: &SelectOption
     let mut matches = Vec::new();
     for name in bases {
         let path = resolve(tree, &name)?;
-        let node = lookup(tree, &path)?.ok_or_else(|| Error::NotFound(shown(&name)))?;
+        let node = lookup(tree, &path)?.ok_or_else(|| Error::not_found(&name, &path))?;
         if node.kind == NodeKind::Directory {
             let below = walk(&path, Taken::new(Some(&include), &options.exclude))?;
             matches.push(Match { path, name, node, parents: Some(TreePath::new()), below });
@@ -84,7 +84,8 @@ fn select_with_parents<I>(tree: &dyn Tree, source: &[u8], options: &SelectOption
     let required = literal && !pattern.is_empty();
     let exists = |found: &Match<I>| lookup(tree, &join(&found.path, &pattern)).map(|node| node.is_some());
     if required && !matches.first().map_or(Ok(false), exists)? {
-        return Err(Error::NotFound(shown(&join(&base, &pattern))));
+        let name = join(&base, &pattern);
+        return Err(Error::not_found(&name, &name));
     }
     Ok(matches)
 }
@@ -98,7 +99,7 @@ fn expand(tree: &dyn Tree, source: &[u8]) -> Result<Vec<TreePath>, Error> {
     let prefix = prefix.join(&b'/');
     let base = resolve(tree, &prefix)?;
     if lookup(tree, &base)?.is_none() {
-        return Err(Error::NotFound(shown(&prefix)));
+        return Err(Error::not_found(&prefix, &base));
     }
     let mut paths = vec![base];
     for component in rest {

@@ -54,14 +54,17 @@ fn files_that_are_not_there_are_named() {
     project.brik(["build", "--image", "localhost/app", "--dockerfile", "none"]).exits(2).says(&["none"]);
     project.brik(["build", "--image", "localhost/app", "--context", "none"]).exits(2).says(&["none"]);
     fails(&project, 1, &["gone", "Dockerfile:2"]);
+    let project = Project::empty().file("Dockerfile", "FROM scratch\nCOPY link /x\n");
+    std::os::unix::fs::symlink("/etc/passwd", project.path("link")).unwrap();
+    fails(&project, 1, &["\"/link\": not found", "it is a link, to /etc/passwd of the context: no link leads out of that"]);
 }
 
 #[test]
 fn the_file_of_a_secret_that_is_not_there_is_named() {
     let project = Project::dockerfile("FROM {busybox}\nRUN --mount=type=secret,id=a true\n");
     let run = project.brik(["build", "--image", "localhost/app", "--secret", "id=a,src=none"]).run();
-    assert!(matches!(run.code, Some(1 | 2)), "{run:?}");
-    run.says(&["none"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    run.says(&["none", "--secret:1:1", "`--secret id=a,src=FILE` stands in for it"]);
 }
 
 #[test]

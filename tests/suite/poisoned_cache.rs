@@ -238,10 +238,10 @@ fn a_layer_that_came_from_the_cache_of_one_service_is_known_when_that_of_another
     let dockerfile =
         "FROM {busybox} AS tools\nRUN echo tools > /t\nFROM {busybox}\nCOPY --from=tools /t /t\nCOPY f.txt /srv/\nRUN ls /srv\n";
     let write = |name: &str, file: &str, text: &str| monorepo.project.write(&format!("{name}/{file}"), text);
-    ["a", "b"].map(|name| write(name, "Dockerfile", dockerfile));
-    ["a", "b"].map(|name| write(name, "f.txt", &format!("old {name}")));
+    ["a", "b"].into_iter().for_each(|name| write(name, "Dockerfile", dockerfile));
+    ["a", "b"].into_iter().for_each(|name| write(name, "f.txt", &format!("old {name}")));
     let _ = monorepo.push("ci", &["a", "b"]).succeeds();
-    ["a", "b"].map(|name| write(name, "f.txt", &format!("new {name}")));
+    ["a", "b"].into_iter().for_each(|name| write(name, "f.txt", &format!("new {name}")));
     let ran = || monorepo.brik("laptop", &["--cache-from"]).succeeds().steps_run();
     assert_eq!([ran().len(), ran().len()], [4, 0]);
 }

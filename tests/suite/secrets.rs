@@ -248,3 +248,15 @@ fn a_secrets_file_that_is_not_there_matters_where_something_runs() {
     assert_eq!(project.brik(["build"]).succeeds().digests(), first.digests());
     project.brik(["build", "--no-cache"]).exits(2).says(&["service app: secret \"netrc\": cannot read", "netrc"]);
 }
+
+#[test]
+fn check_tells_ids_of_secrets_that_are_probably_wrong() {
+    let toml = "members = ['app']\ntags = ['x']\n[services.app]\nsecrets = ['npm_token']\n";
+    let mounts = ["id=npm_tokn", "id=npm_token", "id=optional", "id=${anything}", "id=key,required=true"]
+        .map(|m| format!("--mount=type=secret,{m}"));
+    let project = Project::monorepo(toml).file("app/Dockerfile", format!("FROM scratch\nARG anything=x\nRUN {} true\n", mounts.join(" ")));
+    let run = project.brik(["check"]).succeeds();
+    run.says(&["app is given no secret \"npm_tokn\"", "did you mean `npm_token`?", "app/Dockerfile:3"]);
+    run.says(&["app is given no secret \"key\"", "list it in [services.app], or give it with `--secret id=key`"]);
+    assert_eq!(run.stderr.matches("is given no secret").count(), 2, "{}", run.stderr);
+}

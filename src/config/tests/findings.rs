@@ -26,6 +26,7 @@ fn every_class_of_bad_input_is_labelled_on_its_bytes() {
         ("registry = ''", "empty|brik.toml|''"),
         ("platforms = ['linux/amd64', 'amd64']", "invalid-platform|brik.toml|'amd64'"),
         ("platforms = ['windows/amd64']", "unsupported-platform|brik.toml|'windows/amd64'"),
+        ("platforms = ['linux/amr64']", "unsupported-platform|brik.toml|'linux/amr64'"),
         ("tags = ['v{versoin}']", "invalid-tag|brik.toml|{versoin}"),
         ("tags = [\"\"\"a b\"\"\"]", "invalid-tag|brik.toml| "),
         ("tags = [\"a\\u0020b\"]", "invalid-tag|brik.toml|\"a\\u0020b\""),

@@ -74,7 +74,8 @@ fn tables_merge_and_lists_are_replaced_unless_appended_to() {
     assert_eq!((args["B"].as_str(), args["C"].as_str(), args["GREETING"].as_str()), ("own", "", "Hello, you"));
     let web = &config.services["web"];
     assert_eq!((web.args["A"].as_str(), web.target.as_deref(), &web.cache), ("2", Some("run"), &None));
-    assert_eq!(web.secrets, [Secret { id: "t".into(), source: SecretSource::File("/home/me/t".into()), origin: "file ~/t".into() }]);
+    let secret = web.secrets.iter().map(|secret| (secret.id.as_str(), &secret.source, secret.origin.as_str()));
+    assert!(secret.eq([("t", &SecretSource::File("/home/me/t".into()), "file ~/t")]));
     assert_eq!(config.build.jobs.map(|jobs| jobs.get()), Some(3));
     assert!(config.registries["docker.io"].insecure);
 }

@@ -115,10 +115,8 @@ fn the_design_s_example_loads_as_it_is() {
     let worker = &config.services["worker"];
     assert_eq!(worker.context, repository.path().join("services/node-api"));
     assert_eq!(worker.dockerfile, repository.path().join("services/node-api/Dockerfile.worker"));
-    assert_eq!(
-        worker.secrets,
-        [Secret { id: "npm_token".into(), source: SecretSource::Variable("NPM_TOKEN".into()), origin: "variable NPM_TOKEN".into() }]
-    );
+    let secret = worker.secrets.iter().map(|secret| (secret.id.as_str(), &secret.source, secret.origin.as_str()));
+    assert!(secret.eq([("npm_token", &SecretSource::Variable("NPM_TOKEN".into()), "variable NPM_TOKEN")]));
     assert_eq!(&worker.location.source.text[worker.location.span.clone()], "worker");
     assert_eq!(config.policy.and_then(|policy| policy.preset), Some(Preset::Brikbyte));
     let docker = RegistryOptions { mirror: Some("127.0.0.1:5000".into()), insecure: true, ca: None };

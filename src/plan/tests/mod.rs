@@ -338,6 +338,18 @@ fn a_fault_is_told_on_its_bytes() {
 }
 
 #[test]
+fn a_name_that_leads_nowhere_and_is_almost_that_of_a_stage_or_service_is_told_so() {
+    for (service, text, help) in [
+        ("api", "FROM alpine AS mising\nFROM missing\n", Some("did you mean `mising`?")),
+        ("missin", "FROM missing\n", Some("did you mean `missin`?")),
+        ("api", "FROM missing\n", None),
+    ] {
+        let error = Repository::new(&[(service, "FROM alpine\n"), ("app", text)]).plan().err().expect("no such image");
+        assert_eq!(error.help().as_deref(), help, "{text}");
+    }
+}
+
+#[test]
 fn contexts_from_elsewhere_stand_in_for_images_and_stages() {
     let layout = NamedContext::OciLayout { path: "/layout".into(), reference: None };
     let url = |url: &str| NamedContext::Url(url.to_owned());
