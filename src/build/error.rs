@@ -63,7 +63,7 @@ pub enum Error {
     ForeignPlatform { platform: String },
     /// A blob that a cache repository promised: what needs it has to be made again.
     #[error("the cache's {} cannot be had: {reason}", .loss.blob)]
-    Lost { loss: Loss, reason: Box<Error> },
+    Lost { loss: Box<Loss>, reason: Box<Error> },
     #[error("interrupted")]
     Cancelled,
 }
@@ -82,8 +82,8 @@ impl Error {
     /// The blob that is not what a cache repository or the store promised, if that is all there is: what needs it can be made again.
     pub fn gone(&self) -> Option<Loss> {
         match self {
-            Self::Lost { loss, .. } => Some(*loss),
-            Self::Store(store::Error::Damaged { digest, .. }) => Some(Loss { blob: *digest, size: None, not: None }),
+            Self::Lost { loss, .. } => Some((**loss).clone()),
+            Self::Store(store::Error::Damaged { digest, .. }) => Some(Loss { blob: *digest, size: None, not: None, tried: None }),
             _ => None,
         }
     }

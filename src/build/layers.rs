@@ -130,23 +130,24 @@ impl Layers<'_> {
 
     /// What is only remembered can be made again.
     pub(super) fn lost(&self, blob: &Descriptor, error: Error) -> Error {
-        if self.origins.is_remembered_blob(blob) {
-            Error::Lost { loss: Loss { blob: blob.digest, size: Some(blob.size), not: None }, reason: Box::new(error) }
-        } else {
-            error
+        if !self.origins.can_be_made_again(blob) {
+            return error;
         }
+        let loss = Loss { blob: blob.digest, size: Some(blob.size), not: None, tried: self.origins.tried(&blob.digest) };
+        Error::Lost { loss: Box::new(loss), reason: Box::new(error) }
     }
 
     /// The same of a layer that is there, and not what it should be.
     pub(super) fn untrue(&self, layer: &Layer, error: Error) -> Error {
         match error {
             Error::Image(image::Error::NeedsLowers { .. }) | Error::Store(_) | Error::Io { .. } => error,
-            error if error.is_no_space() || !self.origins.is_remembered(layer) => error,
+            error if error.is_no_space() || !self.origins.can_be_made_again_as(layer) => error,
             error @ Error::Lost { .. } => error,
-            error => Error::Lost {
-                loss: Loss { blob: layer.descriptor.digest, size: Some(layer.descriptor.size), not: Some(layer.diff_id) },
-                reason: Box::new(error),
-            },
+            error => {
+                let Descriptor { digest, size, .. } = layer.descriptor;
+                let loss = Loss { blob: digest, size: Some(size), not: Some(layer.diff_id), tried: None };
+                Error::Lost { loss: Box::new(loss), reason: Box::new(error) }
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Origins {
 #[derive(Default)]
 struct Origin {
     places: Vec<Reference>,
+    /// All repositories that cache repositories have named for it, by name: more than are asked.
+    said: BTreeSet<String>,
     /// Some Step needs its files.
     wanted: bool,
 }
@@ -68,7 +70,10 @@ impl Origins {
 
     /// Notes that cache repositories have a blob. What an entry says of repositories that this run knows nothing of does not count.
     pub fn note_cached(&self, blob: &Digest, places: &[Reference]) {
-        add(self.lock().entry(*blob).or_default(), places.iter().filter(|place| self.is_named(&place.name())));
+        let mut blobs = self.lock();
+        let origin = blobs.entry(*blob).or_default();
+        origin.said.extend(places.iter().map(Reference::name));
+        add(origin, places.iter().filter(|place| self.is_named(&place.name())));
     }
 
     /// Notes that an entry of a cache repository calls a blob something.
@@ -175,6 +180,22 @@ impl Origins {
     /// The best place first.
     pub fn places(&self, blob: &Digest) -> Vec<Reference> {
         self.lock().get(blob).map(|origin| origin.places.clone()).unwrap_or_default()
+    }
+
+    /// Whether somebody who needs a blob may do without it: what only a base has, nobody here can make. Of a base's layer a cache
+    /// repository may have said that a Step makes it.
+    pub fn can_be_made_again(&self, blob: &Descriptor) -> bool {
+        self.is_remembered_blob(blob) || self.is_claimed(&blob.digest)
+    }
+
+    /// The same of the layer that it is called.
+    pub fn can_be_made_again_as(&self, layer: &Layer) -> bool {
+        self.is_remembered(layer) || self.is_claimed(&layer.descriptor.digest)
+    }
+
+    /// The repositories that a blob cannot be had from, where none of its places gives it, if it is only they that spoke of it.
+    pub fn tried(&self, blob: &Digest) -> Option<BTreeSet<String>> {
+        self.is_claimed(blob).then(|| self.lock().get(blob).map(|origin| origin.said.clone()).unwrap_or_default())
     }
 
     /// Whether a layer is only something remembered, which can be made again if it cannot be had, or is not what it should be: no base

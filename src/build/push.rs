@@ -34,7 +34,7 @@ pub struct Target<'a> {
 struct Known {
     /// Repositories that have it.
     places: Vec<Reference>,
-    /// In bytes, as it was measured here or there.
+    /// In bytes, as it was measured.
     size: Option<u64>,
     /// What came of sending it ahead, by repository, until an image asks.
     ahead: HashMap<String, Result<Pushed, Error>>,
@@ -124,28 +124,39 @@ impl<'a> Pusher<'a> {
     pub fn give(&self, target: Target, blob: &Descriptor, also: &[&Reference], new: bool) -> Result<Vec<Reference>, Error> {
         let known = self.known(target.image, blob);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.has(target.image) {
-            return Ok(Vec::new());
+        // Nobody waits long for a cache.
+        let client = self.layers.client.hasty();
+        let elsewhere = if known.has(target.image) { Vec::new() } else { self.bring(&client, &mut known, target, blob, also, new)? };
+        match self.measure(&client, &mut known, elsewhere.first().unwrap_or(target.image), blob) {
+            Err(Error::Lost { .. }) => Err(store::Error::Missing { digest: blob.digest }.into()),
+            Err(error) if elsewhere.is_empty() => Err(error),
+            _ => Ok(elsewhere),
         }
+    }
+
+    fn bring(
+        &self,
+        client: &Client,
+        known: &mut Known,
+        target: Target,
+        blob: &Descriptor,
+        also: &[&Reference],
+        new: bool,
+    ) -> Result<Vec<Reference>, Error> {
         // Others only say that they have what was made here.
         let origins = if self.layers.origins.is_made(&blob.digest) { Vec::new() } else { self.layers.origins.places(&blob.digest) };
         let places = known.places.iter().chain(&origins).chain(also.iter().copied()).cloned().collect::<Vec<_>>();
-        // Nobody waits long for a cache.
-        let client = self.layers.client.hasty();
         let offer = match new {
             true => client.offer_new_blob(target.image, &blob.digest, &places)?,
             false => client.offer_blob(target.image, &blob.digest, &places)?,
         };
         match offer {
-            Offer::Has(_, size) if size.is_some_and(|size| size != blob.size) => {
-                return Err(store::Error::Missing { digest: blob.digest }.into());
-            }
-            Offer::Has(..) => {}
+            Offer::Has(_, told) => known.note_size(blob, told),
             Offer::Wants(_) if self.layers.origins.is_only_claimed(blob) && known.places.is_empty() && origins.is_empty() => {
                 return Err(store::Error::Missing { digest: blob.digest }.into());
             }
             Offer::Wants(upload) if known.places.is_empty() && origins.is_empty() => {
-                self.upload(&client, target, blob, upload, &|| false)?
+                self.upload(client, target, blob, upload, &|| false)?
             }
             Offer::Wants(_) => return Ok(known.places.iter().chain(&origins).cloned().collect()),
         }
@@ -191,28 +202,29 @@ impl<'a> Pusher<'a> {
             Some(outcome) => outcome?,
             None => self.send(&mut known, target, blob, &|| false)?,
         };
-        self.measure(&mut known, target, blob).map(|()| pushed)
+        self.measure(self.layers.client, &mut known, target.image, blob).map(|()| pushed)
     }
 
-    /// Compares the size that a manifest is going to name with what the blob has, where only a cache repository says it.
-    fn measure(&self, known: &mut Known, target: Target, blob: &Descriptor) -> Result<(), Error> {
-        if !self.layers.origins.is_from_cache(blob) {
+    /// Compares the size that a manifest is going to name with what the blob has in `place`, where only a cache repository says it.
+    fn measure(&self, client: &Client, known: &mut Known, place: &Reference, blob: &Descriptor) -> Result<(), Error> {
+        known.note_size(blob, self.layers.store.blob_size(&blob.digest));
+        if !self.layers.origins.is_from_cache(blob) || known.size == Some(blob.size) {
             return Ok(());
         }
-        known.size = known.size.or_else(|| self.layers.store.blob_size(&blob.digest).filter(|size| *size == blob.size));
-        let measured = match known.size {
-            Some(size) if size == blob.size => Ok(true),
-            Some(actual) => {
-                let Reference { registry, repository, .. } = target.image.clone();
-                let at = registry::At { registry, repository, step: format!("push blob {}", blob.digest) };
-                Err(registry::Error::WrongSize { at: Box::new(at), expected: blob.size, actual })
-            }
-            // It was taken over unseen.
-            None => self.layers.client.blob_is_there(target.image, blob),
+        let measured = match client.blob_is_there(place, blob) {
+            // The length of an answer without a body may be that of anything; the blob itself has one length.
+            Err(registry::Error::WrongSize { .. }) => client.pull_blob(place, blob, &mut std::io::sink()).map(|_| true),
+            there => there,
         };
         match measured {
-            Err(error @ registry::Error::WrongSize { .. }) => Err(self.layers.lost(blob, error.into())),
-            measured => Ok(measured.map(drop)?),
+            Err(error @ (registry::Error::WrongSize { .. } | registry::Error::WrongDigest { .. })) => {
+                Err(self.layers.lost(blob, error.into()))
+            }
+            Err(error) => Err(error.into()),
+            Ok(there) => {
+                known.note_size(blob, there.then_some(blob.size));
+                Ok(())
+            }
         }
     }
 
@@ -229,8 +241,8 @@ impl<'a> Pusher<'a> {
         let origins = self.layers.origins.places(&blob.digest);
         mount_from.extend(origins.iter().flat_map(|origin| [Some(origin.clone()), self.mirrored(origin)]).flatten());
         let pushed = match self.layers.client.offer_blob(image, &blob.digest, &mount_from)? {
-            Offer::Has(pushed, size) => {
-                known.size = known.size.or(size);
+            Offer::Has(pushed, told) => {
+                known.note_size(blob, told);
                 pushed
             }
             Offer::Wants(upload) => {
@@ -248,9 +260,8 @@ impl<'a> Pusher<'a> {
                         uploaded => uploaded?,
                     }
                 } else {
-                    self.copy(target, blob, &origins, upload, stop)?;
+                    self.copy(known, target, blob, &origins, upload, stop)?;
                 }
-                known.size = Some(blob.size);
                 Pushed::Uploaded
             }
         };
@@ -259,7 +270,15 @@ impl<'a> Pusher<'a> {
     }
 
     /// From repository to repository, past the store: no Step needs it here.
-    fn copy(&self, target: Target, blob: &Descriptor, origins: &[Reference], upload: Upload, stop: &dyn Fn() -> bool) -> Result<(), Error> {
+    fn copy(
+        &self,
+        known: &mut Known,
+        target: Target,
+        blob: &Descriptor,
+        origins: &[Reference],
+        upload: Upload,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
         let client = self.layers.client;
         let progress = self.progress(target, blob);
         let mut upload = Some(upload);
@@ -274,7 +293,10 @@ impl<'a> Pusher<'a> {
             };
             match client.copy_blob(origin, target.image, blob, session, &progress, stop) {
                 Err(error @ registry::Error::Source { .. }) => failed = error.into(),
-                done => return Ok(done?),
+                done => {
+                    known.note_size(blob, done.is_ok().then_some(blob.size));
+                    return Ok(done?);
+                }
             }
         }
         Err(self.layers.lost(blob, failed))
@@ -313,6 +335,11 @@ impl<'a> Pusher<'a> {
 }
 
 impl Known {
+    /// Notes that a blob is as long as is said.
+    fn note_size(&mut self, blob: &Descriptor, size: Option<u64>) {
+        self.size = size.filter(|size| *size == blob.size).or(self.size);
+    }
+
     fn has(&self, image: &Reference) -> bool {
         self.places.iter().any(|place| place.same_repository(image))
     }

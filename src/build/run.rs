@@ -12,7 +12,7 @@ use super::finish::finish;
 use super::layers::Layers;
 use super::lookup::Lookup;
 use super::mounts::{Mounts, written_by};
-use super::schedule::{self, AfterFailure, TaskGraph};
+use super::schedule::{self, TaskGraph};
 use super::share::{Given, Share, what_is_given};
 use crate::cache::{ImageRecord, Shared};
 use crate::image::Format;
@@ -92,13 +92,14 @@ pub fn run(
     }
     let finished: Mutex<BTreeMap<usize, Finished>> = Mutex::default();
     let transfers = |task| !matches!(task, Task::Step(_));
-    let after_failure = if options.keep_going { AfterFailure::GoOn } else { AfterFailure::Stop };
-    let ran = schedule::run(&graph, (options.jobs, TRANSFERS_AT_ONCE), after_failure, transfers, |task| {
+    // As in BuildKit, one failure ends all. What is only gone is made again, and nothing else need be.
+    let ends = |error: &Error| !options.keep_going && error.gone().is_none();
+    let ends_all = |failure: &Failure| ends(&failure.error);
+    let ran = schedule::run(&graph, (options.jobs, TRANSFERS_AT_ONCE), ends_all, transfers, |task| {
         let index = match task {
             Task::Step(step) => {
                 let failed = |error| {
-                    // As in BuildKit, one failure ends the RUNs that are under way.
-                    if !options.keep_going {
+                    if ends(&error) {
                         supplies.cancel.cancel();
                     }
                     Failure::of_step(step, error)

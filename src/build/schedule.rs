@@ -17,6 +17,8 @@ struct Queue<T, E> {
     running: usize,
     /// A task has panicked: nobody waits for what it would have made ready.
     broken: bool,
+    /// A task has failed after which none is started.
+    ended: bool,
     errors: Vec<E>,
 }
 
@@ -32,20 +34,13 @@ impl<T, E> Drop for Alarm<'_, T, E> {
     }
 }
 
-/// What a failure means for tasks that do not need the one that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterFailure {
-    /// None is started any more; those under way are finished.
-    Stop,
-    GoOn,
-}
-
 /// Runs every task once: those for which `in_second` holds on the second number of threads, the others on the first. What needs a task
-/// that failed is not run. The errors of all tasks that failed.
+/// that failed is not run; after an error for which `ends` holds no task is started any more, and those under way are finished. The errors
+/// of all tasks that failed.
 pub fn run<T: NodeTrait + Send + Sync, E: Send>(
     graph: &TaskGraph<T>,
     threads: (usize, usize),
-    after_failure: AfterFailure,
+    ends: impl Fn(&E) -> bool + Sync,
     in_second: impl Fn(T) -> bool + Sync,
     work: impl Fn(T) -> Result<(), E> + Sync,
 ) -> Result<(), Vec<E>> {
@@ -56,10 +51,11 @@ pub fn run<T: NodeTrait + Send + Sync, E: Send>(
         waiting: waiting.into_iter().collect(),
         running: 0,
         broken: false,
+        ended: false,
         errors: Vec::new(),
     });
     let changed = Condvar::new();
-    let goes_on = |q: &Queue<T, E>| !q.broken && (q.errors.is_empty() || after_failure == AfterFailure::GoOn);
+    let goes_on = |q: &Queue<T, E>| !q.broken && !q.ended;
     let worker = |second: bool| {
         let mut q = queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -76,7 +72,10 @@ pub fn run<T: NodeTrait + Send + Sync, E: Send>(
                     q.running -= 1;
                     match result {
                         Ok(()) => release(graph, &mut q, task),
-                        Err(error) => q.errors.push(error),
+                        Err(error) => {
+                            q.ended |= ends(&error);
+                            q.errors.push(error);
+                        }
                     }
                     changed.notify_all();
                 }
@@ -121,7 +120,7 @@ mod tests {
             run::<_, ()>(
                 &graph,
                 (jobs, 1),
-                AfterFailure::Stop,
+                |_| true,
                 |task| task == 3,
                 |task| {
                     done.lock().unwrap().push(task);
@@ -142,7 +141,7 @@ mod tests {
         let errors = run(
             &graph,
             (1, 1),
-            AfterFailure::Stop,
+            |_| true,
             |_| false,
             |task| {
                 started.fetch_add(1, Ordering::SeqCst);
@@ -162,7 +161,7 @@ mod tests {
                 ran.lock().unwrap().insert(task);
                 if task == 1 || task == 6 { Err(task) } else { Ok(()) }
             };
-            let mut errors = run(&graph, (jobs, 1), AfterFailure::GoOn, |_| false, work).unwrap_err();
+            let mut errors = run(&graph, (jobs, 1), |_| false, |_| false, work).unwrap_err();
             errors.sort_unstable();
             assert_eq!((errors, ran.into_inner().unwrap()), (vec![1, 6], BTreeSet::from([0, 1, 3, 4, 6])), "with {jobs} jobs");
         }
@@ -172,7 +171,7 @@ mod tests {
     fn a_panic_is_passed_on_and_keeps_nobody_waiting() {
         let graph = TaskGraph::from_edges([(0, 1), (1, 2)]);
         let panicking = |task| if task == 1 { panic!("on purpose") } else { Ok::<(), ()>(()) };
-        let outcome = std::panic::catch_unwind(|| run(&graph, (2, 2), AfterFailure::Stop, |task| task == 2, panicking));
+        let outcome = std::panic::catch_unwind(|| run(&graph, (2, 2), |_| true, |task| task == 2, panicking));
         assert!(outcome.is_err());
     }
 
@@ -183,7 +182,7 @@ mod tests {
         run::<_, ()>(
             &graph,
             (1, 1),
-            AfterFailure::Stop,
+            |_| true,
             |task| task == 1,
             |task| {
                 if task < 2 {
@@ -202,7 +201,7 @@ mod tests {
         run::<_, ()>(
             &graph,
             (2, 1),
-            AfterFailure::Stop,
+            |_| true,
             |_| false,
             |task| {
                 if task < 2 {

@@ -81,8 +81,10 @@ pub struct TrailEntry {
 pub trait Entry: Serialize + DeserializeOwned + Send {
     const ARTIFACT_TYPE: &'static str;
 
-    /// Where its blobs can be had from besides its own repository.
-    fn places(&mut self) -> &mut Vec<Reference>;
+    /// Where its blobs can be had from, its own repository included once it is read.
+    fn places(&self) -> &[Reference];
+
+    fn places_mut(&mut self) -> &mut Vec<Reference>;
 
     /// The blobs that it is of use with.
     fn blobs(&self) -> Vec<&Descriptor>;
@@ -114,7 +116,11 @@ pub trait Entry: Serialize + DeserializeOwned + Send {
 impl Entry for StepEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.step.v1";
 
-    fn places(&mut self) -> &mut Vec<Reference> {
+    fn places(&self) -> &[Reference] {
+        &self.places
+    }
+
+    fn places_mut(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
 
@@ -147,7 +153,11 @@ impl Entry for StepEntry {
 impl Entry for ImageEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.image.v1";
 
-    fn places(&mut self) -> &mut Vec<Reference> {
+    fn places(&self) -> &[Reference] {
+        &self.places
+    }
+
+    fn places_mut(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
 
@@ -186,7 +196,11 @@ impl Entry for ImageEntry {
 impl Entry for TocEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.toc.v1";
 
-    fn places(&mut self) -> &mut Vec<Reference> {
+    fn places(&self) -> &[Reference] {
+        &self.places
+    }
+
+    fn places_mut(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
 
@@ -210,7 +224,11 @@ impl Entry for TocEntry {
 impl Entry for TrailEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.trail.v1";
 
-    fn places(&mut self) -> &mut Vec<Reference> {
+    fn places(&self) -> &[Reference] {
+        &self.places
+    }
+
+    fn places_mut(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
 
@@ -263,7 +281,7 @@ pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
     }
     // The others name no blob.
     if !artifact.layers.is_empty() || entry.blobs().is_empty() {
-        entry.places().insert(0, Reference { tag: None, digest: None, ..place.clone() });
+        entry.places_mut().insert(0, Reference { tag: None, digest: None, ..place.clone() });
     }
     entry.claim(place.name());
     entry.is_sound().then_some(entry)

@@ -13,19 +13,27 @@ use crate::oci::{Descriptor, DiffId, Digest, Reference};
 const MOST_LOST: usize = 8;
 
 /// A blob that could not be had, or that is not the layer it was called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Loss {
     pub blob: Digest,
     /// Of this size, as somebody has said, in bytes; of whichever, where the store has lost it.
     pub size: Option<u64>,
     /// It is there, and not this layer: it may well be another.
     pub not: Option<DiffId>,
+    /// The repositories, by name, that it could not be had from: there may be others. `None`: it is of no use wherever it is.
+    pub tried: Option<BTreeSet<String>>,
 }
 
 impl Loss {
-    /// Whether a blob is lost to whoever calls it so, and the layer of `diff_id`.
+    /// Whether a blob is lost to whoever calls it so, and the layer of `diff_id`, wherever it is.
     fn is_of(&self, blob: &Descriptor, diff_id: Option<DiffId>) -> bool {
         self.blob == blob.digest && self.size.is_none_or(|size| size == blob.size) && (self.not.is_none() || self.not == diff_id)
+    }
+
+    /// Whether an entry is of no use for it.
+    fn spoils(&self, entry: &impl Entry) -> bool {
+        let has_another = |tried: &BTreeSet<String>| entry.places().iter().any(|place| !tried.contains(&place.name()));
+        entry.blobs().iter().any(|blob| self.is_of(blob, entry.diff_id(&blob.digest))) && !self.tried.as_ref().is_some_and(has_another)
     }
 }
 
@@ -63,8 +71,8 @@ pub(super) type Answers<E> = Mutex<HashMap<String, Option<E>>>;
 impl Known {
     /// Says that a blob is of no use: entries that need it count as absent from now on.
     pub fn lose(&self, loss: Loss) {
+        let promising = [promising(&self.steps, &loss), promising(&self.images, &loss), promising(&self.tocs, &loss)];
         lock(&self.lost).insert(loss);
-        let promising = [promising(&self.steps, loss), promising(&self.images, loss), promising(&self.tocs, loss)];
         for repository in promising.into_iter().flatten().collect::<BTreeSet<_>>() {
             let (much, all) = {
                 let mut broken = lock(&self.broken);
@@ -87,9 +95,14 @@ impl Known {
         broken.len() >= MOST_LOST || broken.get(repository).is_some_and(|count| *count >= MOST_LOST)
     }
 
-    /// Whether a blob is of no use, as the layer of a DiffId where it is called one.
-    pub fn is_lost(&self, blob: &Descriptor, layer: Option<DiffId>) -> bool {
-        lock(&self.lost).iter().any(|loss| loss.is_of(blob, layer))
+    /// Whether a blob that is here is of no use as the layer of a DiffId.
+    pub fn is_lost(&self, blob: &Descriptor, layer: DiffId) -> bool {
+        lock(&self.lost).iter().any(|loss| loss.tried.is_none() && loss.is_of(blob, Some(layer)))
+    }
+
+    /// Whether an entry needs what is of no use, or can be had from none of its places.
+    pub(super) fn is_spoilt(&self, entry: &impl Entry) -> bool {
+        lock(&self.lost).iter().any(|loss| loss.spoils(entry))
     }
 
     /// Whether that has been told already.
@@ -147,10 +160,9 @@ impl Known {
 }
 
 /// The repositories of entries that need what is lost.
-fn promising<E: Entry>(answers: &Answers<E>, loss: Loss) -> Vec<String> {
-    let needs = |entry: &E| entry.blobs().into_iter().any(|blob| loss.is_of(blob, entry.diff_id(&blob.digest)));
+fn promising<E: Entry>(answers: &Answers<E>, loss: &Loss) -> Vec<String> {
     let answers = lock(answers);
-    let needing = answers.iter().filter(|(_, entry)| entry.as_ref().is_some_and(needs));
+    let needing = answers.iter().filter(|(_, entry)| entry.as_ref().is_some_and(|entry| loss.spoils(entry)));
     needing.filter_map(|(asked, _)| Some(asked.rsplit_once(':')?.0.to_owned())).collect()
 }
 
@@ -177,20 +189,47 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::artifact::TocEntry;
+    use super::super::records::Claims;
     use super::*;
 
     #[test]
     fn who_says_something_false_of_a_blob_spoils_it_for_nobody_else() {
         let [blob, longer] = [3, 4].map(|size| Descriptor::new("layer", Digest::of(b"blob"), size));
         let [layer, other] = [b"layer", b"other"].map(|name| DiffId(Digest::of(name)));
-        let lost = |loss: Loss| {
+        let lost = |loss: &Loss| {
             let known = Known::default();
-            known.lose(loss);
-            [(&blob, layer), (&blob, other), (&longer, layer)].map(|(blob, layer)| known.is_lost(blob, Some(layer)))
+            known.lose(loss.clone());
+            [(&blob, layer), (&blob, other), (&longer, layer)].map(|(blob, layer)| known.is_lost(blob, layer))
         };
-        let loss = Loss { blob: blob.digest, size: Some(3), not: None };
-        assert_eq!(lost(loss), [true, true, false]);
-        assert_eq!(lost(Loss { not: Some(layer), ..loss }), [true, false, false]);
-        assert_eq!(lost(Loss { size: None, ..loss }), [true; 3]);
+        let loss = Loss { blob: blob.digest, size: Some(3), not: None, tried: None };
+        assert_eq!(lost(&loss), [true, true, false]);
+        assert_eq!(lost(&Loss { not: Some(layer), ..loss.clone() }), [true, false, false]);
+        assert_eq!(lost(&Loss { size: None, ..loss.clone() }), [true; 3]);
+        assert_eq!(lost(&Loss { tried: Some(BTreeSet::new()), ..loss }), [false; 3], "it is here");
+    }
+
+    #[test]
+    fn who_says_falsely_where_a_blob_is_spoils_it_for_nobody_who_knows_another_place() {
+        let toc = Descriptor::new("toc", Digest::of(b"blob"), 3);
+        let entry = |places: &[&str]| TocEntry {
+            layer: DiffId(toc.digest),
+            toc: toc.clone(),
+            claimed_by: Claims::new(),
+            places: places.iter().map(|place| place.parse().unwrap()).collect(),
+        };
+        let spoilt = |tried: &[&str]| {
+            let known = Known::default();
+            known.lose(Loss {
+                blob: toc.digest,
+                size: Some(3),
+                not: None,
+                tried: Some(tried.iter().map(|&name| name.to_owned()).collect()),
+            });
+            [&[][..], &["r.example/a"], &["r.example/b"], &["r.example/a", "r.example/b"]].map(|places| known.is_spoilt(&entry(places)))
+        };
+        assert_eq!(spoilt(&[]), [true, false, false, false]);
+        assert_eq!(spoilt(&["r.example/a"]), [true, true, false, false]);
+        assert_eq!(spoilt(&["r.example/a", "r.example/b"]), [true; 4]);
     }
 }

@@ -89,7 +89,11 @@ impl Chunk {
 impl Entry for MountEntry {
     const ARTIFACT_TYPE: &'static str = "application/vnd.brik.mount.v1";
 
-    fn places(&mut self) -> &mut Vec<Reference> {
+    fn places(&self) -> &[Reference] {
+        &self.places
+    }
+
+    fn places_mut(&mut self) -> &mut Vec<Reference> {
         &mut self.places
     }
 

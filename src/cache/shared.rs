@@ -37,7 +37,7 @@ impl Belief<'_> {
     /// Whether all that `claims` names is believed, and none of the layers turned out to be of no use.
     pub fn holds<'d>(self, claims: &Claims, layers: impl IntoIterator<Item = (&'d Descriptor, DiffId)>) -> bool {
         let Some(shared) = self.shared else { return claims.is_empty() };
-        shared.believes(claims, self.services) && !layers.into_iter().any(|(blob, diff_id)| shared.known.is_lost(blob, Some(diff_id)))
+        shared.believes(claims, self.services) && !layers.into_iter().any(|(blob, diff_id)| shared.known.is_lost(blob, diff_id))
     }
 }
 
@@ -217,7 +217,7 @@ impl<'a> Shared<'a> {
 
     fn is_of_use(&self, entry: &impl Entry, services: &[String]) -> bool {
         let is_believed = entry.claimed_by().is_none_or(|claims| self.believes(claims, services));
-        is_believed && !entry.blobs().iter().any(|blob| self.known.is_lost(blob, entry.diff_id(&blob.digest)))
+        is_believed && !self.known.is_spoilt(entry)
     }
 
     /// What the first of the repositories of `services` has that has any. The first is asked alone, as it mostly has what any has.

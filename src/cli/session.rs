@@ -247,7 +247,7 @@ impl Session<'_> {
             _ => format!("{blob} of the store was damaged and is removed, what needs it is built again"),
         };
         known.warn(&blob.to_string(), what);
-        gone.iter().for_each(|(loss, _)| known.lose(*loss));
+        gone.iter().for_each(|(loss, _)| known.lose(loss.clone()));
         Stop::Lost
     }
 

@@ -82,7 +82,8 @@ pub(super) async fn look_up(session: &Session<'_>, digest: &Digest, scopes: &Sco
         }
         Ok(response) => {
             let size = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-            Ok(Some(size))
+            // No blob that is worth a question is empty: it is the length of an answer without a body.
+            Ok(Some(size.filter(|size| *size > 0)))
         }
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),

@@ -100,7 +100,7 @@ fn same_again<E: Entry + Clone + PartialEq + Debug>(entry: &E, blobs: &[Descript
     let again = brik::cache::read::<E>(&bytes, &place).unwrap_or_else(|| panic!("{entry:?}"));
     let homeless = |entry: &E| {
         let mut entry = entry.clone();
-        entry.places().clear();
+        entry.places_mut().clear();
         entry.claim(place.name());
         entry
     };

@@ -3,6 +3,7 @@
 
 mod monorepo;
 mod others;
+mod promises;
 
 use std::fs;
 

@@ -1,0 +1,102 @@
+//! What an entry promises, and nobody can keep.
+
+use serde_json::{Value, json};
+
+use super::monorepo::{DOCKERFILE, Monorepo, digest, sha256};
+use crate::support::proxy::{Ask, Fault, Proxy};
+use crate::support::{Registry, server};
+
+/// Each costs another look at everything, and one that is told once costs the others no more.
+#[test]
+fn a_promise_that_is_not_kept_ends_no_run_of_others() {
+    let registry = Registry::start();
+    let project = Monorepo::services(registry.host(), "team", &["a", "b"]);
+    let monorepo = Monorepo { registry, project };
+    let _ = monorepo.push("first", &["a"]).succeeds();
+    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        entry["record"]["layer"]["digest"] = sha256(tag.as_bytes()).into();
+        manifest["layers"] = json!([]);
+        monorepo.put(&tag, manifest, &entry);
+    }
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    monorepo.project.write("b/Dockerfile", "FROM {busybox}\nRUN sleep 2\n");
+    let run = monorepo.push("fresh", &["a", "b"]).succeeds();
+    run.says(&["of the cache cannot be had, what needs it is built again"]);
+    let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!(["b"]);
+    assert_eq!(run.events().iter().filter(started).count(), 1, "{}", run.stderr);
+}
+
+/// It fits on what the base has below it, and on nothing else.
+#[test]
+fn an_entry_that_names_a_layer_of_anothers_base_is_of_no_use() {
+    let archive = |write: &dyn Fn(&mut tar::Builder<Vec<u8>>)| {
+        let mut tar = tar::Builder::new(Vec::new());
+        write(&mut tar);
+        tar.into_inner().unwrap()
+    };
+    let header = |kind| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(0);
+        header
+    };
+    let below = archive(&|tar| tar.append_data(&mut header(tar::EntryType::Regular), "below", &b""[..]).unwrap());
+    let link = archive(&|tar| tar.append_link(&mut header(tar::EntryType::Link), "above", "below").unwrap());
+    let blobs = [&below, &link].map(|tar| server::gzip(tar));
+    let layer = |n: usize, tar: &[u8]| server::Layer { promised: &blobs[n], diff_id: sha256(tar), served: &blobs[n] };
+    let host = server::serve_base(&[layer(0, &below), layer(1, &link)]);
+    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
+    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        if entry["record"]["inputs"].to_string().contains("echo one") {
+            let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+            entry["record"]["layer"] = json!({ "mediaType": media_type, "digest": sha256(&blobs[1]), "size": blobs[1].len() });
+            entry["record"]["diff_id"] = sha256(&link).into();
+            entry["carried"] = json!({});
+            entry.as_object_mut().unwrap().remove("toc");
+            manifest["layers"] = json!([]);
+            monorepo.put(&tag, manifest, &entry);
+        }
+    }
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    monorepo.project.write("b/Dockerfile", format!("FROM {host}/base\nCOPY f.txt /srv/\n"));
+    let run = monorepo.push("fresh", &["a", "b"]).succeeds();
+    assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
+}
+
+#[test]
+fn a_size_that_an_entry_makes_up_is_not_handed_on_to_another_cache() {
+    let longer = |entry: &mut Value, _: &Value| {
+        let size = &mut entry["record"]["layer"]["size"];
+        *size = (size.as_u64().unwrap() + 1).into();
+    };
+    let monorepo = Monorepo::new(longer, "files f.txt");
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a") + "COPY f.txt /opt/\n");
+    let host = monorepo.registry.host();
+    let (from, to) = (format!("--cache-from={host}/team/a-cache"), format!("--cache-to={host}/team/pr"));
+    let _ = monorepo.brik("fresh", &[&from, &to, "a"]).succeeds();
+    let size = |layer: &Value| std::fs::metadata(monorepo.blob(layer["digest"].as_str().unwrap())).unwrap().len();
+    let steps = monorepo.entries("team/pr", 's');
+    assert!(!steps.is_empty());
+    for (_, manifest, entry) in steps {
+        for layer in manifest["layers"].as_array().unwrap().iter().chain([&entry["record"]["layer"]]) {
+            assert_eq!(layer["size"], size(layer), "{entry}");
+        }
+    }
+    assert_eq!(monorepo.entries("team/pr", 'i').len(), 0, "its layer is not what the entry says");
+}
+
+/// The length of an answer without a body may be that of anything.
+#[test]
+fn a_registry_that_tells_wrong_lengths_loses_no_cache() {
+    let registry = Registry::start();
+    let proxy = Proxy::plain(&registry);
+    let project = Monorepo::services(proxy.host(), "team", &["a"]);
+    let monorepo = Monorepo { registry, project };
+    let _ = monorepo.push("first", &["a"]).succeeds();
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("guest", "nobody"));
+    proxy.fault(Ask::LookUp.of_path(""), Fault::Misnamed);
+    let run = monorepo.push("fresh", &["a"]).succeeds();
+    assert_eq!(run.steps_run(), [""; 0], "{}", run.stderr);
+    assert!(proxy.dealt() > 0);
+}
