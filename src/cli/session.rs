@@ -203,8 +203,10 @@ impl Session<'_> {
         let seconds = self.started.elapsed().as_secs_f64();
         let (hits, misses) = hits_and_misses(self.plan, self.layers.reporter.tally(), service);
         let outcome = if misses == 0 { Outcome::Cached } else { Outcome::Built };
-        let service_name = service.to_owned();
-        self.layers.reporter.emit(Event::ServiceFinished { service: service_name, outcome, digest: Some(digest), seconds, hits, misses });
+        if !self.layers.reporter.tally().is_finished(service, &digest) {
+            let service = service.to_owned();
+            self.layers.reporter.emit(Event::ServiceFinished { service, outcome, digest: Some(digest), seconds, hits, misses });
+        }
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let row = Row {
             service: service.to_owned(),

@@ -24,6 +24,8 @@ fn a_promise_that_is_not_kept_ends_no_run_of_others() {
     run.says(&["of the cache cannot be had, what needs it is built again"]);
     let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!(["b"]);
     assert_eq!(run.events().iter().filter(started).count(), 1, "{}", run.stderr);
+    let told = |event: &&Value| event["type"] == "service_finished" && event["service"] == "b";
+    assert_eq!(run.events().iter().filter(told).count(), 1, "{}", run.stderr);
 }
 
 /// It fits on what the base has below it, and on nothing else.
