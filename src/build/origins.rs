@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::engine::base_layers;
-use crate::cache::{Claims, StepEntry, StepRecord};
+use crate::cache::{Claims, PlacesId, StepEntry, StepRecord};
 use crate::oci::{Descriptor, DiffId, Digest, Layer, Reference};
 use crate::plan::{CacheKey, Plan};
 
@@ -38,8 +38,8 @@ pub struct Origins {
 #[derive(Default)]
 struct Origin {
     places: Vec<Reference>,
-    /// All repositories that cache repositories have named for it, by name: more than are asked.
-    said: BTreeSet<String>,
+    /// What entries have named as its places.
+    said: BTreeSet<PlacesId>,
     /// Some Step needs its files.
     wanted: bool,
 }
@@ -72,7 +72,7 @@ impl Origins {
     pub fn note_cached(&self, blob: &Digest, places: &[Reference]) {
         let mut blobs = self.lock();
         let origin = blobs.entry(*blob).or_default();
-        origin.said.extend(places.iter().map(Reference::name));
+        origin.said.insert(PlacesId::of(places));
         add(origin, places.iter().filter(|place| self.is_named(&place.name())));
     }
 
@@ -193,8 +193,8 @@ impl Origins {
         self.is_remembered(layer) || self.is_claimed(&layer.descriptor.digest)
     }
 
-    /// The repositories that a blob cannot be had from, where none of its places gives it, if it is only they that spoke of it.
-    pub fn tried(&self, blob: &Digest) -> Option<BTreeSet<String>> {
+    /// What is of no use where none of a blob's places gives it, if only entries have spoken of it.
+    pub fn tried(&self, blob: &Digest) -> Option<BTreeSet<PlacesId>> {
         self.is_claimed(blob).then(|| self.lock().get(blob).map(|origin| origin.said.clone()).unwrap_or_default())
     }
 
@@ -232,10 +232,10 @@ pub(super) fn identity(layer: &Layer) -> (DiffId, Digest, u64) {
     (layer.diff_id, layer.descriptor.digest, layer.descriptor.size)
 }
 
-/// The first of the places is the best that somebody knows: it counts however many others have said before.
+/// Those of one entry, however many others have named before: who names none of any use is to be found out by that.
 fn add<'r>(origin: &mut Origin, places: impl Iterator<Item = &'r Reference>) {
-    for (n, place) in places.enumerate() {
-        if (n == 0 || origin.places.len() < MOST_PLACES) && !origin.places.iter().any(|known| known.same_repository(place)) {
+    for place in places.take(MOST_PLACES) {
+        if !origin.places.iter().any(|known| known.same_repository(place)) {
             origin.places.push(place.clone());
         }
     }
@@ -278,6 +278,6 @@ mod tests {
         origins.note_cached(&blob, &many);
         assert_eq!(origins.places(&blob), many[..MOST_PLACES]);
         origins.note_cached(&blob, &many[50..]);
-        assert_eq!(origins.places(&blob)[MOST_PLACES..], many[50..51], "another entry, which may know better");
+        assert_eq!(origins.places(&blob)[MOST_PLACES..], many[50..50 + MOST_PLACES], "another entry, which may know better");
     }
 }

@@ -127,10 +127,11 @@ impl<'a> Pusher<'a> {
         // Nobody waits long for a cache.
         let client = self.layers.client.hasty();
         let elsewhere = if known.has(target.image) { Vec::new() } else { self.bring(&client, &mut known, target, blob, also, new)? };
-        match self.measure(&client, &mut known, elsewhere.first().unwrap_or(target.image), blob) {
-            Err(Error::Lost { .. }) => Err(store::Error::Missing { digest: blob.digest }.into()),
-            Err(error) if elsewhere.is_empty() => Err(error),
-            _ => Ok(elsewhere),
+        let places: Vec<&Reference> = if elsewhere.is_empty() { vec![target.image] } else { elsewhere.iter().collect() };
+        match self.measure(&client, &mut known, &places, blob) {
+            Ok(true) => Ok(elsewhere),
+            Err(error) if elsewhere.is_empty() && !matches!(error, Error::Lost { .. }) => Err(error),
+            _ => Err(store::Error::Missing { digest: blob.digest }.into()),
         }
     }
 
@@ -202,30 +203,31 @@ impl<'a> Pusher<'a> {
             Some(outcome) => outcome?,
             None => self.send(&mut known, target, blob, &|| false)?,
         };
-        self.measure(self.layers.client, &mut known, target.image, blob).map(|()| pushed)
+        self.measure(self.layers.client, &mut known, &[target.image], blob).map(|_| pushed)
     }
 
-    /// Compares the size that a manifest is going to name with what the blob has in `place`, where only a cache repository says it.
-    fn measure(&self, client: &Client, known: &mut Known, place: &Reference, blob: &Descriptor) -> Result<(), Error> {
+    /// Compares the size that a manifest is going to name with what the blob has in the first of `places` that has it, where only a cache
+    /// repository says it. Whether any has.
+    fn measure(&self, client: &Client, known: &mut Known, places: &[&Reference], blob: &Descriptor) -> Result<bool, Error> {
         known.note_size(blob, self.layers.store.blob_size(&blob.digest));
         if !self.layers.origins.is_from_cache(blob) || known.size == Some(blob.size) {
-            return Ok(());
+            return Ok(true);
         }
-        let measured = match client.blob_is_there(place, blob) {
-            // The length of an answer without a body may be that of anything; the blob itself has one length.
-            Err(registry::Error::WrongSize { .. }) => client.pull_blob(place, blob, &mut std::io::sink()).map(|_| true),
-            there => there,
-        };
-        match measured {
-            Err(error @ (registry::Error::WrongSize { .. } | registry::Error::WrongDigest { .. })) => {
-                Err(self.layers.lost(blob, error.into()))
-            }
-            Err(error) => Err(error.into()),
-            Ok(there) => {
-                known.note_size(blob, there.then_some(blob.size));
-                Ok(())
+        let mut unknown = Ok(false);
+        for place in places {
+            match client.blob_is_as_long(place, blob) {
+                Ok(true) => {
+                    known.note_size(blob, Some(blob.size));
+                    return Ok(true);
+                }
+                Ok(false) => {}
+                Err(error @ (registry::Error::WrongSize { .. } | registry::Error::WrongDigest { .. })) => {
+                    return Err(self.layers.lost(blob, error.into()));
+                }
+                Err(error) => unknown = Err(error.into()),
             }
         }
+        unknown
     }
 
     fn known(&self, image: &Reference, blob: &Descriptor) -> Shared {

@@ -18,6 +18,9 @@ const RECORD: &str = "dev.brik.record";
 pub const EMPTY: &[u8] = b"{}";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
+/// Places that an entry may name.
+const MOST_PLACES: usize = 64;
+
 /// What stands under `s-<key>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepEntry {
@@ -170,7 +173,8 @@ impl Entry for ImageEntry {
     }
 
     fn blobs(&self) -> Vec<&Descriptor> {
-        self.record.blobs().filter(|blob| self.carried.get(&blob.digest).is_none()).collect()
+        let config = &self.record.config.digest;
+        self.record.blobs().filter(|blob| blob.digest != *config || self.carried.get(config).is_none()).collect()
     }
 
     fn diff_id(&self, blob: &Digest) -> Option<DiffId> {
@@ -283,6 +287,7 @@ pub fn read<E: Entry>(manifest: &[u8], place: &Reference) -> Option<E> {
     if !artifact.layers.is_empty() || entry.blobs().is_empty() {
         entry.places_mut().insert(0, Reference { tag: None, digest: None, ..place.clone() });
     }
+    entry.places_mut().truncate(MOST_PLACES);
     entry.claim(place.name());
     entry.is_sound().then_some(entry)
 }

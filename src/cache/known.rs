@@ -12,6 +12,16 @@ use crate::oci::{Descriptor, DiffId, Digest, Reference};
 /// where so many have.
 const MOST_LOST: usize = 8;
 
+/// Identifies the places that an entry names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PlacesId(Digest);
+
+impl PlacesId {
+    pub fn of(places: &[Reference]) -> Self {
+        Self(Digest::of(places.iter().map(|place| place.name() + "\n").collect::<String>().as_bytes()))
+    }
+}
+
 /// A blob that could not be had, or that is not the layer it was called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Loss {
@@ -20,8 +30,9 @@ pub struct Loss {
     pub size: Option<u64>,
     /// It is there, and not this layer: it may well be another.
     pub not: Option<DiffId>,
-    /// The repositories, by name, that it could not be had from: there may be others. `None`: it is of no use wherever it is.
-    pub tried: Option<BTreeSet<String>>,
+    /// The places that entries have named for it, and that it could not be had from; who names others may do better. `None`: it is of no
+    /// use wherever it is.
+    pub tried: Option<BTreeSet<PlacesId>>,
 }
 
 impl Loss {
@@ -32,8 +43,8 @@ impl Loss {
 
     /// Whether an entry is of no use for it.
     fn spoils(&self, entry: &impl Entry) -> bool {
-        let has_another = |tried: &BTreeSet<String>| entry.places().iter().any(|place| !tried.contains(&place.name()));
-        entry.blobs().iter().any(|blob| self.is_of(blob, entry.diff_id(&blob.digest))) && !self.tried.as_ref().is_some_and(has_another)
+        entry.blobs().iter().any(|blob| self.is_of(blob, entry.diff_id(&blob.digest)))
+            && self.tried.as_ref().is_none_or(|tried| tried.contains(&PlacesId::of(entry.places())))
     }
 }
 
@@ -51,6 +62,8 @@ pub struct Known {
     lost: Mutex<BTreeSet<Loss>>,
     /// How much of that each repository has promised, by its name.
     broken: Mutex<BTreeMap<String, usize>>,
+    /// None of them is read any more.
+    distrusted: Mutex<bool>,
     /// Entries that cannot be what they should be, by their tags.
     refused: Mutex<BTreeSet<String>>,
     /// What there is to tell, by what it is about: each once.
@@ -71,8 +84,10 @@ pub(super) type Answers<E> = Mutex<HashMap<String, Option<E>>>;
 impl Known {
     /// Says that a blob is of no use: entries that need it count as absent from now on.
     pub fn lose(&self, loss: Loss) {
+        if !lock(&self.lost).insert(loss.clone()) {
+            return;
+        }
         let promising = [promising(&self.steps, &loss), promising(&self.images, &loss), promising(&self.tocs, &loss)];
-        lock(&self.lost).insert(loss);
         for repository in promising.into_iter().flatten().collect::<BTreeSet<_>>() {
             let (much, all) = {
                 let mut broken = lock(&self.broken);
@@ -81,7 +96,7 @@ impl Known {
                 (*count == MOST_LOST, broken.len() >= MOST_LOST)
             };
             if all {
-                self.warn("lost", "caches are not read any more in this run: they lack too much of what they promise".to_owned());
+                self.distrust();
             } else if much {
                 let text = format!("cache {repository} is not read any more in this run: it lacks too much of what it promises");
                 self.warn(&format!("{repository} (lost)"), text);
@@ -89,10 +104,15 @@ impl Known {
         }
     }
 
+    /// Reads no cache any more. Whether any was read until now.
+    pub fn distrust(&self) -> bool {
+        self.warn("lost", "caches are not read any more in this run: they lack too much of what they promise".to_owned());
+        !std::mem::replace(&mut *lock(&self.distrusted), true)
+    }
+
     /// Whether a repository has promised too much, or too many have.
     pub(super) fn has_lost_much(&self, repository: &str) -> bool {
-        let broken = lock(&self.broken);
-        broken.len() >= MOST_LOST || broken.get(repository).is_some_and(|count| *count >= MOST_LOST)
+        *lock(&self.distrusted) || lock(&self.broken).get(repository).is_some_and(|count| *count >= MOST_LOST)
     }
 
     /// Whether a blob that is here is of no use as the layer of a DiffId.
@@ -212,24 +232,31 @@ mod tests {
     #[test]
     fn who_says_falsely_where_a_blob_is_spoils_it_for_nobody_who_knows_another_place() {
         let toc = Descriptor::new("toc", Digest::of(b"blob"), 3);
-        let entry = |places: &[&str]| TocEntry {
-            layer: DiffId(toc.digest),
-            toc: toc.clone(),
-            claimed_by: Claims::new(),
-            places: places.iter().map(|place| place.parse().unwrap()).collect(),
-        };
-        let spoilt = |tried: &[&str]| {
+        let places = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<Reference>>();
+        let entry =
+            |names: &[&str]| TocEntry { layer: DiffId(toc.digest), toc: toc.clone(), claimed_by: Claims::new(), places: places(names) };
+        let (none, a, both): (&[&str], &[&str], &[&str]) = (&[], &["r.example/a"], &["r.example/a", "r.example/b"]);
+        let spoilt = |tried: &[&[&str]]| {
             let known = Known::default();
-            known.lose(Loss {
-                blob: toc.digest,
-                size: Some(3),
-                not: None,
-                tried: Some(tried.iter().map(|&name| name.to_owned()).collect()),
-            });
-            [&[][..], &["r.example/a"], &["r.example/b"], &["r.example/a", "r.example/b"]].map(|places| known.is_spoilt(&entry(places)))
+            let tried = tried.iter().map(|names| PlacesId::of(&places(names))).collect();
+            known.lose(Loss { blob: toc.digest, size: Some(3), not: None, tried: Some(tried) });
+            [none, a, both].map(|names| known.is_spoilt(&entry(names)))
         };
-        assert_eq!(spoilt(&[]), [true, false, false, false]);
-        assert_eq!(spoilt(&["r.example/a"]), [true, true, false, false]);
-        assert_eq!(spoilt(&["r.example/a", "r.example/b"]), [true; 4]);
+        assert_eq!(spoilt(&[]), [false; 3]);
+        assert_eq!(spoilt(&[none]), [true, false, false]);
+        assert_eq!(spoilt(&[none, a]), [true, true, false]);
+        assert_eq!(spoilt(&[both]), [false, false, true]);
+    }
+
+    #[test]
+    fn one_blob_is_lost_once_however_many_steps_need_it() {
+        let toc = Descriptor::new("toc", Digest::of(b"blob"), 3);
+        let entry = TocEntry { layer: DiffId(toc.digest), toc: toc.clone(), claimed_by: Claims::new(), places: Vec::new() };
+        let known = Known::default();
+        lock(&known.tocs).insert("r.example/a-cache:t-1".to_owned(), Some(entry));
+        let loss = |size| Loss { blob: toc.digest, size, not: None, tried: None };
+        (0..MOST_LOST).for_each(|_| known.lose(loss(Some(3))));
+        assert!(!known.has_lost_much("r.example/a-cache"));
+        assert!(known.distrust() && !known.distrust() && known.has_lost_much("r.example/b-cache"));
     }
 }

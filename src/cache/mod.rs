@@ -47,7 +47,7 @@ mod stored;
 
 pub use artifact::{Entry, ImageEntry, Opened, StepEntry, TocEntry, TrailEntry, open, read, write};
 pub use carried::Carried;
-pub use known::{Known, Loss, Message};
+pub use known::{Known, Loss, Message, PlacesId};
 pub use mount::{Chunk, LARGEST_CHUNK, MOST_CHUNKS, MountEntry};
 pub use reach::Reach;
 pub use records::{Claims, ImageRecord, StepRecord, recorded};

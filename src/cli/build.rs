@@ -1,6 +1,7 @@
 //! `brik build`: plan, look up, and only if something has to run, enter the sandbox and build.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -15,7 +16,7 @@ use super::planning::{Planned, Setup, learn};
 use super::policy;
 use super::reasons::Reasons;
 use super::secrets::Given;
-use super::session::{Results, Session, Stop};
+use super::session::{Outcomes, Results, Session, Stop};
 use super::{preview, since};
 use crate::build::sandbox::{self, Rung};
 use crate::build::{self, Layers, Lookup, Origins, Pusher, Supplies};
@@ -78,7 +79,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let interrupts = Interrupts::watch(setup.store.root(), voice.clone())?;
     let (planned, affected) = plan(&setup, args).inspect_err(|_| report_nothing(&setup, &args.report))?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
-    let reporter = Cell::new(None);
+    let (reporter, done) = (Cell::new(None), Mutex::default());
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {
         if let Some(code) = build(
@@ -94,6 +95,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
                 voice: &voice,
                 interrupts: &interrupts,
                 reporter: &reporter,
+                done: &done,
             },
         )? {
             return Ok(code);
@@ -124,6 +126,8 @@ struct Outputs<'a> {
     interrupts: &'a Interrupts,
     /// Of the attempt before: what has run then is counted, and what there is to say is said once.
     reporter: &'a Cell<Option<Reporter>>,
+    /// Services that are done, also by the attempts before.
+    done: &'a Mutex<BTreeMap<String, Outcomes>>,
 }
 
 /// `None` if everything is to be looked up again.
@@ -197,6 +201,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         },
         started: *started,
         failed: Mutex::default(),
+        done: outputs.done,
     };
     let (results, ended) = session.build(&lookup);
     tell_of_cache(shared, &reporter);

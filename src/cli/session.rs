@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::args::{BuildArgs, Format, Progress};
@@ -43,6 +43,8 @@ pub struct Session<'a> {
     pub started: Instant,
     /// Services that something was wrong with.
     pub failed: Mutex<BTreeSet<String>>,
+    /// What is done, also by the attempts before.
+    pub done: &'a Mutex<BTreeMap<String, Outcomes>>,
 }
 
 /// Why a build ended early.
@@ -65,7 +67,8 @@ pub struct Results {
 }
 
 /// A service when all its platforms are done.
-struct Outcomes {
+#[derive(Clone)]
+pub struct Outcomes {
     row: Row,
     digest: Option<Digest>,
 }
@@ -73,18 +76,20 @@ struct Outcomes {
 impl Session<'_> {
     /// Runs what has to run; pushes and exports what is finished. What was finished is there also where the rest failed.
     pub fn build(&self, lookup: &build::Lookup) -> (Results, Result<(), Stop>) {
-        let done: Mutex<BTreeMap<String, Outcomes>> = Mutex::default();
         let mut finished = BTreeMap::new();
-        let ended = self.run(lookup, &done).and_then(|ran| {
+        let ended = self.run(lookup).and_then(|ran| {
             finished = ran.finished;
             let mut failures = ran.failures;
             if failures.is_empty() || self.args.keep_going {
-                self.complete_rest(&finished, &done, &mut failures);
+                self.complete_rest(&finished, &mut failures);
             }
             if failures.is_empty() { self.export(&finished) } else { Err(self.stop(&failures)) }
         });
-        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (Results { done, finished }, ended)
+        (Results { done: self.done().clone(), finished }, ended)
+    }
+
+    fn done(&self) -> MutexGuard<'_, BTreeMap<String, Outcomes>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn export(&self, finished: &BTreeMap<usize, Finished>) -> Result<(), Stop> {
@@ -107,7 +112,7 @@ impl Session<'_> {
         exported.map_err(Failure::failed)
     }
 
-    fn run(&self, lookup: &build::Lookup, done: &Mutex<BTreeMap<String, Outcomes>>) -> Result<build::Ran, Stop> {
+    fn run(&self, lookup: &build::Lookup) -> Result<build::Ran, Stop> {
         if self.args.push && !lookup.run.is_empty() {
             self.preflight(lookup)?;
             learn(self.redactor, self.layers.client)?;
@@ -140,8 +145,7 @@ impl Session<'_> {
             let image = &self.plan.images[index];
             let alone = self.plan.images.iter().filter(|other| other.service == image.service).count() == 1;
             if alone {
-                let outcome = self.complete(&image.service, &[(index, finished)])?;
-                done.lock().unwrap_or_else(PoisonError::into_inner).insert(image.service.clone(), outcome);
+                self.complete(&image.service, &[(index, finished)])?;
             }
             Ok(())
         };
@@ -149,24 +153,15 @@ impl Session<'_> {
     }
 
     /// The services of several platforms, those that have them all.
-    fn complete_rest(
-        &self,
-        finished: &BTreeMap<usize, Finished>,
-        done: &Mutex<BTreeMap<String, Outcomes>>,
-        failures: &mut Vec<build::Failure>,
-    ) {
-        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+    fn complete_rest(&self, finished: &BTreeMap<usize, Finished>, failures: &mut Vec<build::Failure>) {
         let mut tried = BTreeSet::new();
         for name in self.plan.images.iter().map(|image| &image.service) {
             let own = self.finished_of(name, finished);
             let platforms = self.plan.images.iter().filter(|image| image.service == *name).count();
-            if !tried.insert(name) || done.contains_key(name) || own.len() < platforms {
+            if !tried.insert(name) || platforms == 1 || own.len() < platforms {
                 continue;
             }
-            match self.complete(name, &own) {
-                Ok(outcome) => drop(done.insert(name.clone(), outcome)),
-                Err(failure) => failures.push(failure),
-            }
+            failures.extend(self.complete(name, &own).err());
             if !failures.is_empty() && !self.args.keep_going {
                 return;
             }
@@ -189,24 +184,25 @@ impl Session<'_> {
     }
 
     /// Pushes a service if that is asked for, and tells that it is done.
-    fn complete(&self, service: &str, images: &[(usize, &Finished)]) -> Result<Outcomes, build::Failure> {
+    fn complete(&self, service: &str, images: &[(usize, &Finished)]) -> Result<(), build::Failure> {
         let built = self.images_of(images);
         let Some(loaded) = self.workspace.services.iter().find(|loaded| loaded.service.name == service) else {
             return Err(build::Failure::of_service(service, build::Error::Cancelled));
         };
         let counts = PushCounts::default();
         let failed = |error| build::Failure::of_service(service, error);
-        let digest = match self.args.push {
-            true => self.pusher.push(service, &loaded.service.image, &loaded.tags, &built, &counts).map_err(failed)?,
-            false => build::document(&self.layers, &built).map_err(failed)?.0.digest,
-        };
+        let digest = build::document(&self.layers, &built).map_err(failed)?.0.digest;
+        if self.done().get(service).is_some_and(|done| done.digest == Some(digest)) {
+            return Ok(());
+        }
+        if self.args.push {
+            self.pusher.push(service, &loaded.service.image, &loaded.tags, &built, &counts).map_err(failed)?;
+        }
         let seconds = self.started.elapsed().as_secs_f64();
         let (hits, misses) = hits_and_misses(self.plan, self.layers.reporter.tally(), service);
         let outcome = if misses == 0 { Outcome::Cached } else { Outcome::Built };
-        if !self.layers.reporter.tally().is_finished(service, &digest) {
-            let service = service.to_owned();
-            self.layers.reporter.emit(Event::ServiceFinished { service, outcome, digest: Some(digest), seconds, hits, misses });
-        }
+        let service_name = service.to_owned();
+        self.layers.reporter.emit(Event::ServiceFinished { service: service_name, outcome, digest: Some(digest), seconds, hits, misses });
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let row = Row {
             service: service.to_owned(),
@@ -222,7 +218,8 @@ impl Session<'_> {
             seconds,
             outcome,
         };
-        Ok(Outcomes { row, digest: Some(digest) })
+        self.done().insert(service.to_owned(), Outcomes { row, digest: Some(digest) });
+        Ok(())
     }
 
     /// Authentication and write permission, before anything is built for nothing.
@@ -241,15 +238,25 @@ impl Session<'_> {
     /// A cache or a store that does not hold what it promised is no failure, once for a blob.
     fn stop(&self, failures: &[build::Failure]) -> Stop {
         let known = self.shared.known;
-        let gone = failures.iter().filter_map(|failure| Some((failure.error.gone()?, &failure.error)));
-        let gone: Vec<_> = gone.filter(|(loss, _)| !known.knows(loss)).collect();
-        let Some((Loss { blob, .. }, error)) = gone.first() else { return Stop::Failed(self.failure(failures)) };
-        let what = match &***error {
-            build::Error::Lost { reason, .. } => format!("{blob} of the cache cannot be had, what needs it is built again: {reason}"),
-            _ => format!("{blob} of the store was damaged and is removed, what needs it is built again"),
+        let gone: BTreeMap<Loss, &build::Error> =
+            failures.iter().filter_map(|failure| Some((failure.error.gone()?, &*failure.error))).collect();
+        let has_failed = || failures.iter().any(|failure| matches!(*failure.error, build::Error::ExitCode { .. }));
+        // A RUN that fails would fail once more.
+        if gone.is_empty() || (!self.args.keep_going && has_failed()) {
+            return Stop::Failed(self.failure(failures));
+        }
+        let new: Vec<_> = gone.into_iter().filter(|(loss, _)| !known.knows(loss)).collect();
+        let Some((Loss { blob, .. }, error)) = new.first() else {
+            // Nothing that this run has looked up since was better.
+            return if known.distrust() { Stop::Lost } else { Stop::Failed(self.failure(failures)) };
+        };
+        let more = if new.len() > 1 { format!(" ({} more, too)", new.len() - 1) } else { String::new() };
+        let what = match error {
+            build::Error::Lost { reason, .. } => format!("{blob}{more} of the cache cannot be had, what needs it is built again: {reason}"),
+            _ => format!("{blob}{more} of the store was damaged and is removed, what needs it is built again"),
         };
         known.warn(&blob.to_string(), what);
-        gone.iter().for_each(|(loss, _)| known.lose(loss.clone()));
+        new.into_iter().for_each(|(loss, _)| known.lose(loss));
         Stop::Lost
     }
 
@@ -258,6 +265,9 @@ impl Session<'_> {
             return Failure::interrupted(&kept(self.layers.reporter.tally()));
         }
         let mut real: Vec<&build::Failure> = failures.iter().filter(|failure| !matches!(*failure.error, build::Error::Cancelled)).collect();
+        if real.iter().any(|failure| failure.error.gone().is_none()) {
+            real.retain(|failure| failure.error.gone().is_none());
+        }
         let services = |failure: &build::Failure| {
             let of_step = failure.step.into_iter().flat_map(|step| &self.plan.steps[step].services);
             of_step.chain(&failure.service).cloned().collect::<Vec<_>>()

@@ -34,6 +34,19 @@ impl Client {
         }
     }
 
+    /// The same, and certain: where the registry tells no size, or another, the blob is read.
+    ///
+    /// # Errors
+    /// [`Error::WrongSize`] or [`Error::WrongDigest`] where it is not as long as that.
+    pub fn blob_is_as_long(&self, reference: &Reference, blob: &Descriptor) -> Result<bool, Error> {
+        let session = self.origin(reference)?;
+        match self.block(look_up(&session, &blob.digest, &Scopes::pull(&session.repository)))? {
+            None => Ok(false),
+            Some(Some(size)) if size == blob.size => Ok(true),
+            Some(_) => self.pull_blob(reference, blob, &mut std::io::sink()).map(|_| true),
+        }
+    }
+
     /// Writes a blob to `out`, mirror first; returns the name of the mirror if the end of it came from there. On an error what was written
     /// is to be thrown away: digest and size are known only at the end.
     pub fn pull_blob(&self, reference: &Reference, blob: &Descriptor, out: &mut dyn Write) -> Result<Option<String>, Error> {

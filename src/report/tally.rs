@@ -1,6 +1,6 @@
 //! What the events of a run add up to. Counted where events are emitted: nothing is lost to a stderr that nobody reads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::event::{Event, Outcome, Transfer};
@@ -13,7 +13,7 @@ pub struct Tally(Mutex<Counts>);
 #[derive(Default)]
 struct Counts {
     steps: HashMap<u64, Outcome>,
-    services: BTreeMap<String, Option<Digest>>,
+    services: BTreeSet<String>,
     /// By what [`Event::LayerProgress`] calls the service, and by blob: an upload that is begun anew counts once.
     moved: HashMap<(String, Transfer), HashMap<Digest, u64>>,
 }
@@ -22,7 +22,7 @@ impl Tally {
     pub(super) fn note(&self, event: &Event) {
         match event {
             Event::StepFinished { id, outcome, .. } => drop(self.lock().steps.insert(*id, *outcome)),
-            Event::ServiceFinished { service, digest, .. } => drop(self.lock().services.insert(service.clone(), *digest)),
+            Event::ServiceFinished { service, .. } => drop(self.lock().services.insert(service.clone())),
             Event::LayerProgress { service, transfer, digest, bytes, .. } => {
                 let mut counts = self.lock();
                 let blobs = counts.moved.entry((service.clone(), *transfer)).or_default();
@@ -45,12 +45,7 @@ impl Tally {
 
     /// The Services that are finished.
     pub fn services(&self) -> Vec<String> {
-        self.lock().services.keys().cloned().collect()
-    }
-
-    /// Whether that was told of a Service, with this digest: what a cache has lost makes a run look at all of them once more.
-    pub fn is_finished(&self, service: &str, digest: &Digest) -> bool {
-        self.lock().services.get(service) == Some(&Some(*digest))
+        self.lock().services.iter().cloned().collect()
     }
 
     /// Bytes of Layers and configs that were moved for `service`, as events name it.

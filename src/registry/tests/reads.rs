@@ -329,3 +329,18 @@ fn the_size_of_a_blob_is_compared_without_reading_it() {
     assert!(matches!(there(b"other"), Err(Error::WrongSize { expected: 5, actual: 4, .. })));
     assert_eq!(server.count("GET"), 0);
 }
+
+#[test]
+fn the_size_of_a_blob_is_certain_where_it_is_read() {
+    for told in ["0", "7", "nothing"] {
+        let server = Server::start(move |_, request| match (request.method.as_str(), told) {
+            ("HEAD", "nothing") => Answer::new(200).header("Transfer-Encoding", "chunked"),
+            ("HEAD", told) => Answer::new(200).header("Content-Length", told),
+            _ => Answer::new(200).body("four"),
+        });
+        let is_as_long = |blob: &Descriptor| client().blob_is_as_long(&reference(&server.host, "a"), blob);
+        assert!(is_as_long(&layer(b"four")).unwrap(), "{told}");
+        let longer = Descriptor { size: 5, ..layer(b"four") };
+        assert!(matches!(is_as_long(&longer), Err(Error::WrongSize { expected: 5, actual: 4, .. })), "{told}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What an entry promises, and nobody can keep.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::monorepo::{DOCKERFILE, Monorepo, digest, sha256};
@@ -24,8 +26,55 @@ fn a_promise_that_is_not_kept_ends_no_run_of_others() {
     run.says(&["of the cache cannot be had, what needs it is built again"]);
     let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!(["b"]);
     assert_eq!(run.events().iter().filter(started).count(), 1, "{}", run.stderr);
+    // It is told, and pushed, once.
     let told = |event: &&Value| event["type"] == "service_finished" && event["service"] == "b";
     assert_eq!(run.events().iter().filter(told).count(), 1, "{}", run.stderr);
+}
+
+#[test]
+fn a_run_that_fails_is_not_run_again_as_a_cache_has_lost_something() {
+    let registry = Registry::start();
+    let project = Monorepo::services(registry.host(), "team", &["a", "b"]);
+    let monorepo = Monorepo { registry, project };
+    let _ = monorepo.push("first", &["a"]).succeeds();
+    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        entry["record"]["layer"]["digest"] = sha256(tag.as_bytes()).into();
+        manifest["layers"] = json!([]);
+        monorepo.put(&tag, manifest, &entry);
+    }
+    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    monorepo.project.write("b/Dockerfile", "FROM {busybox}\nRUN sleep 2; exit 7\n");
+    let run = monorepo.push("fresh", &["a", "b"]).exits(1);
+    let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!(["b"]);
+    assert_eq!(run.events().iter().filter(started).count(), 1, "{}", run.stderr);
+    run.says(&["ended with exit code 7"]);
+    assert!(!run.has_said("of the cache cannot be had"), "{}", run.stderr);
+}
+
+/// Of use by itself, as it seems, whatever is said of it.
+#[test]
+fn an_entry_that_carries_what_it_says_falsely_fails_no_build() {
+    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
+    let _ = monorepo.push("again", &["a"]).succeeds();
+    let (tag, mut artifact, mut entry) = monorepo.entries("team/a-cache", 'i').remove(0);
+    let mut manifest: Value = serde_json::from_str(entry["manifest"].as_str().unwrap()).unwrap();
+    let layer = manifest["layers"].as_array_mut().unwrap().last_mut().unwrap();
+    let digest_of_layer = layer["digest"].as_str().unwrap().to_owned();
+    let longer = layer["size"].as_u64().unwrap() + 1;
+    layer["size"] = longer.into();
+    entry["record"]["layers"].as_array_mut().unwrap().last_mut().unwrap()["descriptor"]["size"] = longer.into();
+    let manifest = manifest.to_string();
+    entry["record"]["manifest"]["digest"] = sha256(manifest.as_bytes()).into();
+    entry["record"]["manifest"]["size"] = manifest.len().into();
+    entry["manifest"] = manifest.into();
+    entry["carried"][&digest_of_layer] = STANDARD.encode(std::fs::read(monorepo.blob(&digest_of_layer)).unwrap()).into();
+    artifact["layers"] = json!([]);
+    entry["places"] = json!([format!("{}/team/a-cache", monorepo.registry.host())]);
+    monorepo.put(&tag, artifact, &entry);
+    std::fs::remove_dir_all(monorepo.repository("team/a")).unwrap();
+    let run = monorepo.push("fresh", &["a", "b"]).succeeds();
+    run.says(&["of the cache cannot be had, what needs it is built again"]);
+    assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
 }
 
 /// It fits on what the base has below it, and on nothing else.
@@ -72,20 +121,25 @@ fn a_size_that_an_entry_makes_up_is_not_handed_on_to_another_cache() {
         let size = &mut entry["record"]["layer"]["size"];
         *size = (size.as_u64().unwrap() + 1).into();
     };
-    let monorepo = Monorepo::new(longer, "files f.txt");
-    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a") + "COPY f.txt /opt/\n");
-    let host = monorepo.registry.host();
-    let (from, to) = (format!("--cache-from={host}/team/a-cache"), format!("--cache-to={host}/team/pr"));
-    let _ = monorepo.brik("fresh", &[&from, &to, "a"]).succeeds();
-    let size = |layer: &Value| std::fs::metadata(monorepo.blob(layer["digest"].as_str().unwrap())).unwrap().len();
-    let steps = monorepo.entries("team/pr", 's');
-    assert!(!steps.is_empty());
-    for (_, manifest, entry) in steps {
-        for layer in manifest["layers"].as_array().unwrap().iter().chain([&entry["record"]["layer"]]) {
-            assert_eq!(layer["size"], size(layer), "{entry}");
+    // Where it is, or first where it is not, and to a registry that cannot take it over.
+    for elsewhere in [false, true] {
+        let (monorepo, other) = (Monorepo::new(longer, "files f.txt"), Registry::start());
+        let host = monorepo.registry.host();
+        for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's').into_iter().filter(|_| elsewhere) {
+            manifest["layers"] = json!([]);
+            entry["places"] = json!([format!("{host}/team/b"), format!("{host}/team/a-cache")]);
+            let hex = &entry["record"]["layer"]["digest"].as_str().unwrap()["sha256:".len()..];
+            let _ = std::fs::remove_dir_all(monorepo.repository("team/b/_layers/sha256").join(hex));
+            monorepo.put(&tag, manifest, &entry);
         }
+        monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a") + "COPY f.txt /opt/\n");
+        let to = if elsewhere { &other } else { &monorepo.registry };
+        let (from, to_pr) = (format!("--cache-from={host}/team/a-cache"), format!("--cache-to={}/team/pr", to.host()));
+        let _ = monorepo.brik("fresh", &[&from, &to_pr, "a"]).succeeds();
+        let tags = to.tags("team/pr");
+        assert!(tags.iter().any(|tag| tag.starts_with("s-")), "the COPY is given: {tags:?}");
+        assert!(!tags.iter().any(|tag| tag.starts_with("i-")), "an image with that layer is not: {tags:?}");
     }
-    assert_eq!(monorepo.entries("team/pr", 'i').len(), 0, "its layer is not what the entry says");
 }
 
 /// The length of an answer without a body may be that of anything.
