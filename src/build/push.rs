@@ -135,6 +135,7 @@ impl<'a> Pusher<'a> {
         }
     }
 
+    /// The same, whatever its size.
     fn bring(
         &self,
         client: &Client,
