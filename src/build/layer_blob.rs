@@ -53,7 +53,7 @@ impl Engine<'_> {
         let Some((recoded, _)) = recoded.as_ref().ok().filter(|recoded| same(recoded)).cloned() else {
             // A damaged blob is removed, so that the next run makes the layer again.
             store.verify_blob(&layer.descriptor.digest)?;
-            let (_, tar) = recoded?;
+            let (_, tar) = recoded.map_err(|error| self.layers.untrue(&layer, error))?;
             let mismatch = crate::image::Error::DiffIdMismatch { expected: layer.diff_id, actual: tar.diff_id };
             let mismatch = Error::Layer { layer: layer.descriptor.digest, place: None, error: Box::new(mismatch) };
             return Err(self.layers.untrue(&layer, mismatch));

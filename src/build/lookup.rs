@@ -47,6 +47,8 @@ pub struct Sources<'a> {
     pub shared: Option<&'a Shared<'a>>,
     /// Hears where layers are that are not in the store.
     pub origins: &'a Origins,
+    /// Images that are done, by their index, where this is another look at the same plan.
+    pub done: &'a BTreeMap<usize, ImageRecord>,
     /// Whether this run has a single id and no more; asked only where it matters.
     pub single_uid: &'a dyn Fn() -> bool,
 }
@@ -58,7 +60,7 @@ pub fn look_up(plan: &Plan, sources: &Sources) -> Lookup {
     let mut pending = Vec::new();
     for (index, image) in plan.images.iter().enumerate() {
         let (_, steps) = plan.chain(image.root);
-        if steps.iter().any(|step| plan.steps[*step].no_cache) {
+        if !sources.done.contains_key(&index) && steps.iter().any(|step| plan.steps[*step].no_cache) {
             pending.push(image.root);
             continue;
         }
@@ -140,7 +142,7 @@ impl Sources<'_> {
     /// A finished image of the store with all that it needs.
     fn image_here(&self, plan: &Plan, index: usize) -> Option<ImageRecord> {
         let image = &plan.images[index];
-        let record: ImageRecord = self.store.record(RecordKind::Image, &image.key.0)?;
+        let record: ImageRecord = self.done.get(&index).cloned().or_else(|| self.store.record(RecordKind::Image, &image.key.0))?;
         // Layers of the base need not be here: they are in the base's repository.
         let own = || record.layers.iter().skip(base_of(plan, image.root).len());
         let layers = own().map(|layer| (&layer.descriptor, layer.diff_id));
@@ -395,7 +397,10 @@ mod tests {
 
         fn look_up_with(&self, single_uid: bool) -> Lookup {
             let origins = Origins::default();
-            look_up(&self.plan, &Sources { store: &self.store, shared: None, origins: &origins, single_uid: &|| single_uid })
+            look_up(
+                &self.plan,
+                &Sources { store: &self.store, shared: None, origins: &origins, done: &BTreeMap::new(), single_uid: &|| single_uid },
+            )
         }
     }
 

@@ -173,8 +173,8 @@ impl Entry for ImageEntry {
     }
 
     fn blobs(&self) -> Vec<&Descriptor> {
-        let config = &self.record.config.digest;
-        self.record.blobs().filter(|blob| blob.digest != *config || self.carried.get(config).is_none()).collect()
+        let config = Some(&self.record.config).filter(|config| self.carried.get(&config.digest).is_none());
+        self.record.layers.iter().map(|layer| &layer.descriptor).chain(config).collect()
     }
 
     fn diff_id(&self, blob: &Digest) -> Option<DiffId> {

@@ -87,27 +87,50 @@ impl Known {
         if !lock(&self.lost).insert(loss.clone()) {
             return;
         }
-        let promising = [promising(&self.steps, &loss), promising(&self.images, &loss), promising(&self.tocs, &loss)];
-        for repository in promising.into_iter().flatten().collect::<BTreeSet<_>>() {
-            let (much, all) = {
+        let blobs: BTreeSet<Digest> = lock(&self.lost).iter().map(|loss| loss.blob).collect();
+        for repository in self.promising(&loss) {
+            let (count, many) = {
                 let mut broken = lock(&self.broken);
                 let count = broken.entry(repository.clone()).or_default();
                 *count += 1;
-                (*count == MOST_LOST, broken.len() >= MOST_LOST)
+                (*count, broken.len() >= MOST_LOST)
             };
-            if all {
-                self.distrust();
-            } else if much {
-                let text = format!("cache {repository} is not read any more in this run: it lacks too much of what it promises");
-                self.warn(&format!("{repository} (lost)"), text);
+            // What is gone from all of them is one thing.
+            if many && blobs.len() >= MOST_LOST {
+                self.distrust_all();
+            } else if count == MOST_LOST {
+                self.tell_distrust(&repository);
             }
         }
     }
 
-    /// Reads no cache any more. Whether any was read until now.
-    pub fn distrust(&self) -> bool {
+    /// Reads none of the repositories any more that speak of a blob which was lost before; of all, if that has been done, too. Whether any
+    /// was read until now.
+    pub fn distrust(&self, lost: &Digest) -> bool {
+        let mut anew = false;
+        for repository in self.promising(&Loss { blob: *lost, size: None, not: None, tried: None }) {
+            if !self.has_lost_much(&repository) {
+                lock(&self.broken).insert(repository.clone(), MOST_LOST);
+                self.tell_distrust(&repository);
+                anew = true;
+            }
+        }
+        anew || self.distrust_all()
+    }
+
+    fn distrust_all(&self) -> bool {
         self.warn("lost", "caches are not read any more in this run: they lack too much of what they promise".to_owned());
         !std::mem::replace(&mut *lock(&self.distrusted), true)
+    }
+
+    fn tell_distrust(&self, repository: &str) {
+        let text = format!("cache {repository} is not read any more in this run: it lacks too much of what it promises");
+        self.warn(&format!("{repository} (lost)"), text);
+    }
+
+    /// The repositories of entries that need what is lost.
+    fn promising(&self, loss: &Loss) -> BTreeSet<String> {
+        [spoilt(&self.steps, loss), spoilt(&self.images, loss), spoilt(&self.tocs, loss)].concat().into_iter().collect()
     }
 
     /// Whether a repository has promised too much, or too many have.
@@ -179,8 +202,7 @@ impl Known {
     }
 }
 
-/// The repositories of entries that need what is lost.
-fn promising<E: Entry>(answers: &Answers<E>, loss: &Loss) -> Vec<String> {
+fn spoilt<E: Entry>(answers: &Answers<E>, loss: &Loss) -> Vec<String> {
     let answers = lock(answers);
     let needing = answers.iter().filter(|(_, entry)| entry.as_ref().is_some_and(|entry| loss.spoils(entry)));
     needing.filter_map(|(asked, _)| Some(asked.rsplit_once(':')?.0.to_owned())).collect()
@@ -257,6 +279,25 @@ mod tests {
         let loss = |size| Loss { blob: toc.digest, size, not: None, tried: None };
         (0..MOST_LOST).for_each(|_| known.lose(loss(Some(3))));
         assert!(!known.has_lost_much("r.example/a-cache"));
-        assert!(known.distrust() && !known.distrust() && known.has_lost_much("r.example/b-cache"));
+        assert!(known.distrust(&toc.digest) && known.has_lost_much("r.example/a-cache") && !known.has_lost_much("r.example/b-cache"));
+        assert!(known.distrust(&toc.digest) && known.has_lost_much("r.example/b-cache") && !known.distrust(&toc.digest));
+    }
+
+    #[test]
+    fn one_blob_that_many_repositories_lack_is_one_thing() {
+        let known = Known::default();
+        let toc = |name: &str| Descriptor::new("toc", Digest::of(name.as_bytes()), 3);
+        let lose = |names: &dyn Fn(usize) -> String| {
+            for n in 0..MOST_LOST {
+                let (toc, place) = (toc(&names(n)), format!("r.example/{n}").parse::<Reference>().unwrap());
+                let tried = Some(BTreeSet::from([PlacesId::of(std::slice::from_ref(&place))]));
+                let entry = TocEntry { layer: DiffId(toc.digest), toc: toc.clone(), claimed_by: Claims::new(), places: vec![place] };
+                lock(&known.tocs).insert(format!("r.example/{n}:t-1"), Some(entry));
+                known.lose(Loss { blob: toc.digest, size: Some(3), not: None, tried });
+            }
+            known.has_lost_much("r.example/another")
+        };
+        assert!(!lose(&|_| "one".to_owned()));
+        assert!(lose(&|n| n.to_string()));
     }
 }

@@ -1,6 +1,6 @@
 //! `brik build`: plan, look up, and only if something has to run, enter the sandbox and build.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ use super::session::{Outcomes, Results, Session, Stop};
 use super::{preview, since};
 use crate::build::sandbox::{self, Rung};
 use crate::build::{self, Layers, Lookup, Origins, Pusher, Supplies};
-use crate::cache::{Message, Shared};
+use crate::cache::{ImageRecord, Message, Shared};
 use crate::config::{Finding, Isolation};
 use crate::report::{Event, Forge, Mode, Redactor, Reporter, Terminal};
 
@@ -79,7 +79,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
     let interrupts = Interrupts::watch(setup.store.root(), voice.clone())?;
     let (planned, affected) = plan(&setup, args).inspect_err(|_| report_nothing(&setup, &args.report))?;
     let shared = setup.shared(&args.what.cache, args.push, &planned.workspace)?;
-    let (reporter, done) = (Cell::new(None), Mutex::default());
+    let (reporter, done, images) = (Cell::new(None), Mutex::default(), RefCell::default());
     // What a cache promises may turn out not to be there: every such blob is lost once.
     loop {
         if let Some(code) = build(
@@ -96,6 +96,7 @@ pub fn run(global: &Global, args: &BuildArgs) -> Result<ExitCode, Failure> {
                 interrupts: &interrupts,
                 reporter: &reporter,
                 done: &done,
+                images: &images,
             },
         )? {
             return Ok(code);
@@ -128,6 +129,8 @@ struct Outputs<'a> {
     reporter: &'a Cell<Option<Reporter>>,
     /// Services that are done, also by the attempts before.
     done: &'a Mutex<BTreeMap<String, Outcomes>>,
+    /// Their images, by index in the plan.
+    images: &'a RefCell<BTreeMap<usize, ImageRecord>>,
 }
 
 /// `None` if everything is to be looked up again.
@@ -138,7 +141,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
     let mut earlier = outputs.reporter.take();
     let named = workspace.config.services.values().flat_map(|service| [&service.image].into_iter().chain(&service.cache));
     let origins = Origins::of(plan).and_of(named.chain(shared.repositories()));
-    let lookup = setup.look_up(plan, shared, &origins);
+    let lookup = setup.look_up(plan, shared, &origins, &outputs.images.borrow());
     // Steps need namespaces where there can be any. The outer process has planned in silence and becomes the one that waits.
     let rung = match lookup.run.is_empty() {
         true => inside.unwrap_or(Rung::Root),
@@ -209,6 +212,7 @@ fn build(global: &Global, args: &BuildArgs, setup: &Setup, planned: &Planned, ou
         Ok(()) => None,
         Err(Stop::Failed(failure)) => Some(failure),
         Err(Stop::Lost) => {
+            outputs.images.borrow_mut().extend(session.images_done(results));
             outputs.reporter.set(Some(reporter));
             return Ok(None);
         }

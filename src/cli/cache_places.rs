@@ -8,7 +8,7 @@ use super::planning::Setup;
 use super::print;
 use super::workspace::Workspace;
 use crate::build::{Lookup, Origins, Sources, look_up};
-use crate::cache::{Message, Places, Shared};
+use crate::cache::{ImageRecord, Message, Places, Shared};
 use crate::config::Service;
 use crate::oci::Reference;
 use crate::plan::Plan;
@@ -21,13 +21,13 @@ impl Setup {
     }
 
     /// What the store and cache repositories know of a plan.
-    pub fn look_up(&self, plan: &Plan, shared: &Shared, origins: &Origins) -> Lookup {
-        look_up(plan, &Sources { store: &self.store, shared: Some(shared), origins, single_uid: &|| self.single_uid() })
+    pub fn look_up(&self, plan: &Plan, shared: &Shared, origins: &Origins, done: &BTreeMap<usize, ImageRecord>) -> Lookup {
+        look_up(plan, &Sources { store: &self.store, shared: Some(shared), origins, done, single_uid: &|| self.single_uid() })
     }
 
     /// The same for a command that builds nothing: what is wrong with cache repositories is told at once.
     pub fn look_up_aloud(&self, plan: &Plan, shared: &Shared) -> Lookup {
-        let lookup = self.look_up(plan, shared, &Origins::of(plan).and_of(shared.repositories()));
+        let lookup = self.look_up(plan, shared, &Origins::of(plan).and_of(shared.repositories()), &BTreeMap::new());
         for message in shared.known.take_messages() {
             if let Message::Warning(text) = message {
                 print::err(&self.redactor.redact(&format!("warning: {text}\n")));

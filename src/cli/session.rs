@@ -19,7 +19,7 @@ use super::refused::refused_pushes;
 use super::request::Request;
 use super::workspace::{Workspace, source_of, within};
 use crate::build::{self, Ahead, Built, Finished, Layers, Mounts, PushCounts, Pusher, RunOptions, Share, Supplies};
-use crate::cache::{Loss, Shared};
+use crate::cache::{ImageRecord, Loss, Shared};
 use crate::config::{Finding, ImageFormat};
 use crate::oci::{Digest, Platform, Reference};
 use crate::plan::Plan;
@@ -245,10 +245,11 @@ impl Session<'_> {
         if gone.is_empty() || (!self.args.keep_going && has_failed()) {
             return Stop::Failed(self.failure(failures));
         }
-        let new: Vec<_> = gone.into_iter().filter(|(loss, _)| !known.knows(loss)).collect();
+        let (old, new): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(loss, _)| known.knows(loss));
         let Some((Loss { blob, .. }, error)) = new.first() else {
-            // Nothing that this run has looked up since was better.
-            return if known.distrust() { Stop::Lost } else { Stop::Failed(self.failure(failures)) };
+            // Nothing that was looked up since was better.
+            let fewer = old.iter().filter(|(loss, _)| known.distrust(&loss.blob)).count();
+            return if fewer > 0 { Stop::Lost } else { Stop::Failed(self.failure(failures)) };
         };
         let more = if new.len() > 1 { format!(" ({} more, too)", new.len() - 1) } else { String::new() };
         let what = match error {
@@ -299,6 +300,13 @@ impl Session<'_> {
             }
             None => finding,
         }
+    }
+
+    /// The images of services that are done.
+    pub fn images_done(&self, results: Results) -> impl Iterator<Item = (usize, ImageRecord)> {
+        let Results { done, finished } = results;
+        let is_done = move |index: usize| done.contains_key(&self.plan.images[index].service);
+        finished.into_iter().filter(move |(index, _)| is_done(*index)).map(|(index, image)| (index, image.record))
     }
 
     /// What was finished, and what it cost.

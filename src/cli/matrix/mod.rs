@@ -145,12 +145,15 @@ pub fn run(global: &Global, mut args: MatrixArgs) -> Result<ExitCode, Failure> {
 fn elsewhere(setup: &Setup, planned: &Planned, shared: &Shared) -> Result<Lookup, Failure> {
     let origins = Origins::of(&planned.plan).and_of(shared.repositories());
     if !shared.is_read() {
-        return Ok(setup.look_up(&planned.plan, shared, &origins));
+        return Ok(setup.look_up(&planned.plan, shared, &origins, &BTreeMap::new()));
     }
     let failed = |error: crate::store::Error| Failure::failed(error.to_string());
     let directory = setup.store.temp_dir().map_err(failed)?;
     let empty = Store::open(directory.path()).map_err(failed)?;
-    Ok(look_up(&planned.plan, &Sources { store: &empty, shared: Some(shared), origins: &origins, single_uid: &|| setup.single_uid() }))
+    Ok(look_up(
+        &planned.plan,
+        &Sources { store: &empty, shared: Some(shared), origins: &origins, done: &BTreeMap::new(), single_uid: &|| setup.single_uid() },
+    ))
 }
 
 /// The services that jobs are made for.

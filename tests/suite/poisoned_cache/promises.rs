@@ -21,7 +21,10 @@ fn a_promise_that_is_not_kept_ends_no_run_of_others() {
         monorepo.put(&tag, manifest, &entry);
     }
     monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
-    monorepo.project.write("b/Dockerfile", "FROM {busybox}\nRUN sleep 2\n");
+    // What is made without its secret is remembered nowhere.
+    monorepo.project.write("b/Dockerfile", "FROM {busybox}\nRUN --mount=type=secret,id=token sleep 2\n");
+    let toml = std::fs::read_to_string(monorepo.project.path("brik.toml")).unwrap();
+    monorepo.project.write("brik.toml", toml + "[services.b]\nsecrets = [\"token\"]\n");
     let run = monorepo.push("fresh", &["a", "b"]).succeeds();
     run.says(&["of the cache cannot be had, what needs it is built again"]);
     let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!(["b"]);
@@ -51,29 +54,63 @@ fn a_run_that_fails_is_not_run_again_as_a_cache_has_lost_something() {
     assert!(!run.has_said("of the cache cannot be had"), "{}", run.stderr);
 }
 
-/// Of use by itself, as it seems, whatever is said of it.
+/// The last layer of an image is said to be longer than it is, by an entry that carries it; or is said to be the configuration.
 #[test]
 fn an_entry_that_carries_what_it_says_falsely_fails_no_build() {
-    let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
-    let _ = monorepo.push("again", &["a"]).succeeds();
-    let (tag, mut artifact, mut entry) = monorepo.entries("team/a-cache", 'i').remove(0);
-    let mut manifest: Value = serde_json::from_str(entry["manifest"].as_str().unwrap()).unwrap();
-    let layer = manifest["layers"].as_array_mut().unwrap().last_mut().unwrap();
-    let digest_of_layer = layer["digest"].as_str().unwrap().to_owned();
-    let longer = layer["size"].as_u64().unwrap() + 1;
-    layer["size"] = longer.into();
-    entry["record"]["layers"].as_array_mut().unwrap().last_mut().unwrap()["descriptor"]["size"] = longer.into();
-    let manifest = manifest.to_string();
-    entry["record"]["manifest"]["digest"] = sha256(manifest.as_bytes()).into();
-    entry["record"]["manifest"]["size"] = manifest.len().into();
-    entry["manifest"] = manifest.into();
-    entry["carried"][&digest_of_layer] = STANDARD.encode(std::fs::read(monorepo.blob(&digest_of_layer)).unwrap()).into();
-    artifact["layers"] = json!([]);
-    entry["places"] = json!([format!("{}/team/a-cache", monorepo.registry.host())]);
-    monorepo.put(&tag, artifact, &entry);
-    std::fs::remove_dir_all(monorepo.repository("team/a")).unwrap();
-    let run = monorepo.push("fresh", &["a", "b"]).succeeds();
-    run.says(&["of the cache cannot be had, what needs it is built again"]);
+    for is_config in [false, true] {
+        let monorepo = Monorepo::new(|_, _| {}, "files f.txt");
+        let _ = monorepo.push("again", &["a"]).succeeds();
+        let (tag, mut artifact, mut entry) = monorepo.entries("team/a-cache", 'i').remove(0);
+        let mut manifest: Value = serde_json::from_str(entry["manifest"].as_str().unwrap()).unwrap();
+        let config = manifest["config"]["digest"].clone();
+        let layer = manifest["layers"].as_array_mut().unwrap().last_mut().unwrap();
+        let name = layer["digest"].as_str().unwrap().to_owned();
+        let forged = &mut entry["record"]["layers"].as_array_mut().unwrap().last_mut().unwrap()["descriptor"];
+        for layer in [layer, forged] {
+            layer["size"] = (layer["size"].as_u64().unwrap() + 1).into();
+            layer["digest"] = if is_config { config.clone() } else { name.as_str().into() };
+        }
+        let manifest = manifest.to_string();
+        entry["record"]["manifest"]["digest"] = sha256(manifest.as_bytes()).into();
+        entry["record"]["manifest"]["size"] = manifest.len().into();
+        entry["manifest"] = manifest.into();
+        entry["carried"][&name] = STANDARD.encode(std::fs::read(monorepo.blob(&name)).unwrap()).into();
+        artifact["layers"] = json!([]);
+        entry["places"] = json!([format!("{}/team/a-cache", monorepo.registry.host())]);
+        monorepo.put(&tag, artifact, &entry);
+        std::fs::remove_dir_all(monorepo.repository("team/a")).unwrap();
+        let run = monorepo.push("fresh", &["a", "b"]).succeeds();
+        run.says(&["of the cache cannot be had, what needs it is built again"]);
+        assert!(!run.has_said("not read any more"), "{}", run.stderr);
+        assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
+    }
+}
+
+/// It is compressed again for the image, and no Step reads its files.
+#[test]
+fn a_layer_that_is_cut_short_is_made_again() {
+    let registry = Registry::start();
+    let project = Monorepo::services(registry.host(), "team", &["a"]);
+    project.write("a/Dockerfile", "FROM {busybox}\nRUN echo one > /one\nCOPY f.txt /srv/\n");
+    let monorepo = Monorepo { registry, project };
+    let _ = monorepo.push("first", &["a"]).succeeds();
+    let whole = zstd::encode_all(&[7; 9000][..], 1).unwrap();
+    let cut = &whole[..whole.len() / 2];
+    let blob = monorepo.blob(&sha256(cut));
+    std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    std::fs::write(blob, cut).unwrap();
+    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
+        if entry["record"]["inputs"].to_string().contains("echo one") {
+            let media_type = "application/vnd.oci.image.layer.v1.tar+zstd";
+            let layer = json!({ "mediaType": media_type, "digest": sha256(cut), "size": cut.len() });
+            monorepo.give(&layer);
+            entry["record"]["layer"] = layer.clone();
+            manifest["layers"] = json!([layer]);
+            monorepo.put(&tag, manifest, &entry);
+        }
+    }
+    monorepo.project.write("a/f.txt", "other\n");
+    let run = monorepo.push("fresh", &["a"]).succeeds();
     assert_eq!(digest(&run, "a"), monorepo.honest("a"), "{}", run.stderr);
 }
 
