@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 
 use super::monorepo::{DOCKERFILE, Monorepo, digest, sha256};
 use crate::support::proxy::{Ask, Fault, Proxy};
-use crate::support::{Registry, server};
+use crate::support::{Registry, Run, server};
 
-/// Each costs another look at everything, and one that is told once costs the others no more.
-#[test]
-fn a_promise_that_is_not_kept_ends_no_run_of_others() {
+/// A cache of a that promises what nobody has, and b, which has nothing to do with it.
+fn with_broken_promises(b: &str) -> Monorepo {
     let registry = Registry::start();
     let project = Monorepo::services(registry.host(), "team", &["a", "b"]);
     let monorepo = Monorepo { registry, project };
@@ -21,14 +20,25 @@ fn a_promise_that_is_not_kept_ends_no_run_of_others() {
         monorepo.put(&tag, manifest, &entry);
     }
     monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
+    monorepo.project.write("b/Dockerfile", b);
+    monorepo
+}
+
+fn steps_started(run: &Run, service: &str) -> usize {
+    let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!([service]);
+    run.events().iter().filter(started).count()
+}
+
+/// Each costs another look at everything, and one that is told once costs the others no more.
+#[test]
+fn a_promise_that_is_not_kept_ends_no_run_of_others() {
     // What is made without its secret is remembered nowhere.
-    monorepo.project.write("b/Dockerfile", "FROM {busybox}\nRUN --mount=type=secret,id=token sleep 2\n");
+    let monorepo = with_broken_promises("FROM {busybox}\nRUN --mount=type=secret,id=token sleep 2\n");
     let toml = std::fs::read_to_string(monorepo.project.path("brik.toml")).unwrap();
     monorepo.project.write("brik.toml", toml + "[services.b]\nsecrets = [\"token\"]\n");
     let run = monorepo.push("fresh", &["a", "b"]).succeeds();
     run.says(&["of the cache cannot be had, what needs it is built again"]);
-    let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!(["b"]);
-    assert_eq!(run.events().iter().filter(started).count(), 1, "{}", run.stderr);
+    assert_eq!(steps_started(&run, "b"), 1, "{}", run.stderr);
     // It is told, and pushed, once.
     let told = |event: &&Value| event["type"] == "service_finished" && event["service"] == "b";
     assert_eq!(run.events().iter().filter(told).count(), 1, "{}", run.stderr);
@@ -36,20 +46,9 @@ fn a_promise_that_is_not_kept_ends_no_run_of_others() {
 
 #[test]
 fn a_run_that_fails_is_not_run_again_as_a_cache_has_lost_something() {
-    let registry = Registry::start();
-    let project = Monorepo::services(registry.host(), "team", &["a", "b"]);
-    let monorepo = Monorepo { registry, project };
-    let _ = monorepo.push("first", &["a"]).succeeds();
-    for (tag, mut manifest, mut entry) in monorepo.entries("team/a-cache", 's') {
-        entry["record"]["layer"]["digest"] = sha256(tag.as_bytes()).into();
-        manifest["layers"] = json!([]);
-        monorepo.put(&tag, manifest, &entry);
-    }
-    monorepo.project.write("a/Dockerfile", DOCKERFILE.replace("NAME", "a").replace("/two", "/three"));
-    monorepo.project.write("b/Dockerfile", "FROM {busybox}\nRUN sleep 2; exit 7\n");
+    let monorepo = with_broken_promises("FROM {busybox}\nRUN sleep 2; exit 7\n");
     let run = monorepo.push("fresh", &["a", "b"]).exits(1);
-    let started = |event: &&Value| event["type"] == "step_started" && event["services"] == json!(["b"]);
-    assert_eq!(run.events().iter().filter(started).count(), 1, "{}", run.stderr);
+    assert_eq!(steps_started(&run, "b"), 1, "{}", run.stderr);
     run.says(&["ended with exit code 7"]);
     assert!(!run.has_said("of the cache cannot be had"), "{}", run.stderr);
 }
