@@ -62,7 +62,7 @@
 //!    Before that, `build::content_key` looks whether what the Step works on is what it once was, whatever has made it.
 //! 7. `build::ahead` pushes the layers of images while later Steps run. `build::finish` assembles each image as soon as its Steps are done, and
 //!    `build::push` pushes the rest of it: layers, config, manifest, tags. `build::share` gives new results to the cache repositories. Where
-//!    these turn out not to hold what they promised, all goes on from step 5. Each finished image leaves a trail (`build::trails`).
+//!    these turn out not to hold what they promised, what needs nothing of it is finished, and the rest goes on from step 5 (`cli::session`, `cache::known`). Each finished image leaves a trail (`build::trails`).
 //!    Where `[cache] mounts` says so, `build::mounts` has brought the directories of cache mounts before a RUN mounted them, and saves them
 //!    when the last such RUN has ended.
 //! 8. `cli::session` prints the table on stderr and `name@digest` on stdout. A signal may end all that earlier: `cli::interrupt`.
@@ -94,6 +94,7 @@
 //! | a rule of the policy | `policy/<what it looks at>.rs`, a row in `policy::RULES`, a variant of `config::PolicyRule`, a page in `cli/explain/policy.md` |
 //! | the code of a diagnostic | where it is raised, and a page in `cli/explain/<room>.md` |
 //! | on whose word a result rests, and for whom that counts | `cache/records.rs` (`Claims`), `cache/shared.rs` (`Belief`); what the store has of it: `build/claimed.rs` |
+//! | what is of no use of what a cache repository says, and to whom | `cache/known.rs` (`Loss`); how long a blob really is: `build/push.rs` (`measure`) |
 //! | a kind of cache entry | `cache/artifact.rs` (`open` tells it from others), and what makes it worth to keep: `cache/reach.rs` |
 //! | something that `brik doctor` looks at | `cli/doctor/<what>.rs`; what it needs of a registry: `registry/greet.rs`, `registry/preflight.rs` |
 //! | an event | `report/event.rs` (from which `schema/progress.schema.json` is made), and a line in each renderer |

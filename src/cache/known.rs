@@ -9,7 +9,7 @@ use super::artifact::{Entry, ImageEntry, StepEntry, TocEntry, TrailEntry};
 use crate::oci::{Descriptor, DiffId, Digest, Reference};
 
 /// Each costs another look at everything: a repository that has promised more of what cannot be had is not listened to any more, and none is
-/// where so many have.
+/// where so many lack so many blobs.
 const MOST_LOST: usize = 8;
 
 /// Identifies the places that an entry names.
